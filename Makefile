@@ -1,0 +1,46 @@
+# Everything a person or CI does with the project. `make help` lists it.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check format bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.local: setup.cfg pyproject.toml dashboard/package.json
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]'
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/npm ci --prefix dashboard --silent
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.local
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.local ## install what the product needs into .venv
+setup-dev: $(VENV)/.dev ## install what tests and checks need, too
+
+demo: setup ## run the whole pipeline on this machine, with a page to look at
+	@$(BIN)/liveinsight up $(ARGS)
+
+test: setup-dev ## run all tests (those that need a tool this machine lacks are skipped, and say so)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup-dev ## format, lint, types, imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev ## bring all files into the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup-dev ## measure throughput and CPU time on this machine
+	$(BIN)/python -m bench.pipeline $(ARGS)
+
+clean: ## remove what was installed and what `up` has saved
+	rm -rf $(VENV) .liveinsight dashboard/node_modules

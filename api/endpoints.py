@@ -1,0 +1,137 @@
+"""The table of endpoints: routes, parameters and the OpenAPI document are all made from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api import first_version, openapi, versioned
+from api.answers import BreakdownRow, HourCount, Live, PageViews, Point, Site, Status, Totals
+from api.intervals import INTERVALS
+from api.parameters import Parameter, one_of, whole_number
+from api.periods import MAX_DAYS, PERIODS
+from api.questions import Answer, Endpoint, Shape
+from api.session_answers import ActiveSession, SessionEvent
+from liveinsight.rollups import BY_NAME
+
+_SITE_PATH = Parameter("site", {"type": "string"}, "name of the site", required=True, in_path=True)
+_SITE_QUERY = Parameter("site", {"type": "string"}, "name of the site; absent means the default site")
+_SESSION = Parameter(
+    "session_id", {"type": "string"}, "id of the session, percent-encoded", required=True, in_path=True
+)
+_PERIOD = one_of("period", PERIODS, "stretch of time; see the README for what each one covers")
+_FROM = Parameter("from", {"type": "string"}, "first local day, or first instant as a date-time with offset")
+_TO = Parameter("to", {"type": "string"}, "last local day (included), or the instant after the last (excluded)")
+_RANGE = (_PERIOD, _FROM, _TO)
+_SESSIONS_LIMIT = whole_number("limit", 1, 1000, 100, "sessions at most")
+_COMPARE = one_of("compare", ("previous",), "adds the equally long period just before")
+_INTERVAL = one_of("interval", tuple(INTERVALS), "bucket width; by default hours up to two days, then days")
+_DIMENSION = one_of(
+    "dimension", tuple(BY_NAME), "what to break the numbers down by", required=True, reason="unknown_dimension"
+)
+_HOURS_FLAG = Parameter("hours", {"type": "boolean"}, "adds page views by local hour to each row", default=False)
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "/api/sessions/active",
+        Shape.PLAIN,
+        first_version.active_sessions,
+        list[ActiveSession],
+        "Sessions with activity in the last 30 minutes, the latest first",
+        (_SITE_QUERY, _SESSIONS_LIMIT),
+    ),
+    Endpoint(
+        "/api/sessions/{session_id}/events",
+        Shape.PLAIN,
+        first_version.session_events,
+        list[SessionEvent],
+        "The events of a session, in order",
+        (_SESSION, _SITE_QUERY),
+    ),
+    Endpoint(
+        "/api/statistics/hourly",
+        Shape.PLAIN,
+        first_version.hourly,
+        list[HourCount],
+        "All events by hour of the site's clock, the oldest hour first",
+        (_SITE_QUERY, whole_number("hours", 1, 168, 24, "hours, the current one included")),
+    ),
+    Endpoint(
+        "/api/statistics/pages",
+        Shape.PLAIN,
+        first_version.pages,
+        list[PageViews],
+        "Page views by page, the most viewed first",
+        (
+            _SITE_QUERY,
+            whole_number("days", 1, MAX_DAYS, 30, "local days, today included"),
+            whole_number("limit", 1, 1000, 100, "pages at most"),
+        ),
+    ),
+    Endpoint("/v1/sites", Shape.ENVELOPE, versioned.sites, list[Site], "The configured sites, the default one first"),
+    Endpoint(
+        "/v1/sites/{site}/totals",
+        Shape.ENVELOPE,
+        versioned.totals,
+        Totals,
+        "Sums over a range",
+        (_SITE_PATH, *_RANGE, _COMPARE),
+    ),
+    Endpoint(
+        "/v1/sites/{site}/timeseries",
+        Shape.ENVELOPE,
+        versioned.timeseries,
+        list[Point],
+        "A range bucket by bucket",
+        (_SITE_PATH, *_RANGE, _INTERVAL),
+    ),
+    Endpoint(
+        "/v1/sites/{site}/breakdown",
+        Shape.ENVELOPE,
+        versioned.breakdown,
+        list[BreakdownRow],
+        "Whole local days by the values of a dimension",
+        (
+            _SITE_PATH,
+            *_RANGE,
+            _DIMENSION,
+            one_of("sort", versioned.SORTS, "measure to sort by; by default the dimension's main one"),
+            whole_number("limit", 1, 1000, 10, "values at most"),
+            whole_number("offset", 0, 1_000_000, 0, "values to skip"),
+            _HOURS_FLAG,
+        ),
+    ),
+    Endpoint(
+        "/v1/sites/{site}/live",
+        Shape.ENVELOPE,
+        versioned.live,
+        Live,
+        "Visitors active now, and the last 30 minutes",
+        (_SITE_PATH, whole_number("minutes", 1, 60, 5, "how many minutes back still count as now")),
+    ),
+    Endpoint(
+        "/v1/sites/{site}/sessions",
+        Shape.ENVELOPE,
+        versioned.sessions,
+        list[ActiveSession],
+        "Sessions with activity in the last 30 minutes, the latest first",
+        (_SITE_PATH, _SESSIONS_LIMIT),
+    ),
+    Endpoint(
+        "/v1/sites/{site}/sessions/{session_id}/events",
+        Shape.ENVELOPE,
+        versioned.session_events,
+        list[SessionEvent],
+        "The events of a session, in order",
+        (_SITE_PATH, _SESSION, whole_number("limit", 1, 1000, 1000, "events at most, the first ones")),
+    ),
+    Endpoint(
+        "/v1/openapi.json",
+        Shape.BARE,
+        lambda _: Answer(openapi.document(ENDPOINTS), 0),
+        dict[str, Any],
+        "This document",
+        reads=False,
+    ),
+    Endpoint("/healthz", Shape.BARE, versioned.healthy, Status, "Whether the process answers", reads=False),
+    Endpoint("/readyz", Shape.BARE, versioned.ready, Status, "Whether the store answers too"),
+)

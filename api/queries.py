@@ -1,0 +1,155 @@
+"""Queries over the stored items: every answer is a fixed number of reads, whatever the number of events.
+
+In: a `ReadStore` and what is asked, already checked. Out: rows and how many stored items they took, as `Read`.
+
+    totals, time series    one read of the range's 15-minute items   (buckets x shards)
+    breakdown, pages       one read a day                            (values of each day x shards)
+    live                   one read of 30 to 60 minutes              (minutes x shards)
+    sessions, events       one read
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from api.answers import BreakdownRow, Live, Minute, Point, Totals, breakdown_row, totals_of, visitors_of
+from api.intervals import Bucket
+from api.periods import Range, iso
+from api.session_answers import ActiveSession, SessionEvent, active_sessions, session_event
+from liveinsight.buckets import MINUTE_MS, day_number, days_between, minute_of, quarter_of, quarter_start
+from liveinsight.counters import CounterItem, merge_items
+from liveinsight.rollups import Dimension
+from liveinsight.sessions import SESSION_GAP_MS
+from liveinsight.store import Read, ReadStore
+
+LIVE_ROWS = 30
+"""Minutes that the live answer lists."""
+MAX_SESSION_ID = 256
+"""Characters; a longer one cannot be stored, so nothing is read for it."""
+
+
+def totals(store: ReadStore, site: str, start_ms: int, end_ms: int) -> Read[Totals]:
+    """One row: the sums over [start_ms, end_ms)."""
+    read = _quarters(store, site, start_ms, end_ms)
+    return Read([totals_of(merge_items(item for _, item in read.rows))], read.items_read)
+
+
+def timeseries(store: ReadStore, site: str, asked: Range, buckets: Sequence[Bucket], as_of: int | None) -> Read[Point]:
+    """One row per bucket, empty ones included."""
+    read = _quarters(store, site, asked.start_ms, asked.end_ms)
+    points = []
+    for bucket, items in zip(buckets, _by_bucket(read.rows, buckets), strict=True):
+        row = totals_of(merge_items(items))
+        point = Point(
+            start=iso(bucket.start_ms, asked.zone),
+            start_ms=bucket.start_ms,
+            pageviews=row.pageviews,
+            visits=row.visits,
+            visitors=row.visitors,
+            events=row.events,
+            bounces=row.bounces,
+            complete=as_of is not None and as_of >= bucket.end_ms,
+        )
+        points.append(point)
+    return Read(points, read.items_read)
+
+
+def events_by_bucket(store: ReadStore, site: str, buckets: Sequence[Bucket]) -> Read[int]:
+    """The number of events in each bucket."""
+    read = _quarters(store, site, buckets[0].start_ms, buckets[-1].end_ms)
+    counts = [sum(item.measures.get("events", 0) for item in items) for items in _by_bucket(read.rows, buckets)]
+    return Read(counts, read.items_read)
+
+
+def breakdown(
+    store: ReadStore,
+    site: str,
+    dimension: Dimension,
+    days: tuple[date, date],
+    *,
+    sort: str,
+    limit: int,
+    offset: int = 0,
+    hours: bool = False,
+) -> tuple[Read[BreakdownRow], int]:
+    """The dimension's values over local days, the most first, ties by value; and how many values there are.
+
+    Values that corrections have brought back to zero are left out.
+    """
+    found: dict[str, list[CounterItem]] = defaultdict(list)
+    items_read = 0
+    for day in days_between(*days):
+        read = store.read_dimension(site, day_number(day), dimension.name)
+        items_read += read.items_read
+        for value, item in read.rows:
+            found[value].append(item)
+    counted = {value: items for value, items in found.items() if _sum(items, dimension.main) > 0}
+    ranks = {value: _rank(dimension, items, sort) for value, items in counted.items()}
+    chosen = sorted(counted, key=lambda value: (-ranks[value], value))[offset : offset + limit]
+    # Uniting sketches is the costly part: done for the rows that are shown only.
+    rows = [breakdown_row(dimension, value, merge_items(counted[value]), hours=hours) for value in chosen]
+    return Read(rows, items_read), len(counted)
+
+
+def live(store: ReadStore, site: str, now: int, window: int) -> Read[Live]:
+    """One row: the visitors whose last event is at most `window` minutes old, and the last 30 minutes."""
+    current = minute_of(now)
+    read = store.read_minutes(site, current - max(window, LIVE_ROWS) + 1, current)
+    by_minute: dict[int, list[CounterItem]] = defaultdict(list)
+    for minute, item in read.rows:
+        by_minute[minute].append(item)
+    in_window = [item for minute in range(current - window + 1, current + 1) for item in by_minute[minute]]
+    minutes = [_minute(minute, by_minute[minute]) for minute in range(current - LIVE_ROWS + 1, current + 1)]
+    answer = Live(
+        visitors=max(0, _sum(in_window, "active")),
+        window_minutes=window,
+        pageviews=_sum(in_window, "pageviews"),
+        minutes=minutes,
+    )
+    return Read([answer], read.items_read)
+
+
+def sessions(store: ReadStore, site: str, now: int, limit: int) -> Read[ActiveSession]:
+    """Active sessions, the latest first."""
+    read = store.read_recent_visitors(site, minute_of(now - SESSION_GAP_MS), limit)
+    return Read(active_sessions(read.rows, now, limit), read.items_read)
+
+
+def session_events(store: ReadStore, site: str, session_id: str, limit: int) -> Read[SessionEvent]:
+    """A session's events in order; none for a session that is not known."""
+    if len(session_id) > MAX_SESSION_ID:
+        return Read([], 0)
+    read = store.read_timeline(site, session_id, limit)
+    return Read([session_event(event, session_id) for _, event in read.rows], read.items_read)
+
+
+def _quarters(store: ReadStore, site: str, start_ms: int, end_ms: int) -> Read[tuple[int, CounterItem]]:
+    return store.read_totals(site, quarter_of(start_ms), quarter_of(end_ms) - 1)
+
+
+def _by_bucket(rows: Iterable[tuple[int, CounterItem]], buckets: Sequence[Bucket]) -> list[list[CounterItem]]:
+    starts = [bucket.start_ms for bucket in buckets]
+    items: list[list[CounterItem]] = [[] for _ in buckets]
+    for quarter, item in rows:
+        items[bisect_right(starts, quarter_start(quarter)) - 1].append(item)
+    return items
+
+
+def _rank(dimension: Dimension, items: Sequence[CounterItem], sort: str) -> int:
+    return visitors_of(dimension, merge_items(items)) if sort == "visitors" else _sum(items, sort)
+
+
+def _minute(minute: int, items: Sequence[CounterItem]) -> Minute:
+    merged = merge_items(items)
+    return Minute(
+        start_ms=minute * MINUTE_MS,
+        pageviews=merged.measures.get("pageviews", 0),
+        visitors=merged.visitors,
+    )
+
+
+def _sum(items: Iterable[CounterItem], measure: str) -> int:
+    return sum(item.measures.get(measure, 0) for item in items)

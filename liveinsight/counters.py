@@ -1,0 +1,73 @@
+"""A stored counter item, and how contributions are applied to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import datasketches
+
+from liveinsight.positions import NO_MARK
+from liveinsight.rollups import Measures
+
+SKETCH_LG_K = 11
+"""CPC sketch of 2^11 rows: about 1.5 % standard error, 1.3 KB at most (Apache DataSketches)."""
+
+PendingContribution = tuple[str, Measures, int, int]
+"""(mark, measures to add, local hour or -1, visitor or 0): what waits to be written to one item."""
+
+
+@dataclass(slots=True)
+class CounterItem:
+    """One counter of one shard.
+
+    `hours` holds page views by local hour; `sketch` the distinct visitors; `mark` the last contribution in it.
+    """
+
+    measures: Measures = field(default_factory=dict)
+    hours: dict[int, int] = field(default_factory=dict)
+    sketch: datasketches.cpc_sketch | None = None
+    mark: str = NO_MARK
+
+    @property
+    def visitors(self) -> int:
+        """Estimated distinct visitors."""
+        return 0 if self.sketch is None else round(self.sketch.get_estimate())
+
+
+def apply_pending(item: CounterItem, pending: Iterable[PendingContribution]) -> bool:
+    """Add to `item`, in place, the contributions beyond its mark. False when there were none."""
+    measures, hours = item.measures, item.hours
+    start = mark = item.mark
+    for position, amounts, hour, visitor in pending:
+        if position <= start:
+            continue
+        mark = position
+        for name, amount in amounts.items():
+            measures[name] = measures.get(name, 0) + amount
+        if hour >= 0 and (views := amounts.get("pageviews")):
+            hours[hour] = hours.get(hour, 0) + views
+        if visitor:
+            if item.sketch is None:
+                item.sketch = datasketches.cpc_sketch(SKETCH_LG_K)
+            item.sketch.update(visitor)
+    item.mark = mark
+    return mark != start
+
+
+def merge_items(items: Iterable[CounterItem]) -> CounterItem:
+    """Sum of items (of shards, of buckets); the sketches are united. The result has no mark."""
+    total = CounterItem()
+    union = None
+    for item in items:
+        for name, amount in item.measures.items():
+            total.measures[name] = total.measures.get(name, 0) + amount
+        for hour, views in item.hours.items():
+            total.hours[hour] = total.hours.get(hour, 0) + views
+        if item.sketch is not None:
+            if union is None:
+                union = datasketches.cpc_union(SKETCH_LG_K)
+            union.update(item.sketch)
+    if union is not None:
+        total.sketch = union.get_result()
+    return total

@@ -1,0 +1,264 @@
+"""The store on Amazon DynamoDB: items to and from our types. What the calls promise stands in `store`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import datasketches
+
+from liveinsight.counters import CounterItem
+from liveinsight.dynamo import Dynamo, Item, Statement, between, insert, key_item, translated, update
+from liveinsight.events import Event, decode_events, encode_events
+from liveinsight.fold import CounterKey
+from liveinsight.keys import (
+    CHECKPOINTS,
+    SET_ASIDE,
+    WATERMARKS,
+    bucket_of,
+    bucket_text,
+    counter_key,
+    dimension_partition,
+    minutes_partition,
+    salt_key,
+    timeline_partition,
+    totals_partition,
+    utc_days_of_quarters,
+    value_of,
+    visitor_key,
+)
+from liveinsight.positions import NO_MARK
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
+from liveinsight.store import (
+    SHARD_END,
+    Checkpoint,
+    CounterWrite,
+    Read,
+    SetAside,
+    TimelineChunk,
+    VisitorKey,
+    VisitorWrite,
+    Watermark,
+    Written,
+    in_timeline_order,
+)
+from liveinsight.tables import LIVE_INDEX, TableNames
+
+PART_BYTES = 300_000
+"""Largest binary attribute we write: an item may have 400 KB."""
+AFTER_ALL = "~"
+"""Sorts above the digits and separators that our sort keys go on with."""
+
+
+class DynamoStore:
+    """A `liveinsight.store.Store`. Thread safe."""
+
+    def __init__(self, dynamo: Dynamo, names: TableNames) -> None:
+        self._dynamo = dynamo
+        self._counters = names.counters
+        self._sessions = names.sessions
+
+    def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
+        by_stored = {counter_key(key, shard): key for key in keys}
+        items = self._dynamo.get(self._counters, list(by_stored), consistent=True)
+        return {by_stored[item["pk"]["S"], item["sk"]["S"]]: _counter(item) for item in items}
+
+    def write_counters(self, shard: str, writes: Sequence[CounterWrite]) -> Written:
+        return Written(*self._dynamo.execute([self._counter_statement(shard, write) for write in writes]))
+
+    def _counter_statement(self, shard: str, write: CounterWrite) -> Statement:
+        key = counter_key(write.key, shard)
+        attributes: Item = {
+            "m": {"S": write.item.mark},
+            "c": {"M": {name: {"N": str(amount)} for name, amount in write.item.measures.items() if amount}},
+        }
+        if write.item.hours:
+            attributes["h"] = {"M": {str(hour): {"N": str(n)} for hour, n in write.item.hours.items()}}
+        if write.item.sketch is not None:
+            attributes["u"] = {"B": write.item.sketch.serialize()}
+        if write.expires_at:
+            attributes["ttl"] = {"N": str(write.expires_at)}
+        if write.expected == NO_MARK:
+            return insert(self._counters, key, attributes)
+        return update(self._counters, key, attributes, '"m" = ?', {"S": write.expected})
+
+    def load_visitors(self, keys: Sequence[VisitorKey]) -> dict[VisitorKey, VisitorState]:
+        items = self._dynamo.get(self._sessions, [visitor_key(*key) for key in keys], consistent=True)
+        states = [decode_visitor(item["s"]["B"]) for item in items]
+        return {(state.site, state.visitor): state for state in states}
+
+    def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
+        """New states are inserted, others updated; where the hint was wrong, the other way is tried once."""
+        first = self._dynamo.execute([self._visitor_statement(write, write.is_new) for write in writes])
+        again = first.refused
+        second = self._dynamo.execute([self._visitor_statement(writes[i], not writes[i].is_new) for i in again])
+        return Written(
+            [again[index] for index in second.refused],
+            sorted(first.unconfirmed + [again[index] for index in second.unconfirmed]),
+        )
+
+    def _visitor_statement(self, write: VisitorWrite, is_new: bool) -> Statement:
+        state = write.state
+        key = visitor_key(state.site, state.visitor)
+        mark = {"S": state.mark}
+        attributes: Item = {"m": mark, "s": {"B": encode_visitor(state)}, "ttl": {"N": str(write.expires_at)}}
+        if state.last_minute:
+            attributes["live_site"] = {"S": state.site}
+            attributes["live_minute"] = {"S": bucket_text(state.last_minute)}
+        if is_new:
+            return insert(self._sessions, key, attributes)
+        return update(self._sessions, key, attributes, '"m" < ?', mark)
+
+    def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
+        items = []
+        for chunk in chunks:
+            partition = timeline_partition(chunk.site, chunk.session_id)
+            for events in _split(chunk.events):
+                # Both ends are in the key: a chunk cut elsewhere never replaces one with more in it.
+                key = (partition, f"{events[0][0]}{AFTER_ALL}{events[-1][0]}")
+                body = {"e": {"B": encode_events(events)}, "ttl": {"N": str(chunk.expires_at)}}
+                items.append(key_item(key) | body)
+        self._dynamo.put(self._sessions, items)
+
+    def write_set_aside(self, records: Sequence[SetAside]) -> None:
+        items = []
+        for record in records:
+            parts = range(0, max(1, len(record.data)), PART_BYTES)
+            for number, start in enumerate(parts):
+                body = {
+                    "shard": {"S": record.shard_id},
+                    "reason": {"S": record.reason},
+                    "message": {"S": record.message},
+                    "data": {"B": record.data[start : start + PART_BYTES]},
+                    "at": {"N": str(record.set_aside_at)},
+                    "ttl": {"N": str(record.expires_at)},
+                }
+                items.append(key_item((SET_ASIDE, f"{record.mark}#{number:03d}")) | body)
+        self._dynamo.put(self._sessions, items)
+
+    def write_watermark(self, watermark: Watermark) -> None:
+        body = {
+            "as_of": {"N": str(watermark.as_of)},
+            "closed": {"BOOL": watermark.closed},
+            "incarnation": {"N": str(watermark.incarnation)},
+        }
+        self._dynamo.put(self._counters, [key_item((WATERMARKS, watermark.shard_id)) | body])
+
+    def load_checkpoints(self) -> dict[str, Checkpoint]:
+        items = self._dynamo.query(self._sessions, CHECKPOINTS, ConsistentRead=True)
+        return {item["sk"]["S"]: Checkpoint(int(item["incarnation"]["N"]), item["sequence"]["S"]) for item in items}
+
+    def write_checkpoint(self, shard_id: str, checkpoint: Checkpoint) -> None:
+        with translated():
+            try:
+                self._dynamo.client.put_item(
+                    TableName=self._sessions,
+                    Item=key_item((CHECKPOINTS, shard_id))
+                    | {
+                        "incarnation": {"N": str(checkpoint.incarnation)},
+                        "sequence": {"S": checkpoint.sequence_number},
+                        "rank": {"S": _rank(checkpoint.sequence_number)},
+                    },
+                    ConditionExpression=(
+                        "attribute_not_exists(pk) OR incarnation < :i OR (incarnation = :i AND #r < :r)"
+                    ),
+                    ExpressionAttributeNames={"#r": "rank"},
+                    ExpressionAttributeValues={
+                        ":i": {"N": str(checkpoint.incarnation)},
+                        ":r": {"S": _rank(checkpoint.sequence_number)},
+                    },
+                )
+            except self._dynamo.client.exceptions.ConditionalCheckFailedException:
+                return  # Another worker is further; its checkpoint is as good as ours.
+
+    def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
+        items: list[Item] = []
+        span = between(bucket_text(first_quarter), bucket_text(last_quarter) + AFTER_ALL)
+        for day in utc_days_of_quarters(first_quarter, last_quarter):
+            items.extend(self._dynamo.query(self._counters, totals_partition(site, day), **span))
+        return _by_bucket(items)
+
+    def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
+        items = self._dynamo.query(self._counters, dimension_partition(site, day, dimension))
+        return Read([(value_of(item["sk"]["S"]), _counter(item)) for item in items], len(items))
+
+    def read_minutes(self, site: str, first_minute: int, last_minute: int) -> Read[tuple[int, CounterItem]]:
+        span = between(bucket_text(first_minute), bucket_text(last_minute) + AFTER_ALL)
+        return _by_bucket(self._dynamo.query(self._counters, minutes_partition(site), **span))
+
+    def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
+        entries = self._dynamo.pages(
+            {
+                "TableName": self._sessions,
+                "IndexName": LIVE_INDEX,
+                "KeyConditionExpression": "live_site = :site AND live_minute >= :minute",
+                "ExpressionAttributeValues": {":site": {"S": site}, ":minute": {"S": bucket_text(since_minute)}},
+                "ScanIndexForward": False,
+            },
+            limit,
+        )
+        keys = [(entry["pk"]["S"], entry["sk"]["S"]) for entry in entries]
+        items = self._dynamo.get(self._sessions, keys, consistent=False)
+        states = [decode_visitor(item["s"]["B"]) for item in items]
+        states.sort(key=lambda state: (-state.last_minute, state.visitor))
+        return Read(states, len(entries) + len(items))
+
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+        items = self._dynamo.query(self._sessions, timeline_partition(site, session_id), limit=limit)
+        marked = (pair for item in items for pair in decode_events(item["e"]["B"]))
+        return Read(in_timeline_order(marked, limit), len(items))
+
+    def read_watermarks(self) -> Read[Watermark]:
+        items = self._dynamo.query(self._counters, WATERMARKS)
+        rows = [
+            Watermark(item["sk"]["S"], int(item["as_of"]["N"]), item["closed"]["BOOL"], int(item["incarnation"]["N"]))
+            for item in items
+        ]
+        return Read(rows, len(rows))
+
+    def read_set_aside(self, limit: int) -> Read[SetAside]:
+        items = self._dynamo.query(self._sessions, SET_ASIDE)
+        rows = []
+        for mark, parts in groupby(items, key=lambda item: item["sk"]["S"].rpartition("#")[0]):
+            first, *rest = parts
+            data = b"".join(part["data"]["B"] for part in (first, *rest))
+            at, expires_at = int(first["at"]["N"]), int(first["ttl"]["N"])
+            reason, message = first["reason"]["S"], first["message"]["S"]
+            rows.append(SetAside(first["shard"]["S"], mark, reason, message, data, at, expires_at))
+        return Read(rows[:limit], len(items))
+
+    def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
+        key = salt_key(day)
+        body = {"salt": {"B": candidate}, "ttl": {"N": str(expires_at)}}
+        self._dynamo.execute([insert(self._sessions, key, body)])
+        items = self._dynamo.get(self._sessions, [key], consistent=True)
+        salt: bytes = items[0]["salt"]["B"]
+        return salt
+
+
+def _counter(item: Item) -> CounterItem:
+    sketch = item.get("u")
+    return CounterItem(
+        measures={name: int(number["N"]) for name, number in item["c"]["M"].items()},
+        hours={int(hour): int(number["N"]) for hour, number in item.get("h", {"M": {}})["M"].items()},
+        sketch=datasketches.cpc_sketch.deserialize(sketch["B"]) if sketch else None,
+        mark=item["m"]["S"],
+    )
+
+
+def _by_bucket(items: list[Item]) -> Read[tuple[int, CounterItem]]:
+    return Read([(bucket_of(item["sk"]["S"]), _counter(item)) for item in items], len(items))
+
+
+def _rank(sequence_number: str) -> str:
+    return AFTER_ALL if sequence_number == SHARD_END else f"{len(sequence_number):03d}{sequence_number}"
+
+
+def _split(events: Sequence[tuple[str, Event]]) -> Iterator[Sequence[tuple[str, Event]]]:
+    """Halve until each part fits an item."""
+    if len(events) > 1 and len(encode_events(events)) > PART_BYTES:
+        middle = len(events) // 2
+        yield from _split(events[:middle])
+        yield from _split(events[middle:])
+    else:
+        yield events

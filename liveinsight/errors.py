@@ -1,0 +1,67 @@
+"""Every error of ours, and what the catcher should do about it.
+
+LiveInsightError
+|-- SettingsError          the operator must change a setting; the message says which
+|-- InvalidPayload         refuse: 4xx with a machine-readable reason
+|-- UndecodableRecord      dead-letter: keep the record, go on with the shard
+|-- StreamUnavailable      retry, then 503 (ingest) or wait (worker)
+|-- IteratorExpired        take a new iterator after the last sequence number
+|-- StoreUnavailable       retry; what was not written stays pending
+`-- FlushAbandoned         crash: the process must exit before a checkpoint passes the flush
+"""
+
+from __future__ import annotations
+
+
+class LiveInsightError(Exception):
+    """Base class: catch it only where a program ends."""
+
+
+class SettingsError(LiveInsightError):
+    """A setting is missing or malformed."""
+
+
+class InvalidPayload(LiveInsightError):
+    """A request or one of its events is refused.
+
+    Args:
+        reason: stable machine-readable word, e.g. ``too_large``.
+        message: one sentence for a person.
+        status: HTTP status that fits the refusal.
+        field: the payload field at fault, when there is one.
+    """
+
+    def __init__(self, reason: str, message: str, *, status: int = 400, field: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.status = status
+        self.field = field
+
+
+class UndecodableRecord(LiveInsightError):
+    """A stream record is not one of ours, or is damaged."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StreamUnavailable(LiveInsightError):
+    """The stream did not take or give records; try again after `retry_after` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class IteratorExpired(LiveInsightError):
+    """A shard iterator is older than its five minutes."""
+
+
+class StoreUnavailable(LiveInsightError):
+    """The store did not answer, or throttled beyond the adapter's own retries."""
+
+
+class FlushAbandoned(LiveInsightError):
+    """A flush could not be completed in time; only a replay from the last checkpoint is safe."""

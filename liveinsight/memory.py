@@ -1,0 +1,262 @@
+"""In-memory store and stream with the semantics of the real ones: for tests, and for looking inside."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from liveinsight.clock import Clock
+from liveinsight.counters import CounterItem, merge_items
+from liveinsight.errors import IteratorExpired, StreamUnavailable
+from liveinsight.events import Event
+from liveinsight.fold import CounterKey
+from liveinsight.positions import NO_MARK
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
+from liveinsight.store import (
+    SHARD_END,
+    Checkpoint,
+    CounterWrite,
+    Read,
+    SetAside,
+    TimelineChunk,
+    VisitorKey,
+    VisitorWrite,
+    Watermark,
+    Written,
+    in_timeline_order,
+)
+from liveinsight.stream import Batch, OutRecord, PutOutcome, Record, Shard, StartAt
+
+HASH_SPACE = 1 << 128
+
+
+def _copy(item: CounterItem) -> CounterItem:
+    duplicate = merge_items([item])
+    duplicate.mark = item.mark
+    return duplicate
+
+
+class MemoryStore:
+    """A `Store` in one process. Thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.counters: dict[tuple[str, CounterKey], CounterItem] = {}
+        self.visitors: dict[VisitorKey, tuple[str, bytes]] = {}
+        self.timeline: dict[tuple[str, str], dict[tuple[str, str], Sequence[tuple[str, Event]]]] = {}
+        self.set_aside: dict[str, SetAside] = {}
+        self.watermarks: dict[str, Watermark] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
+        self.salts: dict[int, bytes] = {}
+
+    def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
+        with self._lock:
+            return {key: _copy(self.counters[shard, key]) for key in keys if (shard, key) in self.counters}
+
+    def write_counters(self, shard: str, writes: Sequence[CounterWrite]) -> Written:
+        written = Written()
+        with self._lock:
+            for index, write in enumerate(writes):
+                stored = self.counters.get((shard, write.key))
+                if (stored.mark if stored else NO_MARK) != write.expected:
+                    written.refused.append(index)
+                else:
+                    self.counters[shard, write.key] = _copy(write.item)
+        return written
+
+    def load_visitors(self, keys: Sequence[VisitorKey]) -> dict[VisitorKey, VisitorState]:
+        with self._lock:
+            return {key: decode_visitor(self.visitors[key][1]) for key in keys if key in self.visitors}
+
+    def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
+        written = Written()
+        with self._lock:
+            for index, (state, _, _) in enumerate(writes):
+                stored = self.visitors.get((state.site, state.visitor))
+                if stored and stored[0] >= state.mark:
+                    written.refused.append(index)
+                else:
+                    self.visitors[state.site, state.visitor] = (state.mark, encode_visitor(state))
+        return written
+
+    def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
+        with self._lock:
+            for chunk in chunks:
+                session = self.timeline.setdefault((chunk.site, chunk.session_id), {})
+                session[chunk.events[0][0], chunk.events[-1][0]] = tuple(chunk.events)
+
+    def write_set_aside(self, records: Sequence[SetAside]) -> None:
+        with self._lock:
+            self.set_aside.update({record.mark: record for record in records})
+
+    def write_watermark(self, watermark: Watermark) -> None:
+        with self._lock:
+            self.watermarks[watermark.shard_id] = watermark
+
+    def load_checkpoints(self) -> dict[str, Checkpoint]:
+        with self._lock:
+            return dict(self.checkpoints)
+
+    def write_checkpoint(self, shard_id: str, checkpoint: Checkpoint) -> None:
+        with self._lock:
+            stored = self.checkpoints.get(shard_id)
+            if stored is None or _rank(stored) < _rank(checkpoint):
+                self.checkpoints[shard_id] = checkpoint
+
+    def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
+        return self._buckets("totals", site, first_quarter, last_quarter)
+
+    def read_minutes(self, site: str, first_minute: int, last_minute: int) -> Read[tuple[int, CounterItem]]:
+        return self._buckets("minute", site, first_minute, last_minute)
+
+    def _buckets(self, kind: str, site: str, first: int, last: int) -> Read[tuple[int, CounterItem]]:
+        with self._lock:
+            rows = [
+                (key[2], _copy(item))
+                for (_, key), item in self.counters.items()
+                if key[0] == kind and key[1] == site and first <= key[2] <= last
+            ]
+        return Read(rows, len(rows))
+
+    def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
+        wanted = ("dimension", site, day, dimension)
+        with self._lock:
+            rows = [(key[4], _copy(item)) for (_, key), item in self.counters.items() if key[:4] == wanted]
+        return Read(rows, len(rows))
+
+    def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
+        with self._lock:
+            states = [decode_visitor(data) for _, data in self.visitors.values()]
+        recent = [state for state in states if state.site == site and state.last_minute >= since_minute]
+        recent.sort(key=lambda state: (-state.last_minute, state.visitor))
+        rows = recent[:limit]
+        return Read(rows, len(rows))
+
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+        with self._lock:
+            chunks = list(self.timeline.get((site, session_id), {}).values())
+        return Read(in_timeline_order((pair for chunk in chunks for pair in chunk), limit), len(chunks))
+
+    def read_watermarks(self) -> Read[Watermark]:
+        with self._lock:
+            rows = [self.watermarks[shard] for shard in sorted(self.watermarks)]
+        return Read(rows, len(rows))
+
+    def read_set_aside(self, limit: int) -> Read[SetAside]:
+        with self._lock:
+            rows = [self.set_aside[mark] for mark in sorted(self.set_aside)][:limit]
+        return Read(rows, len(rows))
+
+    def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
+        with self._lock:
+            return self.salts.setdefault(day, candidate)
+
+
+def _rank(checkpoint: Checkpoint) -> tuple[int, float]:
+    number = checkpoint.sequence_number
+    return checkpoint.incarnation, float("inf") if number == SHARD_END else int(number)
+
+
+@dataclass
+class _MemoryShard:
+    first_hash: int
+    last_hash: int
+    parents: tuple[str, ...]
+    records: list[Record] = field(default_factory=list)
+    closed: bool = False
+
+
+class MemoryStream:
+    """A `Stream` in one process, with hash-key ranges, splits and merges. Thread safe.
+
+    Sequence numbers restart at 1 in every shard: the worst case for marks, as no promise forbids it.
+    """
+
+    def __init__(self, clock: Clock, shards: int = 1, created_at: int | None = None) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._created_at = clock() if created_at is None else created_at
+        self._shards: dict[str, _MemoryShard] = {}
+        self.refuse_puts = 0
+        """How many of the next records to refuse, as a throttled shard does."""
+        self.down = False
+        """Whether every call fails."""
+        width = HASH_SPACE // shards
+        for index in range(shards):
+            last = HASH_SPACE - 1 if index == shards - 1 else (index + 1) * width - 1
+            self._add(index * width, last, ())
+
+    def _add(self, first: int, last: int, parents: tuple[str, ...]) -> str:
+        shard_id = f"shardId-{len(self._shards):012d}"
+        self._shards[shard_id] = _MemoryShard(first, last, parents)
+        return shard_id
+
+    def split(self, shard_id: str) -> tuple[str, str]:
+        """Close a shard and divide its hash range in two."""
+        with self._lock:
+            parent = self._shards[shard_id]
+            parent.closed = True
+            middle = (parent.first_hash + parent.last_hash) // 2
+            low = self._add(parent.first_hash, middle, (shard_id,))
+            return low, self._add(middle + 1, parent.last_hash, (shard_id,))
+
+    def merge(self, low_id: str, high_id: str) -> str:
+        """Close two adjacent shards and join their hash ranges."""
+        with self._lock:
+            low, high = self._shards[low_id], self._shards[high_id]
+            low.closed = high.closed = True
+            return self._add(low.first_hash, high.last_hash, (low_id, high_id))
+
+    def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
+        with self._lock:
+            self._check_up()
+            return [self._put_one(record) for record in records]
+
+    def _put_one(self, record: OutRecord) -> PutOutcome:
+        if self.refuse_puts:
+            self.refuse_puts -= 1
+            return PutOutcome("", "", "ProvisionedThroughputExceededException")
+        hashed = int(hashlib.md5(record.partition_key.encode()).hexdigest(), 16)
+        for shard_id, shard in self._shards.items():
+            if not shard.closed and shard.first_hash <= hashed <= shard.last_hash:
+                number = str(len(shard.records) + 1)
+                shard.records.append(Record(number, record.partition_key, record.data, self._clock()))
+                return PutOutcome(shard_id, number, "")
+        raise StreamUnavailable("no open shard covers the hash key")
+
+    def incarnation(self) -> int:
+        return self._created_at
+
+    def shards(self) -> list[Shard]:
+        with self._lock:
+            self._check_up()
+            return [Shard(shard_id, shard.parents) for shard_id, shard in self._shards.items()]
+
+    def iterator(self, shard_id: str, *, after: str | None, start: StartAt) -> str:
+        with self._lock:
+            self._check_up()
+            if after is not None:
+                return f"{shard_id}:{int(after)}"
+            position = 0 if start is StartAt.TRIM_HORIZON else len(self._shards[shard_id].records)
+            return f"{shard_id}:{position}"
+
+    def read(self, iterator: str, limit: int) -> Batch:
+        with self._lock:
+            self._check_up()
+            shard_id, _, position = iterator.partition(":")
+            if shard_id not in self._shards:
+                raise IteratorExpired(iterator)
+            shard, first = self._shards[shard_id], int(position)
+            records = deepcopy(shard.records[first : first + limit])
+            end = first + len(records)
+            waiting = shard.records[end:]
+            behind = self._clock() - waiting[0].arrived_at if waiting else 0
+            at_end = shard.closed and not waiting
+            return Batch(records, None if at_end else f"{shard_id}:{end}", behind)
+
+    def _check_up(self) -> None:
+        if self.down:
+            raise StreamUnavailable("the stream is down")

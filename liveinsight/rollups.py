@@ -1,0 +1,116 @@
+"""The table of what is counted. A new dimension or measure is one entry here, and nothing else.
+
+Two kinds of facts are counted:
+
+* an **event** is booked where it happened (its 15-minute bucket, its site-local day);
+* a **visit** (one session without a gap) is booked where it *started*, as one bundle of measures that
+  later events of the session correct. All of a visit's rows move together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from liveinsight.events import CLICK, CONVERSION, ENGAGEMENT, HEARTBEAT, PAGE_EXIT, PAGE_VIEW, Event
+
+Measures = dict[str, int]
+
+
+class Scope(Enum):
+    """Whose measures a dimension's rows hold."""
+
+    EVENT = "event"
+    VISIT = "visit"
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One way to break the numbers down.
+
+    Args:
+        name: what the API calls it.
+        scope: `Scope.EVENT` rows hold the measures of single events, `Scope.VISIT` rows those of visits.
+        field: attribute of the `Event` (event scope, or the visit's first event) or of the `Session`
+            (when `of_session`) that holds the value.
+        main: measure that an answer is sorted by.
+        of_session: the value is kept by the session itself and may change while the visit goes on.
+        empty: what an empty value is shown as; None leaves it out.
+    """
+
+    name: str
+    scope: Scope
+    field: str
+    main: str
+    of_session: bool = False
+    empty: str | None = None
+
+
+DIMENSIONS: tuple[Dimension, ...] = (
+    Dimension("page", Scope.EVENT, "page", "pageviews"),
+    Dimension("event", Scope.EVENT, "type", "events"),
+    Dimension("conversion_type", Scope.EVENT, "conversion_type", "conversions"),
+    Dimension("entry_page", Scope.VISIT, "entry_page", "visits", of_session=True),
+    Dimension("exit_page", Scope.VISIT, "exit_page", "visits", of_session=True),
+    Dimension("source", Scope.VISIT, "source", "visits", empty="(direct)"),
+    Dimension("channel", Scope.VISIT, "channel", "visits", empty="Direct"),
+    Dimension("utm_source", Scope.VISIT, "utm_source", "visits"),
+    Dimension("utm_medium", Scope.VISIT, "utm_medium", "visits"),
+    Dimension("utm_campaign", Scope.VISIT, "utm_campaign", "visits"),
+    Dimension("utm_term", Scope.VISIT, "utm_term", "visits"),
+    Dimension("utm_content", Scope.VISIT, "utm_content", "visits"),
+    Dimension("country", Scope.VISIT, "country", "visits", empty="(unknown)"),
+    Dimension("device", Scope.VISIT, "device", "visits", empty="(unknown)"),
+    Dimension("browser", Scope.VISIT, "browser", "visits", empty="(unknown)"),
+    Dimension("os", Scope.VISIT, "os", "visits", empty="(unknown)"),
+    Dimension("language", Scope.VISIT, "language", "visits", empty="(unknown)"),
+)
+
+BY_NAME = {dimension.name: dimension for dimension in DIMENSIONS}
+
+_EVENT_SCOPED = tuple(d for d in DIMENSIONS if d.scope is Scope.EVENT)
+_FROM_FIRST_EVENT = tuple(d for d in DIMENSIONS if d.scope is Scope.VISIT and not d.of_session)
+FROM_SESSION = tuple((d.name, d.field) for d in DIMENSIONS if d.of_session)
+
+MEASURES_BY_TYPE: dict[str, Measures] = {
+    PAGE_VIEW: {"events": 1, "pageviews": 1},
+    CLICK: {"events": 1, "clicks": 1},
+    CONVERSION: {"events": 1, "conversions": 1},
+    PAGE_EXIT: {"events": 1},
+    HEARTBEAT: {"events": 1, "heartbeats": 1},
+    ENGAGEMENT: {"events": 1},
+}
+_CUSTOM: Measures = {"events": 1, "custom_events": 1}
+
+NOT_INTERACTIVE = frozenset({PAGE_VIEW, PAGE_EXIT, HEARTBEAT, ENGAGEMENT})
+"""Events that leave a visit of one page view a bounce."""
+
+REVENUE_PREFIX = "revenue:"
+"""Revenue is one measure per currency, in minor units: ``revenue:EUR``."""
+
+
+def event_measures(event: Event) -> Measures:
+    """What one event adds. The result may be shared: do not change it."""
+    measures = MEASURES_BY_TYPE.get(event.type, _CUSTOM)
+    if event.revenue or event.engaged_ms:
+        measures = dict(measures)
+        if event.revenue and event.currency:
+            measures[REVENUE_PREFIX + event.currency] = event.revenue
+        if event.engaged_ms:
+            measures["engaged_ms"] = event.engaged_ms
+    return measures
+
+
+def event_rows(event: Event) -> list[tuple[str, str]]:
+    """(dimension, value) pairs of the event-scoped rows that an event counts in."""
+    return [(d.name, value) for d in _EVENT_SCOPED if (value := getattr(event, d.field))]
+
+
+def visit_attributes(event: Event) -> dict[str, str]:
+    """Values of the visit-scoped dimensions, as the visit's first event has them."""
+    attributes = {}
+    for dimension in _FROM_FIRST_EVENT:
+        value = getattr(event, dimension.field) or dimension.empty
+        if value:
+            attributes[dimension.name] = value
+    return attributes

@@ -1,0 +1,192 @@
+"""What the processor writes and the API reads, as protocols with two implementations.
+
+`liveinsight.memory.MemoryStore` and `liveinsight.dynamo_store.DynamoStore` are held to one contract suite
+(tests/contract). Semantics that both promise:
+
+* **Writes are compare-and-set on the mark.** A counter is written only if its stored mark is the one it was
+  loaded with; a visitor only if its stored mark is below the new one. What is refused is returned, not raised.
+* **A write may have happened even if it was not confirmed** (`Written.unconfirmed`): load again before retrying.
+* **Loads are strongly consistent.** Query methods (for the API) may lag by a moment.
+* Every method may raise `StoreUnavailable`; all are safe to call again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from liveinsight.counters import CounterItem
+from liveinsight.events import Event
+from liveinsight.fold import CounterKey
+from liveinsight.sessions import VisitorState
+
+Row = TypeVar("Row")
+
+VisitorKey = tuple[str, int]
+"""(site, visitor)."""
+
+SHARD_END = "SHARD_END"
+"""Checkpoint of a shard that was read to its end."""
+
+
+class CounterWrite(NamedTuple):
+    """Write `item` if the stored mark is still `expected` (`NO_MARK`: if there is no item)."""
+
+    key: CounterKey
+    expected: str
+    item: CounterItem
+    expires_at: int
+    """Epoch seconds; 0 keeps the item for good."""
+
+
+@dataclass
+class Written:
+    """Outcome of conditional writes, by index into what was asked."""
+
+    refused: list[int] = field(default_factory=list)
+    """The condition failed: somebody else has written."""
+    unconfirmed: list[int] = field(default_factory=list)
+    """Throttled or failed; it may or may not have been applied."""
+
+
+class VisitorWrite(NamedTuple):
+    """Write `state` if the stored mark is below the state's, or there is none.
+
+    `is_new` says that nothing was stored when the state was loaded: a hint that saves a write, no condition.
+    """
+
+    state: VisitorState
+    expires_at: int
+    is_new: bool
+
+
+class TimelineChunk(NamedTuple):
+    """Consecutive events of one session. Replays may cut chunks differently: readers drop repeated marks."""
+
+    site: str
+    session_id: str
+    events: Sequence[tuple[str, Event]]
+    expires_at: int
+
+
+class SetAside(NamedTuple):
+    """A record that could not be decoded."""
+
+    shard_id: str
+    mark: str
+    reason: str
+    message: str
+    data: bytes
+    set_aside_at: int
+    expires_at: int
+
+
+class Checkpoint(NamedTuple):
+    """How far a shard is done: a sequence number or `SHARD_END`, of one incarnation of the stream."""
+
+    incarnation: int
+    sequence_number: str
+
+
+class Watermark(NamedTuple):
+    """Everything that arrived on the shard before `as_of` (epoch ms) is in the counters."""
+
+    shard_id: str
+    as_of: int
+    closed: bool
+    incarnation: int
+
+
+class Read(NamedTuple, Generic[Row]):
+    """Rows of an answer, and how many stored items had to be read for them."""
+
+    rows: list[Row]
+    items_read: int
+
+
+class ProcessorStore(Protocol):
+    """What the processor needs."""
+
+    def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
+        """The shard's stored items among `keys`; strongly consistent. The caller may change them."""
+
+    def write_counters(self, shard: str, writes: Sequence[CounterWrite]) -> Written:
+        """Compare-and-set each item of the shard."""
+
+    def load_visitors(self, keys: Sequence[VisitorKey]) -> dict[VisitorKey, VisitorState]:
+        """The stored states among `keys`; strongly consistent. The caller may change them."""
+
+    def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
+        """Write each state whose mark is above the stored one."""
+
+    def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
+        """Add chunks. The same chunk again changes nothing."""
+
+    def write_set_aside(self, records: Sequence[SetAside]) -> None:
+        """Keep undecodable records. The same record again changes nothing."""
+
+    def write_watermark(self, watermark: Watermark) -> None:
+        """Publish how fresh a shard's counters are."""
+
+
+class CheckpointStore(Protocol):
+    """What the embedded worker needs; the Kinesis Client Library brings its own."""
+
+    def load_checkpoints(self) -> dict[str, Checkpoint]:
+        """Checkpoints by shard id."""
+
+    def write_checkpoint(self, shard_id: str, checkpoint: Checkpoint) -> None:
+        """Move a shard's checkpoint forward. One that would move it back is ignored."""
+
+
+class ReadStore(Protocol):
+    """What the API needs. Items of several shards come as several rows: the reader merges them."""
+
+    def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
+        """Totals of the 15-minute buckets from first to last, both included, as (bucket, item)."""
+
+    def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
+        """All values of a dimension on one site-local day, as (value, item)."""
+
+    def read_minutes(self, site: str, first_minute: int, last_minute: int) -> Read[tuple[int, CounterItem]]:
+        """Live minutes from first to last, both included, as (minute, item)."""
+
+    def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
+        """Visitors active since a minute, the latest first, at most `limit`."""
+
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+        """A session's events in order, at most `limit`, without repeats, as (mark, event)."""
+
+    def read_watermarks(self) -> Read[Watermark]:
+        """The watermarks of all shards, closed ones included."""
+
+    def read_set_aside(self, limit: int) -> Read[SetAside]:
+        """Undecodable records, at most `limit`."""
+
+
+class SaltStore(Protocol):
+    """What cookieless identity needs: one random salt a day, shared by all ingest processes."""
+
+    def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
+        """The day's salt: `candidate` if there was none, else the one that was first."""
+
+
+class Store(ProcessorStore, CheckpointStore, ReadStore, SaltStore, Protocol):
+    """All of it, as one backend gives it."""
+
+
+def freshest_possible(watermarks: Iterable[Watermark]) -> int | None:
+    """Up to when everything is counted: the least of the open shards, None when nothing is known.
+
+    A closed shard brings nothing new, and shards of a stream that was re-created since hold nothing back.
+    """
+    known = list(watermarks)
+    newest = max((mark.incarnation for mark in known), default=0)
+    return min((mark.as_of for mark in known if not mark.closed and mark.incarnation == newest), default=None)
+
+
+def in_timeline_order(marked: Iterable[tuple[str, Event]], limit: int) -> list[tuple[str, Event]]:
+    """Events of a session by time, each mark once."""
+    unique = dict(marked)
+    return sorted(unique.items(), key=lambda pair: (pair[1].occurred_at, pair[0]))[:limit]

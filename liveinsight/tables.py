@@ -1,0 +1,123 @@
+"""The stream and the two tables, defined once: for `liveinsight init`, for tests and for deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_kinesis import KinesisClient
+
+TTL_ATTRIBUTE = "ttl"
+LIVE_INDEX = "live"
+"""Sparse index of the sessions table: visitors by site and minute of last activity. Keys only: it is written at
+most once a minute and visitor."""
+
+
+@dataclass(frozen=True)
+class TableNames:
+    """Names of the two tables."""
+
+    counters: str
+    sessions: str
+
+    @classmethod
+    def with_prefix(cls, prefix: str) -> TableNames:
+        """``<prefix>-counters`` and ``<prefix>-sessions``."""
+        return cls(f"{prefix}-counters", f"{prefix}-sessions")
+
+
+def table_definitions(names: TableNames, *, deletion_protection: bool) -> list[dict[str, Any]]:
+    """Arguments of CreateTable for each table."""
+    common: dict[str, Any] = {
+        "KeySchema": [
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        "BillingMode": "PAY_PER_REQUEST",
+        "DeletionProtectionEnabled": deletion_protection,
+    }
+    keys = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
+    live_keys = [{"AttributeName": name, "AttributeType": "S"} for name in ("live_site", "live_minute")]
+    live_index = {
+        "IndexName": LIVE_INDEX,
+        "KeySchema": [
+            {"AttributeName": "live_site", "KeyType": "HASH"},
+            {"AttributeName": "live_minute", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    return [
+        {"TableName": names.counters, "AttributeDefinitions": keys, **common},
+        {
+            "TableName": names.sessions,
+            "AttributeDefinitions": keys + live_keys,
+            "GlobalSecondaryIndexes": [live_index],
+            **common,
+        },
+    ]
+
+
+def create_all(
+    kinesis: KinesisClient,
+    dynamodb: DynamoDBClient,
+    *,
+    stream_name: str,
+    shards: int,
+    names: TableNames,
+    deletion_protection: bool,
+) -> Iterator[str]:
+    """Create what is missing and bring settings of what exists into line; yields what was done, line by line.
+
+    Safe to run again at any time. An existing stream keeps its shards.
+    """
+    yield _create_stream(kinesis, stream_name, shards)
+    for definition in table_definitions(names, deletion_protection=deletion_protection):
+        yield _create_table(dynamodb, definition)
+    for name in (names.counters, names.sessions):
+        _ensure_ttl(dynamodb, name)
+    yield f"expiry is on for both tables (attribute {TTL_ATTRIBUTE})"
+
+
+def _create_stream(kinesis: KinesisClient, name: str, shards: int) -> str:
+    try:
+        kinesis.create_stream(StreamName=name, ShardCount=shards)
+        line = f"stream {name} created with {shards} shards"
+    except kinesis.exceptions.ResourceInUseException:
+        line = f"stream {name} is there"
+    kinesis.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    return line
+
+
+def _create_table(dynamodb: DynamoDBClient, definition: dict[str, Any]) -> str:
+    name = definition["TableName"]
+    protection = definition["DeletionProtectionEnabled"]
+    try:
+        dynamodb.create_table(**definition)
+        line = f"table {name} created"
+    except dynamodb.exceptions.ResourceInUseException:
+        line = f"table {name} is there"
+    dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    described = dynamodb.describe_table(TableName=name)["Table"]
+    if described.get("DeletionProtectionEnabled", False) != protection:
+        dynamodb.update_table(TableName=name, DeletionProtectionEnabled=protection)
+        line += f", deletion protection {'on' if protection else 'off'}"
+    return line
+
+
+def _ensure_ttl(dynamodb: DynamoDBClient, name: str) -> None:
+    described = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    if described.get("TimeToLiveStatus") in {"ENABLED", "ENABLING"}:
+        return
+    try:
+        dynamodb.update_time_to_live(
+            TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": TTL_ATTRIBUTE}
+        )
+    except ClientError as error:
+        # Two `init` at once: the other one has just switched it on.
+        if "already enabled" not in str(error):
+            raise

@@ -1,0 +1,1 @@
+"""Stream to store: records are folded into counters and sessions, each exactly once."""

@@ -1,0 +1,217 @@
+"""One shard's records, driven by five calls: those that the Kinesis Client Library makes.
+
+The order that makes counting exact, whatever dies between two writes:
+
+    process_records   decode -> load visitors -> fold -> pending
+    flush             1. counters            (every `counters_interval`)
+                      ---- barrier ----
+                      2. timelines, set-aside records, visitors   (every `sessions_interval`)
+                      ---- barrier ----
+                      3. checkpoint
+
+A record at or below its visitor's mark is skipped: its counters are in, because step 1 came before step 2.
+Flushes happen only between records' batches. What cannot be written is kept and tried again; if that is
+hopeless, `FlushAbandoned` ends the process before any checkpoint can pass it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from liveinsight.clock import Clock
+from liveinsight.errors import FlushAbandoned, StoreUnavailable, UndecodableRecord
+from liveinsight.events import Event, decode_record
+from liveinsight.fold import fold
+from liveinsight.positions import event_mark, mark_prefix, record_mark
+from liveinsight.store import SHARD_END, ProcessorStore, SetAside, Watermark
+from liveinsight.stream import Record
+from processor.counter_writer import CounterWriter
+from processor.visitor_writer import VisitorWriter
+
+logger = logging.getLogger(__name__)
+
+READ_MARGIN_MS = 250
+"""A batch is seen a moment after it was read: what arrived in between is not claimed to be counted."""
+PENDING_LIMIT = 100_000
+"""Contributions that may wait before a flush is forced."""
+SET_ASIDE_DAYS = 30
+
+
+class Checkpointer(Protocol):
+    """Moves the shard's checkpoint: a sequence number, or `SHARD_END`."""
+
+    def checkpoint(self, sequence_number: str) -> None:
+        """Everything up to here is stored."""
+
+
+@dataclass(frozen=True)
+class ProcessorOptions:
+    """Cadences and limits, in seconds unless the name says days."""
+
+    counters_interval: float = 1.0
+    sessions_interval: float = 5.0
+    session_days: int = 7
+    timeline_days: int = 30
+    give_up_after: float = 300.0
+    drain_within: float = 20.0
+
+
+@dataclass
+class Progress:
+    """What a processor has done since it started."""
+
+    records: int = 0
+    events: int = 0
+    skipped: int = 0
+    set_aside: int = 0
+
+
+class RecordProcessor:
+    """Counts one shard. Not shared between threads."""
+
+    def __init__(
+        self,
+        store: ProcessorStore,
+        incarnation: int,
+        options: ProcessorOptions,
+        clock: Clock,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._incarnation = incarnation
+        self._options = options
+        self._clock = clock
+        self._sleep = sleep
+        self._visitors = VisitorWriter(store, session_days=options.session_days, timeline_days=options.timeline_days)
+        self._set_aside: list[SetAside] = []
+        self._last_sequence = ""
+        self._as_of = 0
+        self._dirty_since_checkpoint = False
+        self.progress = Progress()
+
+    def initialize(self, shard_id: str, sequence_number: str) -> None:
+        """A lease begins: the shard, and the checkpoint to go on from ("" at a first start)."""
+        self._shard_id = shard_id
+        self._prefix = mark_prefix(self._incarnation, shard_id)
+        self._counters = CounterWriter(self._store, shard_id)
+        self._counters_due = self._sessions_due = self._clock()
+        logger.info("shard begins", extra={"action": "initialize", "shard": shard_id, "after": sequence_number})
+
+    def process_records(self, records: Sequence[Record], checkpointer: Checkpointer, millis_behind: int) -> None:
+        """Fold a batch, and flush what is due. An empty batch is a tick.
+
+        Raises:
+            FlushAbandoned: the process must exit without a checkpoint.
+        """
+        if records:
+            self._fold_batch(self._decode(records))
+            self._last_sequence = records[-1].sequence_number
+            self._dirty_since_checkpoint = True
+            self.progress.records += len(records)
+        now = self._clock()
+        self._as_of = now - millis_behind - READ_MARGIN_MS
+        if now >= self._sessions_due:
+            self._flush_all(checkpointer, self._options.give_up_after)
+        elif now >= self._counters_due or self._counters.waiting > PENDING_LIMIT:
+            self._flush_counters(self._options.give_up_after)
+
+    def lease_lost(self) -> None:
+        """Somebody else has the shard: forget what was not written, they will count it."""
+        logger.warning("lease lost", extra={"action": "lease_lost", "shard": self._shard_id})
+
+    def shard_ended(self, checkpointer: Checkpointer) -> None:
+        """The shard is closed and read to its end."""
+        self._last_sequence = SHARD_END
+        self._dirty_since_checkpoint = True
+        self._flush_all(checkpointer, self._options.give_up_after, closed=True)
+        logger.info("shard ended", extra={"action": "shard_ended", "shard": self._shard_id})
+
+    def shutdown_requested(self, checkpointer: Checkpointer) -> None:
+        """The last chance to write and checkpoint."""
+        self._flush_all(checkpointer, self._options.drain_within)
+        logger.info("drained", extra={"action": "shutdown", "shard": self._shard_id})
+
+    def _decode(self, records: Sequence[Record]) -> list[tuple[str, Event]]:
+        marked: list[tuple[str, Event]] = []
+        for record in records:
+            prefix = record_mark(self._prefix, record.sequence_number)
+            try:
+                events = decode_record(record.data)
+            except UndecodableRecord as error:
+                self._keep(record, prefix, error)
+                continue
+            marked.extend((event_mark(prefix, index), event) for index, event in enumerate(events))
+        return marked
+
+    def _keep(self, record: Record, mark: str, error: UndecodableRecord) -> None:
+        self.progress.set_aside += 1
+        expires_at = record.arrived_at // 1000 + SET_ASIDE_DAYS * 86_400
+        self._set_aside.append(
+            SetAside(self._shard_id, mark, error.reason, str(error), record.data, record.arrived_at, expires_at)
+        )
+        logger.warning(
+            "record set aside",
+            extra={"action": "set_aside", "shard": self._shard_id, "mark": mark, "reason": error.reason},
+        )
+
+    def _fold_batch(self, marked: list[tuple[str, Event]]) -> None:
+        visitors, counters = self._visitors, self._counters
+        keys = [(event.site, event.visitor) for _, event in marked]
+        self._retry(lambda: visitors.load(keys), self._options.give_up_after)
+        for (mark, event), key in zip(marked, keys, strict=True):
+            contributions, session_id = fold(visitors.state(key), event, mark)
+            if contributions:
+                counters.add(mark, contributions)
+                visitors.touched(key, session_id, mark, event)
+            else:
+                self.progress.skipped += 1
+        self.progress.events += len(marked)
+
+    def _flush_counters(self, give_up_after: float) -> None:
+        if self._counters.waiting:
+            self._retry(self._counters.flush, give_up_after)
+            self._retry(self._publish_watermark, give_up_after)
+        self._counters_due = self._clock() + round(self._options.counters_interval * 1000)
+
+    def _flush_all(self, checkpointer: Checkpointer, give_up_after: float, *, closed: bool = False) -> None:
+        self._retry(self._counters.flush, give_up_after)
+        self._retry(self._write_set_aside, give_up_after)
+        self._retry(self._visitors.flush, give_up_after)
+        if self._dirty_since_checkpoint:
+            self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_after)
+            self._dirty_since_checkpoint = False
+        self._retry(lambda: self._publish_watermark(closed=closed), give_up_after)
+        now = self._clock()
+        self._counters_due = now + round(self._options.counters_interval * 1000)
+        self._sessions_due = now + round(self._options.sessions_interval * 1000)
+
+    def _write_set_aside(self) -> None:
+        if self._set_aside:
+            self._store.write_set_aside(self._set_aside)
+            self._set_aside = []
+
+    def _publish_watermark(self, *, closed: bool = False) -> None:
+        self._store.write_watermark(Watermark(self._shard_id, self._as_of, closed, self._incarnation))
+
+    def _retry(self, step: Callable[[], bool | None], give_up_after: float) -> None:
+        """Repeat `step` until it does not fail and does not say that something is left (False)."""
+        give_up_at = self._clock() + round(give_up_after * 1000)
+        pause = 0.05
+        while True:
+            problem = "another writer is active"
+            try:
+                if step() is not False:
+                    return
+            except StoreUnavailable as error:
+                problem = str(error)
+                logger.warning(
+                    "store unavailable", extra={"action": "retry", "shard": self._shard_id, "problem": problem}
+                )
+            if self._clock() >= give_up_at:
+                raise FlushAbandoned(f"gave up on shard {self._shard_id} after {give_up_after:g} s: {problem}")
+            self._sleep(pause)
+            pause = min(2 * pause, 5.0)

@@ -1,0 +1,85 @@
+"""Fixtures for all tests: a clock to turn, the in-memory backends, and one stand-in for AWS per run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from liveinsight.aws import dynamodb_client, kinesis_client
+from liveinsight.dynamo import Dynamo
+from liveinsight.dynamo_store import DynamoStore
+from liveinsight.init import initialise
+from liveinsight.kinesis import KinesisStream
+from liveinsight.settings import Settings
+from liveinsight.standin import StandIn
+from liveinsight.tables import TableNames
+from liveinsight.testing import FakeClock, MemoryStore, MemoryStream
+
+IN_CI = os.environ.get("CI") == "true"
+_numbers = count()
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see the default settings, whatever the shell that started them has set."""
+    for name in list(os.environ):
+        if name.startswith(("LIVEINSIGHT_", "AWS_ENDPOINT", "AWS_REGION", "AWS_DEFAULT_REGION")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def stream(clock: FakeClock) -> MemoryStream:
+    return MemoryStream(clock, shards=2)
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """A MiniStack on loopback, shared by all tests: each uses names of its own."""
+    process = StandIn(Path(tmp_path_factory.mktemp("standin")))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def aws_environ(stand_in: StandIn) -> dict[str, str]:
+    """Environment for a program that works on a fresh stream and fresh tables of the stand-in."""
+    name = f"test{next(_numbers)}"
+    return {
+        "AWS_ENDPOINT_URL": stand_in.url,
+        "LIVEINSIGHT_STREAM": name,
+        "LIVEINSIGHT_TABLE_PREFIX": name,
+    }
+
+
+@pytest.fixture
+def aws(aws_environ: dict[str, str]) -> Settings:
+    """Settings of a fresh stream and fresh tables, created."""
+    settings = Settings.from_env(aws_environ)
+    initialise(settings)
+    return settings
+
+
+@pytest.fixture
+def open_aws() -> Callable[[Settings], tuple[KinesisStream, DynamoStore]]:
+    """Gives the stream and store that settings name."""
+
+    def open_both(settings: Settings) -> tuple[KinesisStream, DynamoStore]:
+        dynamo = Dynamo(dynamodb_client(settings))
+        names = TableNames.with_prefix(settings.table_prefix)
+        return KinesisStream(kinesis_client(settings), settings.stream_name), DynamoStore(dynamo, names)
+
+    return open_both

@@ -1,0 +1,207 @@
+"""What every store promises, held against the in-memory one and DynamoDB semantics over HTTP."""
+
+from __future__ import annotations
+
+import pytest
+
+from liveinsight.counters import CounterItem, apply_pending
+from liveinsight.fold import dimension_key, fold, minute_key, totals_key
+from liveinsight.memory import MemoryStore
+from liveinsight.positions import event_mark, mark_prefix, record_mark
+from liveinsight.sessions import VisitorState
+from liveinsight.store import (
+    SHARD_END,
+    Checkpoint,
+    CounterWrite,
+    SetAside,
+    Store,
+    TimelineChunk,
+    VisitorWrite,
+    Watermark,
+)
+from liveinsight.testing import NOON, an_event
+
+SHARD = "shardId-000000000000"
+OTHER_SHARD = "shardId-000000000001"
+FAR = 4_000_000_000
+PREFIX = mark_prefix(1_790_000_000_000, SHARD)
+
+
+def mark(number: int) -> str:
+    return event_mark(record_mark(PREFIX, str(number)), 0)
+
+
+def an_item(number: int, *, views: int = 1, visitor: int = 7) -> CounterItem:
+    item = CounterItem()
+    apply_pending(item, [(mark(number), {"pageviews": views, "events": views}, 12, visitor)])
+    return item
+
+
+@pytest.fixture(params=["memory", "standin"])
+def any_store(request: pytest.FixtureRequest) -> Store:
+    if request.param == "memory":
+        return MemoryStore()
+    return request.getfixturevalue("open_aws")(request.getfixturevalue("aws"))[1]
+
+
+def plain(item: CounterItem) -> tuple[dict[str, int], dict[int, int], int, str]:
+    return item.measures, item.hours, item.visitors, item.mark
+
+
+def test_counter_is_written_once_per_mark(any_store: Store) -> None:
+    """A counter written with a mark that is no longer the stored one is refused and left as it was."""
+    key = dimension_key("default", 20260922, "page", "/a#b c")
+    assert any_store.load_counters(SHARD, [key]) == {}
+    assert any_store.write_counters(SHARD, [CounterWrite(key, "", an_item(1), 0)]).refused == []
+    assert any_store.write_counters(SHARD, [CounterWrite(key, "", an_item(2), 0)]).refused == [0]
+    assert any_store.write_counters(SHARD, [CounterWrite(key, mark(5), an_item(6), 0)]).refused == [0]
+    loaded = any_store.load_counters(SHARD, [key])[key]
+    assert plain(loaded) == ({"pageviews": 1, "events": 1}, {12: 1}, 1, mark(1))
+    apply_pending(loaded, [(mark(3), {"pageviews": 2, "bounces": -1}, 13, 8)])
+    assert any_store.write_counters(SHARD, [CounterWrite(key, mark(1), loaded, 0)]).refused == []
+    assert plain(any_store.load_counters(SHARD, [key])[key]) == (
+        {"pageviews": 3, "events": 1, "bounces": -1},
+        {12: 1, 13: 2},
+        2,
+        mark(3),
+    )
+
+
+def test_refusals_are_told_apart_within_a_large_write(any_store: Store) -> None:
+    """Among many writes exactly those whose mark does not fit are refused; the others are stored."""
+    keys = [totals_key("default", 1_988_888 + number) for number in range(60)]
+    taken = {3, 24, 25, 49, 59}
+    any_store.write_counters(SHARD, [CounterWrite(keys[i], "", an_item(1), 0) for i in taken])
+    written = any_store.write_counters(SHARD, [CounterWrite(key, "", an_item(2), 0) for key in keys])
+    assert set(written.refused) == taken
+    assert written.unconfirmed == []
+    assert len(any_store.load_counters(SHARD, keys)) == 60
+
+
+def test_shards_have_items_of_their_own(any_store: Store) -> None:
+    """The same counter of two shards is two items, and a reader gets both."""
+    key = totals_key("default", 1_988_888)
+    any_store.write_counters(SHARD, [CounterWrite(key, "", an_item(1), 0)])
+    any_store.write_counters(OTHER_SHARD, [CounterWrite(key, "", an_item(9, views=4), 0)])
+    read = any_store.read_totals("default", 1_988_888, 1_988_888)
+    assert sorted(item.measures["pageviews"] for _, item in read.rows) == [1, 4]
+    assert read.items_read == 2
+
+
+def test_totals_are_read_by_range(any_store: Store) -> None:
+    """Totals are found from the first to the last bucket asked for, over the border of a UTC day, of one site."""
+    midnight = 1_988_832
+    assert midnight % 96 == 0
+    for bucket in range(midnight - 3, midnight + 4):
+        any_store.write_counters(SHARD, [CounterWrite(totals_key("default", bucket), "", an_item(1), 0)])
+    any_store.write_counters(SHARD, [CounterWrite(totals_key("other", midnight), "", an_item(1), 0)])
+    read = any_store.read_totals("default", midnight - 2, midnight + 1)
+    assert sorted(bucket for bucket, _ in read.rows) == [midnight - 2, midnight - 1, midnight, midnight + 1]
+    assert read.items_read == 4
+
+
+def test_dimension_values_are_read_back_as_they_were(any_store: Store) -> None:
+    """Every value of a day comes back unchanged, whatever characters it is made of."""
+    values = ["/", "#", "a#b#c", "~", "日本", "'; DROP", '"quoted"', "x" * 500, " ", "(other)", "0#", "e\u0301"]
+    writes = [CounterWrite(dimension_key("default", 20260922, "page", v), "", an_item(1), 0) for v in values]
+    assert any_store.write_counters(SHARD, writes).refused == []
+    decoy = CounterWrite(dimension_key("default", 20260923, "page", "/tomorrow"), "", an_item(1), 0)
+    any_store.write_counters(SHARD, [decoy])
+    read = any_store.read_dimension("default", 20260922, "page")
+    assert sorted(value for value, _ in read.rows) == sorted(values)
+
+
+def test_minutes_are_read_by_range(any_store: Store) -> None:
+    """Live minutes are found by range."""
+    for minute in range(100, 106):
+        any_store.write_counters(SHARD, [CounterWrite(minute_key("default", minute), "", an_item(1), FAR)])
+    read = any_store.read_minutes("default", 102, 104)
+    assert sorted(minute for minute, _ in read.rows) == [102, 103, 104]
+
+
+def a_state(number: int, *, at: int = NOON, visitor: int = 1, recent: bool = True) -> VisitorState:
+    state = VisitorState("default", visitor, sessions=[], recent_ids=[])
+    fold(state, an_event(at=at, visitor=visitor, recent=recent), mark(number))
+    return state
+
+
+@pytest.mark.parametrize("hint", [True, False])
+def test_visitor_only_moves_forward(any_store: Store, hint: bool) -> None:
+    """A visitor is written over only by a later mark, whether or not the hint about novelty was right."""
+    assert any_store.write_visitors([VisitorWrite(a_state(5), FAR, hint)]).refused == []
+    assert any_store.write_visitors([VisitorWrite(a_state(5), FAR, hint)]).refused == [0]
+    assert any_store.write_visitors([VisitorWrite(a_state(4), FAR, hint)]).refused == [0]
+    later = a_state(6, at=NOON + 60_000)
+    assert any_store.write_visitors([VisitorWrite(later, FAR, hint)]).refused == []
+    assert any_store.load_visitors([("default", 1), ("default", 2)]) == {("default", 1): later}
+
+
+def test_marks_order_over_shards_and_lengths() -> None:
+    """A longer sequence number is greater than a shorter one, and a child shard's mark than its parent's."""
+    assert mark(9) < mark(10) < mark(99) < mark(100)
+    child = event_mark(record_mark(mark_prefix(1_790_000_000_000, OTHER_SHARD), "1"), 0)
+    assert mark(10**100) < child
+    assert child < event_mark(record_mark(mark_prefix(1_790_000_000_001, SHARD), "1"), 0)
+
+
+def test_recent_visitors_come_latest_first(any_store: Store) -> None:
+    """The live list holds recently active visitors, the latest first, and none from imported history."""
+    states = [a_state(number, at=NOON + number * 60_000, visitor=number) for number in range(1, 6)]
+    states.append(a_state(9, visitor=99, recent=False))
+    any_store.write_visitors([VisitorWrite(state, FAR, True) for state in states])
+    read = any_store.read_recent_visitors("default", NOON // 60_000 + 2, 3)
+    assert [state.visitor for state in read.rows] == [5, 4, 3]
+
+
+def test_timeline_gives_each_event_once(any_store: Store) -> None:
+    """Chunks cut differently by a replay give every event once, in order of time."""
+    events = [(mark(number), an_event(at=NOON + number * 1000, page=f"/{number}")) for number in range(5)]
+    any_store.write_timeline([TimelineChunk("default", "s1", events[:3], FAR)])
+    any_store.write_timeline([TimelineChunk("default", "s1", events[:2], FAR)])
+    any_store.write_timeline([TimelineChunk("default", "s1", events[2:], FAR)])
+    any_store.write_timeline([TimelineChunk("default", "s2", events[:1], FAR)])
+    assert any_store.read_timeline("default", "s1", 100).rows == events
+    assert any_store.read_timeline("default", "nobody", 100).rows == []
+
+
+def test_timeline_chunk_larger_than_an_item(any_store: Store) -> None:
+    """A chunk that would not fit one item is kept whole all the same."""
+    props = {f"key{number}": "x" * 2000 for number in range(30)}
+    events = [(mark(number), an_event(at=NOON + number, props=props)) for number in range(12)]
+    any_store.write_timeline([TimelineChunk("default", "big", events, FAR)])
+    assert any_store.read_timeline("default", "big", 100).rows == events
+
+
+def test_set_aside_record_is_kept_whole(any_store: Store) -> None:
+    """A poison record is kept byte by byte with its reason, even one of a megabyte."""
+    record = SetAside(SHARD, mark(1), "not_ours", "no magic", bytes(range(256)) * 4000, NOON, FAR)
+    small = SetAside(SHARD, mark(2), "damaged", "cut", b"", NOON, FAR)
+    any_store.write_set_aside([record, small])
+    any_store.write_set_aside([record])
+    assert any_store.read_set_aside(10).rows == [record, small]
+
+
+def test_checkpoint_never_goes_back(any_store: Store) -> None:
+    """Checkpoints compare as numbers; the end of a shard is last; a new incarnation starts above."""
+    for sequence in ("9", "10", "9"):
+        any_store.write_checkpoint(SHARD, Checkpoint(1, sequence))
+    assert any_store.load_checkpoints() == {SHARD: Checkpoint(1, "10")}
+    any_store.write_checkpoint(SHARD, Checkpoint(1, SHARD_END))
+    any_store.write_checkpoint(SHARD, Checkpoint(1, "99"))
+    assert any_store.load_checkpoints() == {SHARD: Checkpoint(1, SHARD_END)}
+    any_store.write_checkpoint(SHARD, Checkpoint(2, "1"))
+    assert any_store.load_checkpoints() == {SHARD: Checkpoint(2, "1")}
+
+
+def test_watermark_is_the_last_one_written(any_store: Store) -> None:
+    """A shard has one watermark, the last one."""
+    any_store.write_watermark(Watermark(SHARD, 5, False, 1))
+    any_store.write_watermark(Watermark(SHARD, 6, True, 1))
+    assert any_store.read_watermarks().rows == [Watermark(SHARD, 6, True, 1)]
+
+
+def test_first_salt_of_a_day_stays(any_store: Store) -> None:
+    """All ingest processes get the salt that was first."""
+    assert any_store.salt_of_day(20260922, b"first", FAR) == b"first"
+    assert any_store.salt_of_day(20260922, b"second", FAR) == b"first"
+    assert any_store.salt_of_day(20260923, b"third", FAR) == b"third"

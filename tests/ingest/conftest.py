@@ -1,0 +1,138 @@
+"""An ingest application on an in-memory stream and store, and payloads to send to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from ingest import create_app
+from ingest.delivery import Retries
+from liveinsight.events import Event, decode_record
+from liveinsight.memory import MemoryStore, MemoryStream
+from liveinsight.settings import Settings
+from liveinsight.stream import Stream
+from liveinsight.testing import FakeClock
+
+CHROME = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+)
+
+Payload = dict[str, Any]
+
+
+class FakeTime:
+    """A monotonic time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def elapsed(self) -> float:
+        return self.now
+
+
+@dataclass
+class Service:
+    """One application and what it writes to."""
+
+    app: Flask
+    client: FlaskClient
+    stream: MemoryStream
+    store: MemoryStore
+    clock: FakeClock
+    time: FakeTime
+
+    def post(self, body: Any, *, address: str = "198.51.100.1", headers: dict[str, str] | None = None) -> TestResponse:
+        """Send a body (JSON unless it is bytes already) to /collect."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.client.post(
+            "/collect",
+            data=data,
+            headers={"Content-Type": "application/json", "User-Agent": CHROME, **(headers or {})},
+            environ_base={"REMOTE_ADDR": address},
+        )
+
+    def records(self) -> list[bytes]:
+        """All records on the stream, shard by shard."""
+        return [record.data for shard in self.stream._shards.values() for record in shard.records]
+
+    def events(self) -> list[Event]:
+        """All events on the stream, decoded."""
+        return [event for data in self.records() for event in decode_record(data)]
+
+    def only_event(self, body: Any, **options: Any) -> Event:
+        """Send one event that must be taken, and give back what it became."""
+        before = len(self.events())
+        answer = self.post(body, **options)
+        assert answer.status_code == 202, answer.text
+        events = self.events()
+        assert len(events) == before + 1
+        return events[-1]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def make_service(clock: FakeClock, tmp_path: Path) -> Callable[..., Service]:
+    """Makes services; keyword arguments are settings by variable name, in lower case without the prefix."""
+    tracker_file = tmp_path / "liveinsight.js"
+    tracker_file.write_text("/* tracker */")
+
+    def make(
+        *, drop_bots: bool = True, stream: Stream | None = None, store: MemoryStore | None = None, **settings: str
+    ) -> Service:
+        memory = MemoryStream(clock)
+        salts = store or MemoryStore()
+        time = FakeTime()
+        app = create_app(
+            Settings.from_env({"LIVEINSIGHT_" + name.upper(): value for name, value in settings.items()}),
+            stream or memory,
+            salts,
+            clock,
+            tracker_file=tracker_file,
+            drop_bots=drop_bots,
+            retries=Retries(sleep=time.sleep, jitter=lambda: 1.0, elapsed=time.elapsed),
+        )
+        return Service(app, app.test_client(), memory, salts, clock, time)
+
+    return make
+
+
+@pytest.fixture
+def service(make_service: Callable[..., Service]) -> Service:
+    return make_service()
+
+
+@pytest.fixture
+def view(clock: FakeClock) -> Callable[..., Payload]:
+    """A page view exactly as the product's first tracker sends it; None removes a field."""
+
+    def make(**changes: Any) -> Payload:
+        payload = {
+            "event_type": "page_view",
+            "user_id": "u_abc",
+            "session_id": "s_abc",
+            "timestamp": clock(),
+            "page_url": "https://shop.example/x?y=1",
+            "referrer": "",
+            "user_agent": CHROME,
+            **changes,
+        }
+        return {name: value for name, value in payload.items() if value is not None}
+
+    return make
