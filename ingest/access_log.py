@@ -6,6 +6,7 @@ Pure: reads no file, knows no time but the lines' own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,8 +16,9 @@ import pandas as pd
 # host ident user [time] "method target protocol" status size "referrer" "user agent"
 # Inside quotes a server escapes quotes with a backslash.
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
-_LINE = rf'^(\S+) \S+ \S+ \[([^\]]+)\] "(\S+) (\S+)(?: [^"]*)?" (\d{{3}}) \S+ {_QUOTED} {_QUOTED}'
+_LINE = re.compile(rf'(\S+) \S+ \S+ \[([^\]]+)\] "(\S+) (\S+)(?: [^"]*)?" (\d{{3}}) \S+ {_QUOTED} {_QUOTED}')
 _FIELDS = ("address", "time", "method", "target", "status", "referrer", "user_agent")
+_NOTHING = (None,) * len(_FIELDS)
 _TIME_FORMAT = "%d/%b/%Y:%H:%M:%S %z"
 
 STATIC_SUFFIXES = frozenset(
@@ -57,12 +59,13 @@ def parse_lines(lines: Sequence[str], rules: PageRules) -> pd.DataFrame:
     Columns: `address`, `occurred_at` (epoch ms), `target`, `referrer`, `user_agent`, `skip`. A page that the
     browser showed from its cache (304) was seen all the same.
     """
-    frame = pd.Series(lines, dtype="str").str.extract(_LINE)
-    frame.columns = pd.Index(_FIELDS)
+    found = (_LINE.match(line) for line in lines)
+    rows = [match.groups() if match else _NOTHING for match in found]
+    frame = pd.DataFrame(rows, columns=pd.Index(_FIELDS), dtype="str")
     times = pd.to_datetime(frame["time"], format=_TIME_FORMAT, utc=True, errors="coerce")
     status = pd.to_numeric(frame["status"], errors="coerce")
-    path = frame["target"].str.split("?", n=1).str[0]
-    suffix = path.str.extract(r"\.([A-Za-z0-9]+)$")[0].str.lower()
+    path = frame["target"].str.lower().str.replace(r"\?.*", "", regex=True)
+    suffix = path.str.extract(r"\.([a-z0-9]+)$")[0]
     skip = pd.Series("", index=frame.index, dtype="object")
     # From the weakest to the strongest reason: a later one overwrites.
     if not rules.include_static:

@@ -39,7 +39,7 @@ class DailySalts:
     def __call__(self, occurred_at: int, received_at: int) -> bytes:
         day = occurred_at // DAY_MS
         salt = self._salts.get(day)
-        if salt is None or day < received_at // DAY_MS - 1:
+        if salt is None:
             salt = self._load(day)
             yesterday = received_at // DAY_MS - 1
             self._salts = {kept: value for kept, value in {**self._salts, day: salt}.items() if kept >= yesterday}

@@ -72,17 +72,17 @@ CHANNELS: tuple[_Rule, ...] = (
 
 @lru_cache(maxsize=8192)
 def attribute(page_host: str, query: str, referrer_host: str) -> Traffic:
-    """Source, channel and campaign of an event on `page_host`; hosts in lower case, ``www.`` does not matter."""
+    """Source, channel and campaign of an event on `page_host`; hosts in lower case, the referrer's without ``www.``."""
     campaign = parse_campaign(query)
     known: Source | None
     if campaign.source:
         known = BY_NAME.get(campaign.source.lower()) or known_source(campaign.source.lower())
         source = known.name if known else campaign.source
-    elif not referrer_host or referrer_host.removeprefix("www.") == page_host.removeprefix("www."):
+    elif not referrer_host or referrer_host == page_host.removeprefix("www."):
         known, source = None, ""
     else:
         known = known_source(referrer_host)
-        source = known.name if known else referrer_host.removeprefix("www.")[:MAX_SOURCE]
+        source = known.name if known else referrer_host[:MAX_SOURCE]
     medium = campaign.medium.lower()
     signs = _Signs(
         medium=medium,

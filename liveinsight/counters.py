@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import datasketches
+import msgspec
 
 from liveinsight.positions import NO_MARK
 from liveinsight.rollups import Measures
@@ -53,6 +54,30 @@ def apply_pending(item: CounterItem, pending: Iterable[PendingContribution]) -> 
             item.sketch.update(visitor)
     item.mark = mark
     return mark != start
+
+
+class _Body(msgspec.Struct, array_like=True):
+    measures: Measures
+    hours: dict[int, int]
+    sketch: bytes
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Body)
+
+
+def encode_counter(item: CounterItem) -> bytes:
+    """Stored form of an item, without its mark; zeros that corrections have left are left out."""
+    measures = {name: amount for name, amount in item.measures.items() if amount}
+    sketch = b"" if item.sketch is None else item.sketch.serialize()
+    return _encoder.encode(_Body(measures, item.hours, sketch))
+
+
+def decode_counter(data: bytes, mark: str) -> CounterItem:
+    """Inverse of `encode_counter`."""
+    body = _decoder.decode(data)
+    sketch = datasketches.cpc_sketch.deserialize(body.sketch) if body.sketch else None
+    return CounterItem(body.measures, body.hours, sketch, mark)
 
 
 def merge_items(items: Iterable[CounterItem]) -> CounterItem:

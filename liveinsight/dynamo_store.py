@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-import datasketches
-
-from liveinsight.counters import CounterItem
+from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.dynamo import Dynamo, Item, Statement, between, insert, key_item, translated, update
 from liveinsight.events import Event, decode_events, encode_events
 from liveinsight.fold import CounterKey
@@ -68,14 +66,7 @@ class DynamoStore:
 
     def _counter_statement(self, shard: str, write: CounterWrite) -> Statement:
         key = counter_key(write.key, shard)
-        attributes: Item = {
-            "m": {"S": write.item.mark},
-            "c": {"M": {name: {"N": str(amount)} for name, amount in write.item.measures.items() if amount}},
-        }
-        if write.item.hours:
-            attributes["h"] = {"M": {str(hour): {"N": str(n)} for hour, n in write.item.hours.items()}}
-        if write.item.sketch is not None:
-            attributes["u"] = {"B": write.item.sketch.serialize()}
+        attributes: Item = {"m": {"S": write.item.mark}, "b": {"B": encode_counter(write.item)}}
         if write.expires_at:
             attributes["ttl"] = {"N": str(write.expires_at)}
         if write.expected == NO_MARK:
@@ -237,13 +228,7 @@ class DynamoStore:
 
 
 def _counter(item: Item) -> CounterItem:
-    sketch = item.get("u")
-    return CounterItem(
-        measures={name: int(number["N"]) for name, number in item["c"]["M"].items()},
-        hours={int(hour): int(number["N"]) for hour, number in item.get("h", {"M": {}})["M"].items()},
-        sketch=datasketches.cpc_sketch.deserialize(sketch["B"]) if sketch else None,
-        mark=item["m"]["S"],
-    )
+    return decode_counter(item["b"]["B"], item["m"]["S"])
 
 
 def _by_bucket(items: list[Item]) -> Read[tuple[int, CounterItem]]:

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 from liveinsight.clock import Clock
-from liveinsight.counters import CounterItem, merge_items
+from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.errors import IteratorExpired, StreamUnavailable
 from liveinsight.events import Event
 from liveinsight.fold import CounterKey
@@ -34,9 +34,7 @@ HASH_SPACE = 1 << 128
 
 
 def _copy(item: CounterItem) -> CounterItem:
-    duplicate = merge_items([item])
-    duplicate.mark = item.mark
-    return duplicate
+    return decode_counter(encode_counter(item), item.mark)
 
 
 class MemoryStore:

@@ -9,12 +9,13 @@ import resource
 import signal
 import sys
 import threading
+from dataclasses import fields
 
 from liveinsight.clock import system_clock
 from liveinsight.logs import log_to_stderr
 from liveinsight.settings import Settings
 from liveinsight.wiring import open_store, open_stream
-from processor.record_processor import ProcessorOptions, RecordProcessor
+from processor.record_processor import ProcessorOptions, Progress, RecordProcessor
 from processor.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def main(arguments: list[str]) -> int:
 def _log_summary(worker: Worker) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     progress = [processor.progress for processor in worker.processors.values()]
-    totals = {name: sum(getattr(p, name) for p in progress) for name in ("records", "events", "skipped", "set_aside")}
+    totals = {field.name: sum(getattr(p, field.name) for p in progress) for field in fields(Progress)}
     cpu_seconds = round(usage.ru_utime + usage.ru_stime, 3)
     logger.info(
         "worker ends",

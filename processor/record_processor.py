@@ -36,8 +36,11 @@ logger = logging.getLogger(__name__)
 
 READ_MARGIN_MS = 250
 """A batch is seen a moment after it was read: what arrived in between is not claimed to be counted."""
-PENDING_LIMIT = 100_000
-"""Contributions that may wait before a flush is forced."""
+PENDING_LIMIT = 200_000
+"""Contributions that may wait before a flush is forced: tens of megabytes."""
+BEHIND_MS = 5_000
+"""A shard that is further behind catches up first: counters then wait for the next full flush, as one write of an
+item then holds the events of seconds instead of one, and nobody is served by numbers that are late anyway."""
 SET_ASIDE_DAYS = 30
 
 
@@ -68,6 +71,8 @@ class Progress:
     events: int = 0
     skipped: int = 0
     set_aside: int = 0
+    counter_writes: int = 0
+    visitor_writes: int = 0
 
 
 class RecordProcessor:
@@ -116,7 +121,7 @@ class RecordProcessor:
         self._as_of = now - millis_behind - READ_MARGIN_MS
         if now >= self._sessions_due:
             self._flush_all(checkpointer, self._options.give_up_after)
-        elif now >= self._counters_due or self._counters.waiting > PENDING_LIMIT:
+        elif (now >= self._counters_due and millis_behind < BEHIND_MS) or self._counters.waiting > PENDING_LIMIT:
             self._flush_counters(self._options.give_up_after)
 
     def lease_lost(self) -> None:
@@ -174,6 +179,7 @@ class RecordProcessor:
     def _flush_counters(self, give_up_after: float) -> None:
         if self._counters.waiting:
             self._retry(self._counters.flush, give_up_after)
+            self.progress.counter_writes = self._counters.written
             self._retry(self._publish_watermark, give_up_after)
         self._counters_due = self._clock() + round(self._options.counters_interval * 1000)
 
@@ -181,6 +187,8 @@ class RecordProcessor:
         self._retry(self._counters.flush, give_up_after)
         self._retry(self._write_set_aside, give_up_after)
         self._retry(self._visitors.flush, give_up_after)
+        self.progress.counter_writes = self._counters.written
+        self.progress.visitor_writes = self._visitors.written
         if self._dirty_since_checkpoint:
             self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_after)
             self._dirty_since_checkpoint = False

@@ -12,6 +12,15 @@ import pytest
 from liveinsight.aws import dynamodb_client, kinesis_client
 from liveinsight.dynamo import Dynamo
 from liveinsight.dynamo_store import DynamoStore
+from liveinsight.faithful import (
+    JAVA_TOOLS,
+    NODE_TOOLS,
+    DynamoDBLocal,
+    KinesisMock,
+    install_dynamodb_local,
+    install_kinesis_mock,
+    missing,
+)
 from liveinsight.init import initialise
 from liveinsight.kinesis import KinesisStream
 from liveinsight.settings import Settings
@@ -50,6 +59,34 @@ def stream(clock: FakeClock) -> MemoryStream:
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     """A MiniStack on loopback, shared by all tests: each uses names of its own."""
     process = StandIn(Path(tmp_path_factory.mktemp("standin")))
+    yield process
+    process.stop()
+
+
+def need(tools: tuple[str, ...]) -> None:
+    """Skip what needs tools that this machine lacks; in CI that is a failure."""
+    if problem := missing(tools):
+        if IN_CI:
+            pytest.fail(problem)
+        pytest.skip(problem)
+
+
+@pytest.fixture(scope="session")
+def kinesis_mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KinesisMock]:
+    """A Kinesis that can reshard, shared by all tests: each uses a stream of its own and deletes none."""
+    need(NODE_TOOLS)
+    install_kinesis_mock()
+    process = KinesisMock(tmp_path_factory.mktemp("kinesis-mock"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoDBLocal]:
+    """Amazon's own DynamoDB for one machine, shared by all tests: each uses tables of its own."""
+    need(JAVA_TOOLS)
+    install_dynamodb_local()
+    process = DynamoDBLocal(tmp_path_factory.mktemp("dynamodb-local"))
     yield process
     process.stop()
 

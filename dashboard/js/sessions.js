@@ -77,7 +77,8 @@ function focusedAndGone(sessions) {
 /** "Google · Mobile · Germany · Firefox on Android": what is known, the least needed last. */
 export function describeClient({ source, device, browser, os, country }) {
   const client = [browser, os].filter(Boolean).join(" on ");
-  return [source, device ? capitalised(device) : "", country ? countryName(country) : "", client].filter(Boolean);
+  const parts = [source, device ? capitalised(device) : "", country ? countryName(country) : "", client];
+  return parts.filter((part) => part && part !== "(unknown)");
 }
 
 function newRow(session) {

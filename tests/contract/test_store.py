@@ -1,4 +1,4 @@
-"""What every store promises, held against the in-memory one and DynamoDB semantics over HTTP."""
+"""What every store promises, held against the in-memory one, MiniStack and Amazon's own DynamoDB Local."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import pytest
 
 from liveinsight.counters import CounterItem, apply_pending
 from liveinsight.fold import dimension_key, fold, minute_key, totals_key
+from liveinsight.init import initialise
 from liveinsight.memory import MemoryStore
 from liveinsight.positions import event_mark, mark_prefix, record_mark
 from liveinsight.sessions import VisitorState
+from liveinsight.settings import Settings
 from liveinsight.store import (
     SHARD_END,
     Checkpoint,
@@ -37,11 +39,16 @@ def an_item(number: int, *, views: int = 1, visitor: int = 7) -> CounterItem:
     return item
 
 
-@pytest.fixture(params=["memory", "standin"])
+@pytest.fixture(params=["memory", "standin", "dynamodb-local"])
 def any_store(request: pytest.FixtureRequest) -> Store:
     if request.param == "memory":
         return MemoryStore()
-    return request.getfixturevalue("open_aws")(request.getfixturevalue("aws"))[1]
+    environ = request.getfixturevalue("aws_environ")
+    if request.param == "dynamodb-local":
+        environ = {**environ, "AWS_ENDPOINT_URL_DYNAMODB": request.getfixturevalue("dynamodb_local").url}
+    settings = Settings.from_env(environ)
+    initialise(settings)
+    return request.getfixturevalue("open_aws")(settings)[1]
 
 
 def plain(item: CounterItem) -> tuple[dict[str, int], dict[int, int], int, str]:

@@ -29,6 +29,15 @@ def test_bots_get_202_and_are_dropped(service, view, user_agent):
     assert service.events() == []
 
 
+def test_a_bots_bad_event_is_refused_beside_its_dropped_one(service, view):
+    """Nothing was accepted, but not all was refused either: 207."""
+    answer = service.post([view(), view(event_type=None)], headers={"User-Agent": GOOGLEBOT})
+    assert answer.status_code == 207
+    assert (answer.json["accepted"], answer.json["refused"]) == (0, 1)
+    assert answer.json["dropped"] == [{"index": 0, "reason": "bot"}]
+    assert [one["reason"] for one in answer.json["events"]] == ["missing_field"]
+
+
 def test_bots_are_counted_where_that_is_asked_for(make_service, view):
     """Browser tests run headless and must be seen."""
     event = make_service(drop_bots=False).only_event(view(), headers={"User-Agent": HEADLESS})

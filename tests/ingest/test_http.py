@@ -52,6 +52,11 @@ def test_preflight_is_answered(service, path):
     assert int(answer.headers["Access-Control-Max-Age"]) >= 3600
 
 
+def test_no_path_is_answered_with_a_redirect(service, view):
+    """A beacon that is redirected is lost."""
+    assert service.client.post("/collect//", json=view()).status_code == 404
+
+
 def test_errors_carry_cors_headers_too(service, view):
     """A page must be able to read the reason, and Retry-After on 503."""
     service.stream.down = True

@@ -43,6 +43,11 @@ def test_a_conversion_keeps_type_and_revenue_in_minor_units(service, view):
     assert (event.conversion_type, event.revenue, event.currency) == ("signup", 1250, "EUR")
 
 
+def test_only_conversions_have_a_conversion_type(service, view):
+    """Other events would appear in the breakdown of conversions without being one."""
+    assert service.only_event(view(conversion_type="signup")).conversion_type == ""
+
+
 def test_one_object_an_array_and_an_envelope_are_taken(service, view):
     """All three shapes of a body give the same events."""
     for body in (view(id="1"), [view(id="2"), view(id="3")], {"events": [view(id="4")]}):

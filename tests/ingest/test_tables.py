@@ -120,6 +120,12 @@ def test_sources_and_channels(query, referrer, source, channel):
     assert (traffic.source, traffic.channel) == (source, channel)
 
 
+def test_www_makes_no_other_site():
+    """A page under www. is not referred by its own bare host."""
+    referrer = parse_referrer("https://shop.example/a").host
+    assert attribute("www.shop.example", "", referrer).channel == "Direct"
+
+
 def test_campaign_fields_are_decoded_and_cut():
     """All five are kept, each up to its limit."""
     query = "utm_source=a%20b&utm_medium=m&utm_campaign=" + "c" * 300 + "&utm_term=%C3%A4&utm_content=x+y"
