@@ -43,4 +43,4 @@ bench: setup-dev ## measure throughput and CPU time on this machine
 	$(BIN)/python -m bench.pipeline $(ARGS)
 
 clean: ## remove what was installed and what `up` has saved
-	rm -rf $(VENV) .liveinsight dashboard/node_modules
+	rm -rf $(VENV) .liveinsight dashboard/node_modules localstack/node_modules localstack/lib localstack/.install.lock

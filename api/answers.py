@@ -29,6 +29,7 @@ class Totals(Struct, kw_only=True, forbid_unknown_fields=True):
     clicks: int
     conversions: int
     engaged_ms: int
+    scroll_percent: int | None
     duplicates: int
     revenue: dict[str, int]
     previous: Totals | UnsetType = UNSET
@@ -48,21 +49,25 @@ class Point(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class BreakdownRow(Struct, kw_only=True, forbid_unknown_fields=True):
-    """One value of a dimension. What is counted by visit is null for dimensions of single events."""
+    """One value of a dimension. What is counted by visit is null for dimensions of single events.
+
+    Where events were not counted (`dropped`), only their number is known: all else is null.
+    """
 
     value: str
-    pageviews: int
+    pageviews: int | None
     visits: int | None
-    visitors: int
+    visitors: int | None
     bounces: int | None
     bounce_rate: float | None
     views_per_visit: float | None
     visit_duration_ms: int | None
     events: int
-    clicks: int
-    conversions: int
-    engaged_ms: int
-    revenue: dict[str, int]
+    clicks: int | None
+    conversions: int | None
+    engaged_ms: int | None
+    scroll_percent: int | None
+    revenue: dict[str, int] | None
     hours: list[int] | UnsetType = UNSET
 
 
@@ -74,13 +79,24 @@ class Minute(Struct, kw_only=True, forbid_unknown_fields=True):
     visitors: int
 
 
+class Present(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Visitors that are at one value of a dimension now."""
+
+    value: str
+    visitors: int
+
+
 class Live(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Who was active in the last `window_minutes`, and the last 30 minutes one by one, oldest first."""
+    """Who was active in the last `window_minutes` and has not left, and the last 30 minutes one by one, oldest first.
+
+    `by` has the same visitors by the values of the dimension that was asked for.
+    """
 
     visitors: int
     window_minutes: int
     pageviews: int
     minutes: list[Minute]
+    by: list[Present] | UnsetType = UNSET
 
 
 class Site(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -169,6 +185,7 @@ def totals_of(item: CounterItem) -> Totals:
         clicks=count("clicks", 0),
         conversions=count("conversions", 0),
         engaged_ms=count("engaged_ms", 0),
+        scroll_percent=_mean(count("scroll_percent", 0), count("scroll_reports", 0)),
         duplicates=count("duplicates", 0),
         revenue=_revenue(item),
     )
@@ -177,6 +194,8 @@ def totals_of(item: CounterItem) -> Totals:
 def breakdown_row(dimension: Dimension, value: str, item: CounterItem, *, hours: bool) -> BreakdownRow:
     """A merged dimension item as an answer."""
     count = item.measures.get
+    if dimension.scope is Scope.LEDGER:
+        return _ledger_row(value, count("events", 0))
     of_visits = dimension.scope is Scope.VISIT
     visits = count("visits", 0)
     return BreakdownRow(
@@ -192,8 +211,28 @@ def breakdown_row(dimension: Dimension, value: str, item: CounterItem, *, hours:
         clicks=count("clicks", 0),
         conversions=count("conversions", 0),
         engaged_ms=count("engaged_ms", 0),
+        scroll_percent=_mean(count("scroll_percent", 0), count("scroll_reports", 0)),
         revenue=_revenue(item),
         hours=[item.hours.get(hour, 0) for hour in range(24)] if hours else UNSET,
+    )
+
+
+def _ledger_row(value: str, events: int) -> BreakdownRow:
+    return BreakdownRow(
+        value=value,
+        pageviews=None,
+        visits=None,
+        visitors=None,
+        bounces=None,
+        bounce_rate=None,
+        views_per_visit=None,
+        visit_duration_ms=None,
+        events=events,
+        clicks=None,
+        conversions=None,
+        engaged_ms=None,
+        scroll_percent=None,
+        revenue=None,
     )
 
 

@@ -11,7 +11,7 @@ from api.parameters import Parameter, one_of, whole_number
 from api.periods import MAX_DAYS, PERIODS
 from api.questions import Answer, Endpoint, Shape
 from api.session_answers import ActiveSession, SessionEvent
-from liveinsight.rollups import BY_NAME
+from liveinsight.rollups import BY_NAME, LIVE_OF_EVENT, LIVE_OF_VISIT
 
 _SITE_PATH = Parameter("site", {"type": "string"}, "name of the site", required=True, in_path=True)
 _SITE_QUERY = Parameter("site", {"type": "string"}, "name of the site; absent means the default site")
@@ -106,7 +106,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         versioned.live,
         Live,
         "Visitors active now, and the last 30 minutes",
-        (_SITE_PATH, whole_number("minutes", 1, 60, 5, "how many minutes back still count as now")),
+        (
+            _SITE_PATH,
+            whole_number("minutes", 1, 60, 5, "how many minutes back still count as now"),
+            one_of("by", (*dict(LIVE_OF_EVENT), *LIVE_OF_VISIT), "adds the visitors by the values of this dimension"),
+        ),
     ),
     Endpoint(
         "/v1/sites/{site}/sessions",

@@ -46,5 +46,5 @@ def pages(question: Question) -> Answer:
     read, _ = queries.breakdown(
         question.store, question.site, BY_NAME["page"], asked.days, sort="pageviews", limit=question.values["limit"]
     )
-    rows = [PageViews(page=row.value, views=row.pageviews) for row in read.rows]
+    rows = [PageViews(page=row.value, views=row.pageviews or 0) for row in read.rows]
     return Answer(rows, read.items_read, asked.start_ms, asked.end_ms)

@@ -4,7 +4,7 @@ In: a `ReadStore` and what is asked, already checked. Out: rows and how many sto
 
     totals, time series    one read of the range's 15-minute items   (buckets x shards)
     breakdown, pages       one read a day                            (values of each day x shards)
-    live                   one read of 30 to 60 minutes              (minutes x shards)
+    live                   one read of 30 to 60 minutes              (minutes x shards, twice with a dimension)
     sessions, events       one read
 """
 
@@ -15,18 +15,23 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-from api.answers import BreakdownRow, Live, Minute, Point, Totals, breakdown_row, totals_of, visitors_of
+from msgspec import UNSET
+
+from api.answers import BreakdownRow, Live, Minute, Point, Present, Totals, breakdown_row, totals_of, visitors_of
 from api.intervals import Bucket
 from api.periods import Range, iso
 from api.session_answers import ActiveSession, SessionEvent, active_sessions, session_event
 from liveinsight.buckets import MINUTE_MS, day_number, days_between, minute_of, quarter_of, quarter_start
 from liveinsight.counters import CounterItem, merge_items
+from liveinsight.fold import LIVE, live_name
 from liveinsight.rollups import Dimension
 from liveinsight.sessions import SESSION_GAP_MS
 from liveinsight.store import Read, ReadStore
 
 LIVE_ROWS = 30
 """Minutes that the live answer lists."""
+LIVE_VALUES = 10
+"""Values of a dimension that the live answer lists."""
 MAX_SESSION_ID = 256
 """Characters; a longer one cannot be stored, so nothing is read for it."""
 
@@ -94,22 +99,25 @@ def breakdown(
     return Read(rows, items_read), len(counted)
 
 
-def live(store: ReadStore, site: str, now: int, window: int) -> Read[Live]:
+def live(store: ReadStore, site: str, now: int, window: int, dimension: str | None = None) -> Read[Live]:
     """One row: the visitors whose last event is at most `window` minutes old, and the last 30 minutes."""
     current = minute_of(now)
+    first = current - window + 1
+    by = store.read_minutes(site, first, current, LIVE) if dimension else None
     read = store.read_minutes(site, current - max(window, LIVE_ROWS) + 1, current)
     by_minute: dict[int, list[CounterItem]] = defaultdict(list)
     for minute, item in read.rows:
         by_minute[minute].append(item)
-    in_window = [item for minute in range(current - window + 1, current + 1) for item in by_minute[minute]]
+    in_window = [item for minute in range(first, current + 1) for item in by_minute[minute]]
     minutes = [_minute(minute, by_minute[minute]) for minute in range(current - LIVE_ROWS + 1, current + 1)]
     answer = Live(
         visitors=max(0, _sum(in_window, "active")),
         window_minutes=window,
         pageviews=_sum(in_window, "pageviews"),
         minutes=minutes,
+        by=_present((item for _, item in by.rows), dimension) if by and dimension else UNSET,
     )
-    return Read([answer], read.items_read)
+    return Read([answer], read.items_read + (by.items_read if by else 0))
 
 
 def sessions(store: ReadStore, site: str, now: int, limit: int) -> Read[ActiveSession]:
@@ -149,6 +157,13 @@ def _minute(minute: int, items: Sequence[CounterItem]) -> Minute:
         pageviews=merged.measures.get("pageviews", 0),
         visitors=merged.visitors,
     )
+
+
+def _present(items: Iterable[CounterItem], dimension: str) -> list[Present]:
+    prefix = live_name(dimension, "")
+    counts = merge_items(items).measures
+    ranked = sorted((-count, name) for name, count in counts.items() if count > 0 and name.startswith(prefix))
+    return [Present(value=name.removeprefix(prefix), visitors=-count) for count, name in ranked[:LIVE_VALUES]]
 
 
 def _sum(items: Iterable[CounterItem], measure: str) -> int:

@@ -16,7 +16,10 @@ from liveinsight.sessions import SESSION_GAP_MS, Session, VisitorState
 
 
 class ActiveSession(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A session with activity in the last 30 minutes. Times are epoch ms; `duration` is ms since the last activity."""
+    """A session with activity in the last 30 minutes. Times are epoch ms; `duration` is ms since the last activity.
+
+    `left`: its last sign of life was the exit from a page.
+    """
 
     session_id: str
     user_id: str
@@ -34,6 +37,7 @@ class ActiveSession(Struct, kw_only=True, forbid_unknown_fields=True):
     os: str
     pageviews: int
     events: int
+    left: bool
 
 
 class Revenue(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -92,6 +96,7 @@ def _active(session: Session, now: int) -> ActiveSession:
         os=attribute("os", ""),
         pageviews=session.measures.get("pageviews", 0),
         events=session.measures.get("events", 0),
+        left=session.left,
     )
 
 

@@ -90,7 +90,7 @@ def breakdown(question: Question) -> Answer:
 def live(question: Question) -> Answer:
     """GET /v1/sites/{site}/live."""
     window = question.values["minutes"]
-    read = queries.live(question.store, question.site, question.now, window)
+    read = queries.live(question.store, question.site, question.now, window, question.values["by"])
     end_minute = minute_of(question.now) + 1
     return Answer(read.rows[0], read.items_read, (end_minute - window) * MINUTE_MS, end_minute * MINUTE_MS)
 
@@ -130,6 +130,12 @@ def _range(question: Question, default: str) -> Range:
 
 
 def _check_sort(dimension: Dimension, sort: str) -> None:
+    if dimension.scope is Scope.LEDGER and sort != dimension.main:
+        raise InvalidPayload(
+            "bad_parameter",
+            f"{dimension.name} knows only how many events were not counted: sort by {dimension.main}",
+            field="sort",
+        )
     if sort == "visits" and dimension.scope is not Scope.VISIT:
         raise InvalidPayload(
             "bad_parameter",

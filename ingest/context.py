@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ingest.cardinality import ValueGuard
 from ingest.limits import MAX_AGE_MS
 
 
@@ -26,3 +28,6 @@ class Policy:
 
     max_age_ms: int | None = MAX_AGE_MS
     drop_bots: bool = True
+    session_gaps: Mapping[str, int] = field(default_factory=dict)
+    """Minutes without activity that end a session, for sites that set their own."""
+    guard: ValueGuard | None = None

@@ -25,6 +25,7 @@ from ingest.user_agents import classify, speaker
 from liveinsight.buckets import local_day_and_hour
 from liveinsight.errors import InvalidPayload
 from liveinsight.events import CONVERSION, PAGE_VIEW, Element, Event, PropertyValue
+from liveinsight.sessions import DEFAULT_GAP_MINUTES
 
 
 class Sites(NamedTuple):
@@ -60,7 +61,7 @@ def enrich(payload: Payload, context: Context, policy: Policy, sites: Sites, sal
     traffic = attribute(page.host, page.query, referrer.host)
     day, hour = local_day_and_hour(occurred, zone)
 
-    return Event(
+    event = Event(
         site=site,
         visitor=visitor,
         event_id=event_id(site, visitor, session_id, payload, received),
@@ -96,7 +97,9 @@ def enrich(payload: Payload, context: Context, policy: Policy, sites: Sites, sal
         screen_width=_bounded(payload.screen_width, limits.MAX_SCREEN_WIDTH),
         element=_element(payload),
         props=props,
+        gap_minutes=policy.session_gaps.get(site, DEFAULT_GAP_MINUTES),
     )
+    return policy.guard.admit(event) if policy.guard else event
 
 
 def _site(payload: Payload, sites: Sites) -> tuple[str, ZoneInfo]:
@@ -111,6 +114,8 @@ def _event_type(payload: Payload) -> str:
     event_type = clean(payload.event_type, limits.MAX_EVENT_TYPE)
     if not event_type:
         raise InvalidPayload(Reason.MISSING_FIELD, "every event needs a type", field="event_type")
+    if event_type.startswith("$"):
+        raise InvalidPayload(Reason.RESERVED_NAME, "types that start with $ are ours", field="event_type")
     return event_type
 
 

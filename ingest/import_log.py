@@ -26,6 +26,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from ingest.access_log import MALFORMED, PageRequest, PageRules, page_requests, parse_lines
+from ingest.cardinality import ValueGuard
 from ingest.context import Context, Policy
 from ingest.delivery import Retries
 from ingest.payload import Payload
@@ -224,7 +225,12 @@ def main(arguments: list[str]) -> int:
         settings.default_site,
         open_stream(settings),
         lambda occurred_at, received_at: salt,
-        policy=Policy(max_age_ms=None, drop_bots=not options.include_bots),
+        policy=Policy(
+            max_age_ms=None,
+            drop_bots=not options.include_bots,
+            session_gaps=settings.session_gaps,
+            guard=ValueGuard(settings.max_values),
+        ),
         retries=Retries(deadline=OUTAGE_SECONDS, longest_wait=5.0),
     )
     target = Target(site, options.base_url.rstrip("/"))

@@ -13,6 +13,7 @@ from ingest.context import Context, Policy
 from ingest.delivery import Retries, deliver, records_of
 from ingest.enrich import Sites, enrich
 from ingest.identity import SaltOf
+from ingest.ledger import Ledger
 from ingest.parsing import Parsed, parse
 from ingest.reasons import Reason
 from liveinsight.errors import InvalidPayload
@@ -62,6 +63,7 @@ class Pipeline:
         stream: where records go.
         salt_of: salt for visitors without an id.
         policy: what live traffic and an import do differently.
+        ledger: where refused and dropped events are counted; None counts them nowhere.
         retries: how to insist when the stream takes only a part.
     """
 
@@ -73,12 +75,14 @@ class Pipeline:
         salt_of: SaltOf,
         *,
         policy: Policy | None = None,
+        ledger: Ledger | None = None,
         retries: Retries | None = None,
     ) -> None:
         self._sites = Sites(sites, default_site)
         self._stream = stream
         self._salt_of = salt_of
         self._policy = policy or Policy()
+        self._ledger = ledger
         self._retries = retries or Retries()
 
     def collect(self, body: bytes, context: Context) -> Outcome:
@@ -97,17 +101,24 @@ class Pipeline:
         for index, (parsed, context) in enumerate(items):
             if isinstance(parsed, InvalidPayload):
                 outcome.refused.append(Refused(index, parsed))
+                self._note(None, parsed.reason)
                 continue
             try:
                 result = enrich(parsed, context, self._policy, self._sites, self._salt_of)
             except InvalidPayload as refusal:
                 outcome.refused.append(Refused(index, refusal))
+                self._note(parsed.site, refusal.reason)
                 continue
             if isinstance(result, Reason):
                 outcome.dropped.append(Dropped(index, result))
+                self._note(parsed.site, result)
             else:
                 events.append(result)
                 outcome.accepted.append(Accepted(index, parsed.id))
         if events:
             deliver(self._stream, records_of(events), self._retries)
         return outcome
+
+    def _note(self, site: str | None, reason: str) -> None:
+        if self._ledger:
+            self._ledger.note(site, str(reason))

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     TOO_MANY_PROPS = "too_many_props"
     MISSING_FIELD = "missing_field"
+    RESERVED_NAME = "reserved_name"
     UNKNOWN_SITE = "unknown_site"
     INVALID_URL = "invalid_url"
     INVALID_TIMESTAMP = "invalid_timestamp"

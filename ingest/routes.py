@@ -21,6 +21,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from ingest.answers import answer, error, refusal
 from ingest.context import Context
 from ingest.health import Readiness
+from ingest.ledger import Ledger
 from ingest.limits import MAX_BODY_BYTES
 from ingest.pipeline import Pipeline
 from ingest.places import country_of
@@ -55,12 +56,20 @@ class Routes:
     """The views of one application."""
 
     def __init__(
-        self, pipeline: Pipeline, readiness: Readiness, settings: Settings, clock: Clock, tracker_file: Path
+        self,
+        pipeline: Pipeline,
+        readiness: Readiness,
+        settings: Settings,
+        clock: Clock,
+        *,
+        tracker_file: Path,
+        ledger: Ledger,
     ) -> None:
         self._pipeline = pipeline
         self._readiness = readiness
         self._clock = clock
         self._tracker_file = tracker_file
+        self._ledger = ledger
         self._any_origin = "*" in settings.allowed_origins
         self._origins = frozenset(settings.allowed_origins)
         self._behind_proxy = settings.trusted_proxies > 0
@@ -144,6 +153,8 @@ class Routes:
         return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin"), _EXPOSED]
 
     def _refuse(self, invalid: InvalidPayload) -> Response:
+        # What comes here is refused before it is known which site it is for.
+        self._ledger.note(None, str(invalid.reason))
         return self._json(*refusal(invalid))
 
     def _stream_unavailable(self, unavailable: StreamUnavailable) -> Response:
@@ -164,6 +175,8 @@ class Routes:
     def _http_error(self, problem: HTTPException) -> Response:
         status = problem.code or 500
         reason = _REASON_BY_STATUS.get(status, Reason.BAD_REQUEST if status < 500 else Reason.INTERNAL_ERROR)
+        if request.path.startswith("/collect"):
+            self._ledger.note(None, str(reason))
         response = self._json(status, error(reason, problem.description or problem.name))
         for name, value in problem.get_headers():
             if name in {"Allow", "Retry-After"}:

@@ -29,6 +29,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("worker", "processor.__main__", "count what is on the stream"),
     Command("api", "api.__main__", "serve the read API and the dashboard"),
     Command("import-log", "ingest.import_log", "send a web server's access log through the pipeline"),
+    Command("dlq", "liveinsight.dlq", "list, show, replay or delete the records that could not be decoded"),
+    Command("verify", "processor.verify", "count the stream again and compare it with the stored counters"),
+    Command("local", "liveinsight.local", "run only a local stand-in for AWS"),
 )
 
 

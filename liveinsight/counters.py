@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import datasketches
@@ -36,24 +36,61 @@ class CounterItem:
         return 0 if self.sketch is None else round(self.sketch.get_estimate())
 
 
-def apply_pending(item: CounterItem, pending: Iterable[PendingContribution]) -> bool:
+class Batch:
+    """Contributions that go to the same counters, added up once for all of them."""
+
+    __slots__ = ("first", "hours", "last", "measures", "parts", "visitors")
+
+    def __init__(self, parts: Sequence[PendingContribution]) -> None:
+        """`parts` are in order of their marks."""
+        self.parts = parts
+        self.first = parts[0][0]
+        self.last = parts[-1][0]
+        self.measures: Measures = {}
+        self.hours: dict[int, int] = {}
+        self.visitors: set[int] = set()
+        measures, hours, visitors = self.measures, self.hours, self.visitors
+        for _, amounts, hour, visitor in parts:
+            for name, amount in amounts.items():
+                measures[name] = measures.get(name, 0) + amount
+            if hour >= 0 and (views := amounts.get("pageviews")):
+                hours[hour] = hours.get(hour, 0) + views
+            if visitor:
+                visitors.add(visitor)
+
+
+def apply_batches(item: CounterItem, batches: Iterable[Batch]) -> bool:
     """Add to `item`, in place, the contributions beyond its mark. False when there were none."""
-    measures, hours = item.measures, item.hours
     start = mark = item.mark
-    for position, amounts, hour, visitor in pending:
-        if position <= start:
+    for batch in batches:
+        if batch.last <= start:
             continue
-        mark = position
-        for name, amount in amounts.items():
-            measures[name] = measures.get(name, 0) + amount
-        if hour >= 0 and (views := amounts.get("pageviews")):
-            hours[hour] = hours.get(hour, 0) + views
-        if visitor:
-            if item.sketch is None:
-                item.sketch = datasketches.cpc_sketch(SKETCH_LG_K)
-            item.sketch.update(visitor)
+        if batch.first <= start:
+            # A replay that is ahead in part: only what the item does not hold yet.
+            batch = Batch([part for part in batch.parts if part[0] > start])  # noqa: PLW2901
+        _add(item, batch)
+        mark = max(mark, batch.last)
     item.mark = mark
     return mark != start
+
+
+def apply_pending(item: CounterItem, pending: Sequence[PendingContribution]) -> bool:
+    """`apply_batches` for contributions to this counter alone, in order of their marks."""
+    return apply_batches(item, [Batch(pending)] if pending else [])
+
+
+def _add(item: CounterItem, batch: Batch) -> None:
+    measures, hours = item.measures, item.hours
+    for name, amount in batch.measures.items():
+        measures[name] = measures.get(name, 0) + amount
+    for hour, views in batch.hours.items():
+        hours[hour] = hours.get(hour, 0) + views
+    if batch.visitors:
+        if item.sketch is None:
+            item.sketch = datasketches.cpc_sketch(SKETCH_LG_K)
+        update = item.sketch.update
+        for visitor in batch.visitors:
+            update(visitor)
 
 
 class _Body(msgspec.Struct, array_like=True):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from typing import Any
 
+from liveinsight.buckets import minute_of
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.dynamo import Dynamo, Item, Statement, between, insert, key_item, translated, update
+from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event, decode_events, encode_events
 from liveinsight.fold import CounterKey
 from liveinsight.keys import (
     CHECKPOINTS,
+    NOTES,
     SET_ASIDE,
     WATERMARKS,
     bucket_of,
@@ -19,6 +22,7 @@ from liveinsight.keys import (
     dimension_partition,
     minutes_partition,
     salt_key,
+    site_and_day,
     timeline_partition,
     totals_partition,
     utc_days_of_quarters,
@@ -31,8 +35,10 @@ from liveinsight.store import (
     SHARD_END,
     Checkpoint,
     CounterWrite,
+    Note,
     Read,
     SetAside,
+    SetAsideSummary,
     TimelineChunk,
     VisitorKey,
     VisitorWrite,
@@ -44,6 +50,7 @@ from liveinsight.tables import LIVE_INDEX, TableNames
 
 PART_BYTES = 300_000
 """Largest binary attribute we write: an item may have 400 KB."""
+LAST_PART = 999
 AFTER_ALL = "~"
 """Sorts above the digits and separators that our sort keys go on with."""
 
@@ -93,9 +100,9 @@ class DynamoStore:
         key = visitor_key(state.site, state.visitor)
         mark = {"S": state.mark}
         attributes: Item = {"m": mark, "s": {"B": encode_visitor(state)}, "ttl": {"N": str(write.expires_at)}}
-        if state.last_minute:
+        if state.seen_at:
             attributes["live_site"] = {"S": state.site}
-            attributes["live_minute"] = {"S": bucket_text(state.last_minute)}
+            attributes["live_minute"] = {"S": bucket_text(minute_of(state.seen_at))}
         if is_new:
             return insert(self._sessions, key, attributes)
         return update(self._sessions, key, attributes, '"m" < ?', mark)
@@ -121,10 +128,12 @@ class DynamoStore:
                     "reason": {"S": record.reason},
                     "message": {"S": record.message},
                     "data": {"B": record.data[start : start + PART_BYTES]},
+                    "size": {"N": str(len(record.data))},
+                    "number": {"N": str(number)},
                     "at": {"N": str(record.set_aside_at)},
                     "ttl": {"N": str(record.expires_at)},
                 }
-                items.append(key_item((SET_ASIDE, f"{record.mark}#{number:03d}")) | body)
+                items.append(key_item((SET_ASIDE, _part_key(record.mark, number))) | body)
         self._dynamo.put(self._sessions, items)
 
     def write_watermark(self, watermark: Watermark) -> None:
@@ -173,9 +182,11 @@ class DynamoStore:
         items = self._dynamo.query(self._counters, dimension_partition(site, day, dimension))
         return Read([(value_of(item["sk"]["S"]), _counter(item)) for item in items], len(items))
 
-    def read_minutes(self, site: str, first_minute: int, last_minute: int) -> Read[tuple[int, CounterItem]]:
+    def read_minutes(
+        self, site: str, first_minute: int, last_minute: int, dimension: str = ""
+    ) -> Read[tuple[int, CounterItem]]:
         span = between(bucket_text(first_minute), bucket_text(last_minute) + AFTER_ALL)
-        return _by_bucket(self._dynamo.query(self._counters, minutes_partition(site), **span))
+        return _by_bucket(self._dynamo.query(self._counters, minutes_partition(site, dimension), **span))
 
     def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
         entries = self._dynamo.pages(
@@ -191,7 +202,7 @@ class DynamoStore:
         keys = [(entry["pk"]["S"], entry["sk"]["S"]) for entry in entries]
         items = self._dynamo.get(self._sessions, keys, consistent=False)
         states = [decode_visitor(item["s"]["B"]) for item in items]
-        states.sort(key=lambda state: (-state.last_minute, state.visitor))
+        states.sort(key=lambda state: (-minute_of(state.seen_at), state.visitor))
         return Read(states, len(entries) + len(items))
 
     def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
@@ -208,15 +219,49 @@ class DynamoStore:
         return Read(rows, len(rows))
 
     def read_set_aside(self, limit: int) -> Read[SetAside]:
-        items = self._dynamo.query(self._sessions, SET_ASIDE)
-        rows = []
-        for mark, parts in groupby(items, key=lambda item: item["sk"]["S"].rpartition("#")[0]):
-            first, *rest = parts
-            data = b"".join(part["data"]["B"] for part in (first, *rest))
-            at, expires_at = int(first["at"]["N"]), int(first["ttl"]["N"])
-            reason, message = first["reason"]["S"], first["message"]["S"]
-            rows.append(SetAside(first["shard"]["S"], mark, reason, message, data, at, expires_at))
-        return Read(rows[:limit], len(items))
+        loaded = [self.load_set_aside(summary.mark) for summary in self.list_set_aside(limit)]
+        rows = [record for record in loaded if record]
+        return Read(rows, sum(max(1, -(-len(record.data) // PART_BYTES)) for record in rows))
+
+    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+        names = ("sk", "shard", "reason", "at", "size")
+        request = between(_part_key(after, LAST_PART), AFTER_ALL)
+        request["ExpressionAttributeNames"] = {f"#{name}": name for name in (*names, "number")}
+        # Every record has one first part, and that alone tells all about it.
+        request["FilterExpression"] = "#number = :first_part"
+        request["range_values"][":first_part"] = {"N": "0"}
+        request["ProjectionExpression"] = ", ".join(f"#{name}" for name in names)
+        items = self._dynamo.query(self._sessions, SET_ASIDE, limit=limit, ConsistentRead=True, **request)
+        return [
+            SetAsideSummary(
+                item["shard"]["S"],
+                item["sk"]["S"].rpartition("#")[0],
+                item["reason"]["S"],
+                int(item["at"]["N"]),
+                int(item["size"]["N"]),
+            )
+            for item in items
+        ]
+
+    def load_set_aside(self, mark: str) -> SetAside | None:
+        parts = self._set_aside_parts(mark)
+        data = b"".join(part["data"]["B"] for part in parts)
+        if not parts or len(data) != int(parts[0]["size"]["N"]):
+            return None  # Still being written, or half deleted.
+        first = parts[0]
+        at, expires_at = int(first["at"]["N"]), int(first["ttl"]["N"])
+        return SetAside(first["shard"]["S"], mark, first["reason"]["S"], first["message"]["S"], data, at, expires_at)
+
+    def delete_set_aside(self, marks: Sequence[str]) -> None:
+        for mark in marks:
+            # The first part first: with it the record is gone, and the rest of it expires if we die here.
+            for part in self._set_aside_parts(mark, ProjectionExpression="pk, sk"):
+                with translated():
+                    self._dynamo.client.delete_item(TableName=self._sessions, Key=part)
+
+    def _set_aside_parts(self, mark: str, **request: Any) -> list[Item]:
+        span = between(_part_key(mark, 0), _part_key(mark, LAST_PART))
+        return self._dynamo.query(self._sessions, SET_ASIDE, ConsistentRead=True, **span, **request)
 
     def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
         key = salt_key(day)
@@ -226,6 +271,42 @@ class DynamoStore:
         salt: bytes = items[0]["salt"]["B"]
         return salt
 
+    def load_note(self, name: str) -> Note:
+        items = self._dynamo.get(self._sessions, [(NOTES, name)], consistent=True)
+        return Note(int(items[0]["version"]["N"]), items[0]["text"]["S"]) if items else Note()
+
+    def save_note(self, name: str, note: Note) -> bool:
+        body = {"version": {"N": str(note.version)}, "text": {"S": note.text}}
+        if note.version == 1:
+            statement = insert(self._sessions, (NOTES, name), body)
+        else:
+            statement = update(self._sessions, (NOTES, name), body, '"version" = ?', {"N": str(note.version - 1)})
+        verdicts = self._dynamo.execute([statement])
+        if not any(verdicts):
+            return True
+        # An answer may have been lost, and the request sent again: then the note is there, word for word.
+        if self.load_note(name) == note:
+            return True
+        if verdicts.unconfirmed:
+            raise StoreUnavailable(f"note {name} was not written")
+        return False
+
+    def counted_days(self) -> set[tuple[str, int]]:
+        request: dict[str, Any] = {
+            "TableName": self._counters,
+            "ProjectionExpression": "pk",
+            "FilterExpression": "begins_with(pk, :dimensions)",
+            "ExpressionAttributeValues": {":dimensions": {"S": "d#"}},
+        }
+        days: set[tuple[str, int]] = set()
+        while True:
+            with translated():
+                answer = self._dynamo.client.scan(**request)
+            days.update(site_and_day(item["pk"]["S"]) for item in answer["Items"])
+            if not answer.get("LastEvaluatedKey"):
+                return days
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
 
 def _counter(item: Item) -> CounterItem:
     return decode_counter(item["b"]["B"], item["m"]["S"])
@@ -233,6 +314,10 @@ def _counter(item: Item) -> CounterItem:
 
 def _by_bucket(items: list[Item]) -> Read[tuple[int, CounterItem]]:
     return Read([(bucket_of(item["sk"]["S"]), _counter(item)) for item in items], len(items))
+
+
+def _part_key(mark: str, number: int) -> str:
+    return f"{mark}#{number:03d}"
 
 
 def _rank(sequence_number: str) -> str:

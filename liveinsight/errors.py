@@ -7,6 +7,7 @@ LiveInsightError
 |-- StreamUnavailable      retry, then 503 (ingest) or wait (worker)
 |-- IteratorExpired        take a new iterator after the last sequence number
 |-- StoreUnavailable       retry; what was not written stays pending
+|-- TooManyUndecodable     crash: a person must look before more records are set aside
 `-- FlushAbandoned         crash: the process must exit before a checkpoint passes the flush
 """
 
@@ -61,6 +62,10 @@ class IteratorExpired(LiveInsightError):
 
 class StoreUnavailable(LiveInsightError):
     """The store did not answer, or throttled beyond the adapter's own retries."""
+
+
+class TooManyUndecodable(LiveInsightError):
+    """More of a shard's last records could not be decoded than may be set aside; the message says what to do."""
 
 
 class FlushAbandoned(LiveInsightError):

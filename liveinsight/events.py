@@ -26,6 +26,8 @@ CONVERSION = "conversion"
 PAGE_EXIT = "page_exit"
 HEARTBEAT = "heartbeat"
 ENGAGEMENT = "engagement"
+LEDGER = "$ledger"
+"""Not from a browser: ingest tells how many events it has refused or dropped, in `props` by reason."""
 
 PropertyValue = str | int | float | bool | None
 
@@ -44,7 +46,8 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Times are epoch milliseconds; `visitor` and `event_id` are 63-bit hashes; `day` (yyyymmdd) and
     `hour` (0..23) are those of `occurred_at` in the site's time zone; `recent` says that the event was
-    young enough on arrival to count as live; `revenue` is in minor units of `currency`.
+    young enough on arrival to count as live; `revenue` is in minor units of `currency`; more than `gap_minutes`
+    without activity end a session.
     """
 
     site: str
@@ -82,6 +85,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     screen_width: int = 0
     element: Element | None = None
     props: dict[str, PropertyValue] | None = None
+    gap_minutes: int = 30
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -12,18 +12,48 @@ A pure function of the record and the stored state: that is what makes a replay 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from liveinsight.buckets import minute_of, quarter_of
-from liveinsight.events import PAGE_VIEW, Event
-from liveinsight.rollups import FROM_SESSION, Measures, event_measures, event_rows
-from liveinsight.sessions import Session, VisitorState, advance, remember_id
+from liveinsight.buckets import MINUTE_MS, QUARTER_MS
+from liveinsight.events import LEDGER, PAGE_VIEW, Event
+from liveinsight.rollups import (
+    FROM_SESSION,
+    LIVE_OF_EVENT,
+    LIVE_OF_VISIT,
+    Measures,
+    event_measures,
+    event_rows,
+)
+from liveinsight.sessions import Session, VisitorState, advance, has_left, remember_id
 
 CounterKey = tuple[Literal["totals", "dimension", "minute"], str, int, str, str]
-"""(kind, site, bucket, dimension, value). The bucket is a 15-minute bucket, a local day, or a minute."""
+"""(kind, site, bucket, dimension, value). The bucket is a 15-minute bucket, a local day, or a minute.
 
-Contribution = tuple[CounterKey, Measures, int, int]
-"""(counter, measures to add, local hour of the page views or -1, visitor to add to the sketch or 0)."""
+A minute has a second counter, whose dimension is `LIVE`: the present visitors by page, source and country, as measures
+that `live_name` names. It may grow to many kilobytes, so it is written with the sessions, not with the other counters.
+"""
+
+LIVE = "live"
+
+
+class KeyGroup:
+    """Counters that always take the same contributions: a visit's rows. Equal only to itself.
+
+    A visit is in some ten rows; as a group they are added up once, at the flush, instead of once per row and event.
+    """
+
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: tuple[CounterKey, ...]) -> None:
+        self.keys = keys
+
+
+Target = CounterKey | KeyGroup
+
+Contribution = tuple[Target, Measures, int, int]
+"""(counter or counters, measures to add, local hour of the page views or -1, visitor to add to the sketch or 0)."""
 
 
 class Folded(NamedTuple):
@@ -37,8 +67,8 @@ MINUTES_KEPT = 24 * 60
 """A visitor's previous minute is left alone when it is further back than this."""
 
 _DUPLICATE: Measures = {"duplicates": 1}
+_REPEATED: Measures = {"events": 1}
 _ACTIVE: Measures = {"active": 1}
-_ACTIVE_VIEW: Measures = {"active": 1, "pageviews": 1}
 _VIEW: Measures = {"pageviews": 1}
 _LEFT: Measures = {"active": -1}
 
@@ -48,14 +78,27 @@ def totals_key(site: str, quarter: int) -> CounterKey:
     return ("totals", site, quarter, "", "")
 
 
-def minute_key(site: str, minute: int) -> CounterKey:
-    """Counter of one live minute: page views, and the recency histogram."""
-    return ("minute", site, minute, "", "")
+def minute_key(site: str, minute: int, dimension: str = "") -> CounterKey:
+    """Counter of one live minute: page views and the recency histogram, or the latter by a dimension's values."""
+    return ("minute", site, minute, dimension, "")
 
 
 def dimension_key(site: str, day: int, dimension: str, value: str) -> CounterKey:
     """Counter of one dimension value on one site-local day."""
     return ("dimension", site, day, dimension, value)
+
+
+@lru_cache(maxsize=32_768)
+def visit_group(site: str, day: int, rows: tuple[tuple[str, str], ...]) -> KeyGroup:
+    """The rows that the first event of a visit decides."""
+    return KeyGroup(tuple(dimension_key(site, day, name, value) for name, value in rows))
+
+
+def by_counter(contributions: Iterable[Contribution]) -> Iterator[tuple[CounterKey, Measures, int, int]]:
+    """Contributions one counter at a time, groups taken apart."""
+    for target, measures, hour, visitor in contributions:
+        for key in target.keys if isinstance(target, KeyGroup) else (target,):
+            yield key, measures, hour, visitor
 
 
 def fold(state: VisitorState, event: Event, mark: str) -> Folded:
@@ -68,83 +111,139 @@ def fold(state: VisitorState, event: Event, mark: str) -> Folded:
         return Folded([], "")
     state.mark = mark
     state.received_at = max(state.received_at, event.received_at)
-    totals = totals_key(event.site, quarter_of(event.occurred_at))
+    site, day, visitor = event.site, event.day, event.visitor
+    totals: CounterKey = ("totals", site, event.occurred_at // QUARTER_MS, "", "")
     if not remember_id(state, event.event_id):
-        return Folded([(totals, _DUPLICATE, -1, 0)], "")
+        refused = dimension_key(site, day, "dropped", "duplicate")
+        return Folded([(totals, _DUPLICATE, -1, 0), (refused, _REPEATED, -1, 0)], "")
+    if event.type == LEDGER:
+        return Folded(_ledger(event), "")
     measures = event_measures(event)
-    contributions: list[Contribution] = [(totals, measures, -1, event.visitor)]
+    contributions: list[Contribution] = [(totals, measures, -1, visitor)]
     for name, value in event_rows(event):
-        contributions.append((dimension_key(event.site, event.day, name, value), measures, event.hour, event.visitor))
-    before, after = advance(state, event)
-    _book_visit(event, before, after, contributions)
+        contributions.append((("dimension", site, day, name, value), measures, event.hour, visitor))
+    before, after = advance(state, event, measures)
+    if before is None:
+        _begin_visit(event, after, contributions)
+    else:
+        _change_visit(event, measures, before, after, contributions)
     if event.recent:
-        _book_minute(state, event, contributions)
+        _book_minute(state, event, after, contributions)
     return Folded(contributions, after.id)
 
 
-def _book_minute(state: VisitorState, event: Event, contributions: list[Contribution]) -> None:
-    minute = minute_of(event.occurred_at)
-    viewed = event.type == PAGE_VIEW
-    if minute > state.last_minute:
-        if state.last_minute and minute - state.last_minute <= MINUTES_KEPT:
-            contributions.append((minute_key(event.site, state.last_minute), _LEFT, -1, 0))
-        state.last_minute = minute
-        measures = _ACTIVE_VIEW if viewed else _ACTIVE
-        contributions.append((minute_key(event.site, minute), measures, -1, event.visitor))
-    elif viewed:
-        contributions.append((minute_key(event.site, minute), _VIEW, -1, event.visitor))
+def _ledger(event: Event) -> list[Contribution]:
+    """What ingest has not let through: a row per reason."""
+    counts = event.props or {}
+    return [
+        (dimension_key(event.site, event.day, "dropped", reason), {"events": count}, -1, 0)
+        for reason, count in counts.items()
+        if isinstance(count, int)
+    ]
 
 
-def _book_visit(event: Event, before: Session | None, after: Session, contributions: list[Contribution]) -> None:
-    """Bring the visit's rows from what `before` says to what `after` says."""
-    site = event.site
-    new_rows = _rows(after)
-    if before is None:
-        contributions.append((totals_key(site, after.quarter), _outcome(after, 1), -1, 0))
-        _book_rows(event, after, new_rows, _bundle(after, 1), contributions)
+def _book_minute(state: VisitorState, event: Event, session: Session, contributions: list[Contribution]) -> None:
+    """Move the visitor to where it is now: into the event's minute, under the page, source and country it has there.
+
+    Who leaves the last open page is taken out at once; who falls silent stays in the minute of the last event, and
+    out of the window with it. An event that arrives late counts its view and moves nobody.
+    """
+    site, at = event.site, event.occurred_at
+    minute = at // MINUTE_MS
+    if event.type == PAGE_VIEW:
+        contributions.append((("minute", site, minute, "", ""), _VIEW, -1, event.visitor))
+    if at < state.seen_at:
         return
-    old_rows = _rows(before)
-    moved = before.started_at != after.started_at and (
-        before.quarter != after.quarter or before.day != after.day or before.hour != after.hour
-    )
-    if before.quarter != after.quarter:
-        contributions.append((totals_key(site, before.quarter), _outcome(before, -1), -1, 0))
-        contributions.append((totals_key(site, after.quarter), _outcome(after, 1), -1, 0))
-    elif outcome := _difference(before, after):
-        contributions.append((totals_key(site, after.quarter), outcome, -1, 0))
-    if moved:
-        stay: set[tuple[str, str]] = set()
-    else:
-        stay = set(old_rows).intersection(new_rows)
-        changes = _difference(before, after)
-        for name, amount in event_measures(event).items():
-            changes[name] = changes.get(name, 0) + amount
-        _book_rows(event, after, [row for row in new_rows if row in stay], changes, contributions)
-    if len(stay) < len(new_rows) or len(stay) < len(old_rows):
-        gone = [row for row in old_rows if row not in stay]
-        come = [row for row in new_rows if row not in stay]
-        _book_rows(event, before, gone, _bundle(before, -1), contributions)
-        _book_rows(event, after, come, _bundle(after, 1), contributions)
+    state.seen_at = at
+    old_minute, old = state.last_minute, state.live
+    gone = has_left(state, session)
+    new_minute, new = (0, ()) if gone else (minute, _live_names(event, session, old))
+    if old_minute == new_minute:
+        if old != new:
+            moves = dict.fromkeys(old, -1)
+            for name in new:
+                moves[name] = moves.get(name, 0) + 1
+            contributions.append((("minute", site, minute, LIVE, ""), moves, -1, 0))
+            state.live = new
+        return
+    if old_minute and minute - old_minute <= MINUTES_KEPT:
+        contributions.append((("minute", site, old_minute, "", ""), _LEFT, -1, 0))
+        contributions.append((("minute", site, old_minute, LIVE, ""), dict.fromkeys(old, -1), -1, 0))
+    if new_minute:
+        contributions.append((("minute", site, minute, "", ""), _ACTIVE, -1, event.visitor))
+        contributions.append((("minute", site, minute, LIVE, ""), dict.fromkeys(new, 1), -1, 0))
+    state.last_minute, state.live = new_minute, new
 
 
-def _rows(session: Session) -> list[tuple[str, str]]:
-    rows = list(session.attributes.items())
+def live_name(dimension: str, value: str) -> str:
+    """The measure that counts the visitors present at a value of a dimension."""
+    return f"{dimension}={value}"
+
+
+def _live_names(event: Event, session: Session, before: tuple[str, ...]) -> tuple[str, ...]:
+    """Where the visitor is, in an order that is always the same. An event without a page leaves it on the last one."""
+    names = [live_name(name, value) for name, value in session.rows if name in LIVE_OF_VISIT]
+    for name, field in LIVE_OF_EVENT:
+        if value := getattr(event, field):
+            names.append(live_name(name, value))
+        else:
+            names.extend(known for known in before if known.startswith(name + "="))
+    return tuple(names)
+
+
+def _begin_visit(event: Event, visit: Session, contributions: list[Contribution]) -> None:
+    """Book a new visit."""
+    contributions.append((("totals", event.site, visit.quarter, "", ""), _outcome(visit, 1), -1, 0))
+    site, day, hour, visitor = event.site, visit.day, visit.hour, event.visitor
+    bundle = _bundle(visit, 1)
+    contributions.append((visit_group(site, day, visit.rows), bundle, hour, visitor))
     for name, field in FROM_SESSION:
-        if value := getattr(session, field):
-            rows.append((name, value))
-    return rows
+        if value := getattr(visit, field):
+            contributions.append((("dimension", site, day, name, value), bundle, hour, visitor))
 
 
-def _book_rows(
-    event: Event,
-    session: Session,
-    rows: list[tuple[str, str]],
-    measures: Measures,
-    contributions: list[Contribution],
+def _change_visit(
+    event: Event, measures: Measures, before: Session, after: Session, contributions: list[Contribution]
 ) -> None:
-    site, day, hour, visitor = event.site, session.day, session.hour, event.visitor
-    for name, value in rows:
-        contributions.append((("dimension", site, day, name, value), measures, hour, visitor))
+    """Bring the visit's counters from what `before` says to what `after` says.
+
+    Rows that stay get the difference. Where a row changes, or the visit's start moves to another bucket, the old
+    rows get the visit as it was taken out and the new ones get it as it is put in.
+    """
+    site, visitor, day, hour = event.site, event.visitor, after.day, after.hour
+    difference = _difference(before, after)
+    quarter, old_quarter = after.quarter, before.quarter
+    if old_quarter != quarter:
+        contributions.append((("totals", site, old_quarter, "", ""), _outcome(before, -1), -1, 0))
+        contributions.append((("totals", site, quarter, "", ""), _outcome(after, 1), -1, 0))
+    elif difference:
+        contributions.append((("totals", site, quarter, "", ""), difference, -1, 0))
+    changes = {**difference, **measures} if difference else measures
+    moved = before.day != day or before.hour != hour
+    gone: list[Target] = []
+    come: list[Target] = []
+    group = visit_group(site, day, after.rows)
+    if moved or before.rows != after.rows:
+        gone.append(visit_group(site, before.day, before.rows))
+        come.append(group)
+    else:
+        contributions.append((group, changes, hour, visitor))
+    for name, field in FROM_SESSION:
+        old, new = getattr(before, field), getattr(after, field)
+        if old == new and not moved:
+            if new:
+                contributions.append((("dimension", site, day, name, new), changes, hour, visitor))
+            continue
+        if old:
+            gone.append(("dimension", site, before.day, name, old))
+        if new:
+            come.append(("dimension", site, day, name, new))
+    if gone:
+        taken_out = _bundle(before, -1)
+        contributions.extend((target, taken_out, before.hour, visitor) for target in gone)
+    if come:
+        put_in = _bundle(after, 1)
+        contributions.extend((target, put_in, hour, visitor) for target in come)
 
 
 def _outcome(session: Session, sign: int) -> Measures:

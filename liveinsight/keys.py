@@ -3,7 +3,7 @@
     counters table   pk                                 sk
       totals         t#<site>#<UTC day>                 <bucket>#<shard>
       dimension      d#<site>#<local day>#<dimension>   <shard>#<value>
-      minute         m#<site>                           <minute>#<shard>
+      minute         m#<site>[#live]                    <minute>#<shard>
       watermark      w#                                 <shard>
     sessions table
       visitor        v#<site>#<visitor>                 -
@@ -11,6 +11,7 @@
       set aside      x#                                 <mark>#<part>
       checkpoint     c#                                 <shard>
       salt           salt#<UTC day>                     -
+      note           g#                                 <name>
 
 Sites, dimensions and shard tags hold no "#"; a value or session id is always the last part, so it may.
 """
@@ -23,6 +24,7 @@ from liveinsight.fold import CounterKey
 CHECKPOINTS = "c#"
 WATERMARKS = "w#"
 SET_ASIDE = "x#"
+NOTES = "g#"
 ONLY = "-"
 
 Key = tuple[str, str]
@@ -41,7 +43,7 @@ def counter_key(key: CounterKey, shard_id: str) -> Key:
     if kind == "totals":
         return totals_partition(site, utc_day_of_quarter(bucket)), f"{bucket_text(bucket)}#{tag}"
     if kind == "minute":
-        return minutes_partition(site), f"{bucket_text(bucket)}#{tag}"
+        return minutes_partition(site, dimension), f"{bucket_text(bucket)}#{tag}"
     return dimension_partition(site, bucket, dimension), f"{tag}#{value}"
 
 
@@ -58,14 +60,20 @@ def utc_days_of_quarters(first: int, last: int) -> list[int]:
     return [day_number(day) for day in days_between(first_day, last_day)]
 
 
-def minutes_partition(site: str) -> str:
-    """Partition of a site's live minutes."""
-    return f"m#{site}"
+def minutes_partition(site: str, dimension: str = "") -> str:
+    """Partition of a site's live minutes, or of those by a dimension."""
+    return f"m#{site}#{dimension}" if dimension else f"m#{site}"
 
 
 def dimension_partition(site: str, day: int, dimension: str) -> str:
     """Partition of all values of a dimension on one local day."""
     return f"d#{site}#{day}#{dimension}"
+
+
+def site_and_day(partition: str) -> tuple[str, int]:
+    """The site and local day of a dimension's partition."""
+    _, site, day, _ = partition.split("#")
+    return site, int(day)
 
 
 def bucket_text(bucket: int) -> str:

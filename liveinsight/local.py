@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--port",
-        type=_port,
+        type=port_number,
         default=PREFERRED_PORT,
         metavar="N",
         help="where to listen (default %(default)s); with --faithful Kinesis is there, DynamoDB at the next port, "
@@ -69,7 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """A port for the command line; two more follow it."""
     number = int(text)
     if not 1024 <= number <= 65_533:
         raise argparse.ArgumentTypeError("use a port from 1024 to 65533")

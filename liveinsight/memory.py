@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
+from liveinsight.buckets import minute_of
 from liveinsight.clock import Clock
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.errors import IteratorExpired, StreamUnavailable
@@ -19,8 +20,10 @@ from liveinsight.store import (
     SHARD_END,
     Checkpoint,
     CounterWrite,
+    Note,
     Read,
     SetAside,
+    SetAsideSummary,
     TimelineChunk,
     VisitorKey,
     VisitorWrite,
@@ -49,6 +52,7 @@ class MemoryStore:
         self.watermarks: dict[str, Watermark] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
         self.salts: dict[int, bytes] = {}
+        self.notes: dict[str, Note] = {}
 
     def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
         with self._lock:
@@ -107,15 +111,19 @@ class MemoryStore:
     def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
         return self._buckets("totals", site, first_quarter, last_quarter)
 
-    def read_minutes(self, site: str, first_minute: int, last_minute: int) -> Read[tuple[int, CounterItem]]:
-        return self._buckets("minute", site, first_minute, last_minute)
+    def read_minutes(
+        self, site: str, first_minute: int, last_minute: int, dimension: str = ""
+    ) -> Read[tuple[int, CounterItem]]:
+        return self._buckets("minute", site, first_minute, last_minute, dimension)
 
-    def _buckets(self, kind: str, site: str, first: int, last: int) -> Read[tuple[int, CounterItem]]:
+    def _buckets(
+        self, kind: str, site: str, first: int, last: int, dimension: str = ""
+    ) -> Read[tuple[int, CounterItem]]:
         with self._lock:
             rows = [
                 (key[2], _copy(item))
                 for (_, key), item in self.counters.items()
-                if key[0] == kind and key[1] == site and first <= key[2] <= last
+                if key[:2] == (kind, site) and key[3] == dimension and first <= key[2] <= last
             ]
         return Read(rows, len(rows))
 
@@ -128,8 +136,8 @@ class MemoryStore:
     def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
         with self._lock:
             states = [decode_visitor(data) for _, data in self.visitors.values()]
-        recent = [state for state in states if state.site == site and state.last_minute >= since_minute]
-        recent.sort(key=lambda state: (-state.last_minute, state.visitor))
+        recent = [state for state in states if state.site == site and minute_of(state.seen_at) >= since_minute]
+        recent.sort(key=lambda state: (-minute_of(state.seen_at), state.visitor))
         rows = recent[:limit]
         return Read(rows, len(rows))
 
@@ -148,9 +156,38 @@ class MemoryStore:
             rows = [self.set_aside[mark] for mark in sorted(self.set_aside)][:limit]
         return Read(rows, len(rows))
 
+    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+        with self._lock:
+            records = [self.set_aside[mark] for mark in sorted(self.set_aside) if mark > after]
+        return [SetAsideSummary(r.shard_id, r.mark, r.reason, r.set_aside_at, len(r.data)) for r in records[:limit]]
+
+    def load_set_aside(self, mark: str) -> SetAside | None:
+        with self._lock:
+            return self.set_aside.get(mark)
+
+    def delete_set_aside(self, marks: Sequence[str]) -> None:
+        with self._lock:
+            for mark in marks:
+                self.set_aside.pop(mark, None)
+
     def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
         with self._lock:
             return self.salts.setdefault(day, candidate)
+
+    def load_note(self, name: str) -> Note:
+        with self._lock:
+            return self.notes.get(name, Note())
+
+    def save_note(self, name: str, note: Note) -> bool:
+        with self._lock:
+            if self.notes.get(name, Note()).version != note.version - 1:
+                return False
+            self.notes[name] = note
+            return True
+
+    def counted_days(self) -> set[tuple[str, int]]:
+        with self._lock:
+            return {(key[1], key[2]) for _, key in self.counters if key[0] == "dimension"}
 
 
 def _rank(checkpoint: Checkpoint) -> tuple[int, float]:

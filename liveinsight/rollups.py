@@ -22,6 +22,7 @@ class Scope(Enum):
 
     EVENT = "event"
     VISIT = "visit"
+    LEDGER = "ledger"
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Dimension:
 
     Args:
         name: what the API calls it.
-        scope: `Scope.EVENT` rows hold the measures of single events, `Scope.VISIT` rows those of visits.
+        scope: `Scope.EVENT` rows hold the measures of single events, `Scope.VISIT` rows those of visits,
+            `Scope.LEDGER` rows the number of events that were not counted.
         field: attribute of the `Event` (event scope, or the visit's first event) or of the `Session`
             (when `of_session`) that holds the value.
         main: measure that an answer is sorted by.
         of_session: the value is kept by the session itself and may change while the visit goes on.
         empty: what an empty value is shown as; None leaves it out.
+        live: present visitors are counted by its values, too.
     """
 
     name: str
@@ -44,33 +47,42 @@ class Dimension:
     main: str
     of_session: bool = False
     empty: str | None = None
+    live: bool = False
 
 
 DIMENSIONS: tuple[Dimension, ...] = (
-    Dimension("page", Scope.EVENT, "page", "pageviews"),
+    Dimension("page", Scope.EVENT, "page", "pageviews", live=True),
     Dimension("event", Scope.EVENT, "type", "events"),
     Dimension("conversion_type", Scope.EVENT, "conversion_type", "conversions"),
     Dimension("entry_page", Scope.VISIT, "entry_page", "visits", of_session=True),
     Dimension("exit_page", Scope.VISIT, "exit_page", "visits", of_session=True),
-    Dimension("source", Scope.VISIT, "source", "visits", empty="(direct)"),
+    Dimension("source", Scope.VISIT, "source", "visits", empty="(direct)", live=True),
     Dimension("channel", Scope.VISIT, "channel", "visits", empty="Direct"),
     Dimension("utm_source", Scope.VISIT, "utm_source", "visits"),
     Dimension("utm_medium", Scope.VISIT, "utm_medium", "visits"),
     Dimension("utm_campaign", Scope.VISIT, "utm_campaign", "visits"),
     Dimension("utm_term", Scope.VISIT, "utm_term", "visits"),
     Dimension("utm_content", Scope.VISIT, "utm_content", "visits"),
-    Dimension("country", Scope.VISIT, "country", "visits", empty="(unknown)"),
+    Dimension("country", Scope.VISIT, "country", "visits", empty="(unknown)", live=True),
     Dimension("device", Scope.VISIT, "device", "visits", empty="(unknown)"),
     Dimension("browser", Scope.VISIT, "browser", "visits", empty="(unknown)"),
     Dimension("os", Scope.VISIT, "os", "visits", empty="(unknown)"),
     Dimension("language", Scope.VISIT, "language", "visits", empty="(unknown)"),
+    Dimension("dropped", Scope.LEDGER, "reason", "events"),
 )
 
 BY_NAME = {dimension.name: dimension for dimension in DIMENSIONS}
 
-_EVENT_SCOPED = tuple(d for d in DIMENSIONS if d.scope is Scope.EVENT)
-_FROM_FIRST_EVENT = tuple(d for d in DIMENSIONS if d.scope is Scope.VISIT and not d.of_session)
+_EVENT_SCOPED = tuple((d.name, d.field) for d in DIMENSIONS if d.scope is Scope.EVENT)
+_FROM_FIRST_EVENT = tuple(
+    (d.name, d.field, d.empty or "") for d in DIMENSIONS if d.scope is Scope.VISIT and not d.of_session
+)
+LIVE_OF_EVENT = tuple((d.name, d.field) for d in DIMENSIONS if d.live and d.scope is Scope.EVENT)
+LIVE_OF_VISIT = tuple(d.name for d in DIMENSIONS if d.live and d.scope is Scope.VISIT)
 FROM_SESSION = tuple((d.name, d.field) for d in DIMENSIONS if d.of_session)
+
+OTHER = "(other)"
+"""What the values beyond a site's cap are counted as."""
 
 MEASURES_BY_TYPE: dict[str, Measures] = {
     PAGE_VIEW: {"events": 1, "pageviews": 1},
@@ -92,25 +104,26 @@ REVENUE_PREFIX = "revenue:"
 def event_measures(event: Event) -> Measures:
     """What one event adds. The result may be shared: do not change it."""
     measures = MEASURES_BY_TYPE.get(event.type, _CUSTOM)
-    if event.revenue or event.engaged_ms:
+    if event.revenue or event.engaged_ms or event.scroll_percent:
         measures = dict(measures)
         if event.revenue and event.currency:
             measures[REVENUE_PREFIX + event.currency] = event.revenue
         if event.engaged_ms:
             measures["engaged_ms"] = event.engaged_ms
+        if event.scroll_percent and event.type == PAGE_EXIT:
+            # The depth at the end of a view is the deepest: earlier reports of it are left out.
+            measures["scroll_percent"] = event.scroll_percent
+            measures["scroll_reports"] = 1
     return measures
 
 
 def event_rows(event: Event) -> list[tuple[str, str]]:
     """(dimension, value) pairs of the event-scoped rows that an event counts in."""
-    return [(d.name, value) for d in _EVENT_SCOPED if (value := getattr(event, d.field))]
+    return [(name, value) for name, field in _EVENT_SCOPED if (value := getattr(event, field))]
 
 
-def visit_attributes(event: Event) -> dict[str, str]:
-    """Values of the visit-scoped dimensions, as the visit's first event has them."""
-    attributes = {}
-    for dimension in _FROM_FIRST_EVENT:
-        value = getattr(event, dimension.field) or dimension.empty
-        if value:
-            attributes[dimension.name] = value
-    return attributes
+def visit_rows(event: Event) -> tuple[tuple[str, str], ...]:
+    """(dimension, value) pairs of the visit-scoped rows, as the visit's first event has them."""
+    return tuple(
+        [(name, value) for name, field, empty in _FROM_FIRST_EVENT if (value := getattr(event, field) or empty)]
+    )

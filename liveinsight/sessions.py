@@ -4,7 +4,8 @@ One `VisitorState` is stored per site and visitor. It holds the visitor's open s
 several tabs give ids of their own), the event ids seen lately, and the mark of the last event folded in.
 No clock, timer or expiry decides anything here, so a replay comes to the same result.
 
-    gap      30 minutes; more than that between two events starts a new visit
+    gap      stands in each event, 30 minutes if a site sets no other; more than that between two events starts
+             a new visit
     lateness an event may arrive late or out of order: it joins the session whose [start - gap, last + gap]
              holds it, and moves that session's start back if it is the earliest. The one exception: an event
              that lies between two sessions joins the later one; the two are not merged afterwards.
@@ -12,16 +13,19 @@ No clock, timer or expiry decides anything here, so a replay comes to the same r
 
 from __future__ import annotations
 
-from copy import copy
-
 import msgspec
+from msgspec.structs import replace
 
 from liveinsight.buckets import MINUTE_MS, quarter_of
-from liveinsight.events import PAGE_VIEW, Event
+from liveinsight.events import PAGE_EXIT, PAGE_VIEW, Event
 from liveinsight.positions import NO_MARK
-from liveinsight.rollups import NOT_INTERACTIVE, Measures, event_measures, visit_attributes
+from liveinsight.rollups import NOT_INTERACTIVE, Measures, visit_rows
 
-SESSION_GAP_MS = 30 * MINUTE_MS
+DEFAULT_GAP_MINUTES = 30
+SESSION_GAP_MS = DEFAULT_GAP_MINUTES * MINUTE_MS
+"""The default gap."""
+PRESENCE_MS = 5 * MINUTE_MS
+"""How long another tab without a sign of life still keeps a visitor present who leaves a page."""
 MAX_SESSIONS = 8
 """Sessions kept per visitor; the one with the oldest activity goes first."""
 MAX_RECENT_IDS = 64
@@ -31,7 +35,8 @@ MAX_RECENT_IDS = 64
 class Session(msgspec.Struct, array_like=True, gc=False):
     """One visit. Treat it as a value: `advance` returns a changed copy.
 
-    `day` and `hour` are the site-local ones of `started_at`. `measures` sums the visit's events.
+    `day` and `hour` are the site-local ones of `started_at`. `measures` sums the visit's events. `rows` are the
+    dimensions that its first event decides, with their values.
     """
 
     id: str
@@ -40,7 +45,7 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     last_at: int
     day: int
     hour: int
-    attributes: dict[str, str]
+    rows: tuple[tuple[str, str], ...]
     measures: Measures
     interactions: int = 0
     entry_page: str = ""
@@ -51,6 +56,12 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     current_at: int = 0
     title: str = ""
     user_id: str = ""
+    left: bool = False
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Values of the dimensions that the visit's first event decides."""
+        return dict(self.rows)
 
     @property
     def quarter(self) -> int:
@@ -69,7 +80,11 @@ class Session(msgspec.Struct, array_like=True, gc=False):
 
 
 class VisitorState(msgspec.Struct, array_like=True, gc=False):
-    """All that is stored about one visitor of one site."""
+    """All that is stored about one visitor of one site.
+
+    `seen_at` is the time of the latest live event. While the visitor is present, `last_minute` is the live minute it
+    is counted in and `live` the names it is counted under; after leaving they are 0 and empty.
+    """
 
     site: str
     visitor: int
@@ -78,6 +93,8 @@ class VisitorState(msgspec.Struct, array_like=True, gc=False):
     recent_ids: list[int] = []
     last_minute: int = 0
     received_at: int = 0
+    seen_at: int = 0
+    live: tuple[str, ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -105,39 +122,53 @@ def remember_id(state: VisitorState, event_id: int) -> bool:
     return True
 
 
-def advance(state: VisitorState, event: Event) -> tuple[Session | None, Session]:
-    """Put `event` into one of the visitor's sessions, in place.
+def advance(state: VisitorState, event: Event, measures: Measures) -> tuple[Session | None, Session]:
+    """Put `event`, which adds `measures`, into one of the visitor's sessions, in place.
 
     Returns:
         The session as it was (None when the event starts one) and as it is now.
     """
     index = _find(state.sessions, event)
     if index < 0:
-        started = _start(event)
+        started = _start(event, measures)
         if len(state.sessions) >= MAX_SESSIONS:
             oldest = min(range(len(state.sessions)), key=lambda i: state.sessions[i].last_at)
             del state.sessions[oldest]
         state.sessions.append(started)
         return None, started
     before = state.sessions[index]
-    after = _extend(before, event)
+    after = _extend(before, event, measures)
     state.sessions[index] = after
     return before, after
+
+
+def new_visitor(site: str, visitor: int) -> VisitorState:
+    """The state of a visitor that was never seen."""
+    return VisitorState(site, visitor, sessions=[], recent_ids=[])
+
+
+def has_left(state: VisitorState, session: Session) -> bool:
+    """Whether the visitor is gone: `session`, the one just active, was left, and no other is open."""
+    horizon = session.last_at - PRESENCE_MS
+    return session.left and all(
+        other.left or other.last_at < horizon for other in state.sessions if other is not session
+    )
 
 
 def _find(sessions: list[Session], event: Event) -> int:
     at = event.occurred_at
     given = event.session_id
+    gap = event.gap_minutes * MINUTE_MS
     for index in range(len(sessions) - 1, -1, -1):
         session = sessions[index]
-        if session.started_at - SESSION_GAP_MS <= at <= session.last_at + SESSION_GAP_MS and (
+        if session.started_at - gap <= at <= session.last_at + gap and (
             session.id == given if given else not session.given_id
         ):
             return index
     return -1
 
 
-def _start(event: Event) -> Session:
+def _start(event: Event, measures: Measures) -> Session:
     at = event.occurred_at
     viewed = event.type == PAGE_VIEW
     return Session(
@@ -147,8 +178,8 @@ def _start(event: Event) -> Session:
         last_at=at,
         day=event.day,
         hour=event.hour,
-        attributes=visit_attributes(event),
-        measures=event_measures(event),
+        rows=visit_rows(event),
+        measures=measures,
         interactions=0 if event.type in NOT_INTERACTIVE else 1,
         entry_page=event.page if viewed else "",
         entry_at=at if viewed else 0,
@@ -158,14 +189,15 @@ def _start(event: Event) -> Session:
         current_at=at,
         title=event.title,
         user_id=event.user_id,
+        left=event.type == PAGE_EXIT,
     )
 
 
-def _extend(session: Session, event: Event) -> Session:
+def _extend(session: Session, event: Event, added: Measures) -> Session:
     at = event.occurred_at
-    after = copy(session)
+    after = replace(session)
     after.measures = measures = dict(session.measures)
-    for name, amount in event_measures(event).items():
+    for name, amount in added.items():
         measures[name] = measures.get(name, 0) + amount
     if event.type not in NOT_INTERACTIVE:
         after.interactions += 1
@@ -176,9 +208,10 @@ def _extend(session: Session, event: Event) -> Session:
             after.exit_page, after.exit_at = event.page, at
     if at < session.started_at:
         after.started_at, after.day, after.hour = at, event.day, event.hour
-        after.attributes = visit_attributes(event)
-    if at > session.last_at:
+        after.rows = visit_rows(event)
+    if at >= session.last_at:
         after.last_at = at
+        after.left = event.type == PAGE_EXIT
     if event.page_url and at >= session.current_at:
         # Only page views carry a title for sure: a click on the same page does not take it away.
         if event.title or event.page_url != session.current_page:

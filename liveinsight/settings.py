@@ -51,6 +51,13 @@ def _seconds(value: str) -> float:
     return number
 
 
+def _share(value: str) -> float:
+    number = float(value)
+    if not 0 <= number <= 1:
+        raise ValueError("use a fraction from 0 to 1, such as 0.2")
+    return number
+
+
 def _start(value: str) -> StartAt:
     try:
         return StartAt(value.upper())
@@ -77,6 +84,16 @@ def _sites(value: str) -> dict[str, ZoneInfo]:
     return sites
 
 
+def _gaps(value: str) -> dict[str, int]:
+    gaps = {}
+    for part in value.replace(",", " ").split():
+        name, _, minutes = part.partition("=")
+        if not minutes.isdigit() or not 1 <= int(minutes) <= 1440:
+            raise ValueError(f"{part!r}: use name=minutes, from 1 to 1440")
+        gaps[name] = int(minutes)
+    return gaps
+
+
 @dataclass(frozen=True)
 class Setting:
     """One environment variable: its field in `Settings`, its default as text, how to read it, what it means."""
@@ -95,6 +112,20 @@ SETTINGS: tuple[Setting, ...] = (
         "default=UTC",
         _sites,
         "sites and their time zones, `name=Area/City`, separated by spaces; the first is the default site",
+    ),
+    Setting(
+        "LIVEINSIGHT_SESSION_GAPS",
+        "session_gaps",
+        "",
+        _gaps,
+        "minutes without activity that end a session, for sites that want other than 30: `name=15`",
+    ),
+    Setting(
+        "LIVEINSIGHT_MAX_VALUES",
+        "max_values",
+        "2000",
+        _at_least_one,
+        "different values per site, day and dimension that one ingest process lets in; the rest is `(other)`",
     ),
     Setting(
         "LIVEINSIGHT_ALLOWED_ORIGINS",
@@ -174,6 +205,13 @@ SETTINGS: tuple[Setting, ...] = (
         "days that the events of a session can be looked at",
     ),
     Setting(
+        "LIVEINSIGHT_SET_ASIDE_LIMIT",
+        "set_aside_limit",
+        "0.2",
+        _share,
+        "share of a shard's last 100 records that may be undecodable before the worker stops; 1 sets all of them aside",
+    ),
+    Setting(
         "LIVEINSIGHT_DATA_DIR", "data_dir", ".liveinsight", _text, "folder where `up` keeps the local stand-in's state"
     ),
     Setting(
@@ -196,6 +234,8 @@ class Settings:
     """Settings with defaults filled in. See `SETTINGS` for what each one means."""
 
     sites: dict[str, ZoneInfo]
+    session_gaps: dict[str, int]
+    max_values: int
     allowed_origins: tuple[str, ...]
     stream_name: str
     shards: int
@@ -213,6 +253,7 @@ class Settings:
     sessions_interval: float
     session_days: int
     timeline_days: int
+    set_aside_limit: float
     data_dir: str
     local: bool
     log_level: str

@@ -82,6 +82,16 @@ class SetAside(NamedTuple):
     expires_at: int
 
 
+class SetAsideSummary(NamedTuple):
+    """What there is to know about a set-aside record without its bytes."""
+
+    shard_id: str
+    mark: str
+    reason: str
+    set_aside_at: int
+    size: int
+
+
 class Checkpoint(NamedTuple):
     """How far a shard is done: a sequence number or `SHARD_END`, of one incarnation of the stream."""
 
@@ -96,6 +106,13 @@ class Watermark(NamedTuple):
     as_of: int
     closed: bool
     incarnation: int
+
+
+class Note(NamedTuple):
+    """A few words of operators' tools to each other; each version is one more than the one it replaces."""
+
+    version: int = 0
+    text: str = ""
 
 
 class Read(NamedTuple, Generic[Row]):
@@ -149,8 +166,10 @@ class ReadStore(Protocol):
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
         """All values of a dimension on one site-local day, as (value, item)."""
 
-    def read_minutes(self, site: str, first_minute: int, last_minute: int) -> Read[tuple[int, CounterItem]]:
-        """Live minutes from first to last, both included, as (minute, item)."""
+    def read_minutes(
+        self, site: str, first_minute: int, last_minute: int, dimension: str = ""
+    ) -> Read[tuple[int, CounterItem]]:
+        """Live minutes from first to last, both included, as (minute, item); `LIVE` gives the second counter of each."""
 
     def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
         """Visitors active since a minute, the latest first, at most `limit`."""
@@ -165,6 +184,32 @@ class ReadStore(Protocol):
         """Undecodable records, at most `limit`."""
 
 
+class SetAsideStore(Protocol):
+    """What an operator needs to look after undecodable records. All reads are strongly consistent."""
+
+    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+        """At most `limit` records beyond the mark `after`, by mark. The records' bytes are not loaded."""
+
+    def load_set_aside(self, mark: str) -> SetAside | None:
+        """One record with its bytes; None when there is none, or not all of it."""
+
+    def delete_set_aside(self, marks: Sequence[str]) -> None:
+        """Forget records. What is not there is as good as deleted."""
+
+
+class GenerationStore(Protocol):
+    """What rebuilding needs beside the rest (see `liveinsight.generations`)."""
+
+    def load_note(self, name: str) -> Note:
+        """A note, version 0 when there is none; strongly consistent."""
+
+    def save_note(self, name: str, note: Note) -> bool:
+        """Write a note if the stored version is one less; whether it was written."""
+
+    def counted_days(self) -> set[tuple[str, int]]:
+        """Sites and local days that there are counters of. Reads the whole table: for operators' tools only."""
+
+
 class SaltStore(Protocol):
     """What cookieless identity needs: one random salt a day, shared by all ingest processes."""
 
@@ -172,7 +217,7 @@ class SaltStore(Protocol):
         """The day's salt: `candidate` if there was none, else the one that was first."""
 
 
-class Store(ProcessorStore, CheckpointStore, ReadStore, SaltStore, Protocol):
+class Store(ProcessorStore, CheckpointStore, ReadStore, SetAsideStore, SaltStore, GenerationStore, Protocol):
     """All of it, as one backend gives it."""
 
 

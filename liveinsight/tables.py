@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,14 @@ class TableNames:
     def with_prefix(cls, prefix: str) -> TableNames:
         """``<prefix>-counters`` and ``<prefix>-sessions``."""
         return cls(f"{prefix}-counters", f"{prefix}-sessions")
+
+    @classmethod
+    def of_generation(cls, prefix: str, generation: int) -> TableNames:
+        """The tables of a generation of counters: those of `with_prefix` are the first."""
+        first = cls.with_prefix(prefix)
+        if generation == 1:
+            return first
+        return cls(f"{first.counters}-g{generation}", f"{first.sessions}-g{generation}")
 
 
 def table_definitions(names: TableNames, *, deletion_protection: bool) -> list[dict[str, Any]]:
@@ -76,11 +85,45 @@ def create_all(
     Safe to run again at any time. An existing stream keeps its shards.
     """
     yield _create_stream(kinesis, stream_name, shards)
+    yield from create_tables(dynamodb, names, deletion_protection=deletion_protection)
+
+
+def create_tables(dynamodb: DynamoDBClient, names: TableNames, *, deletion_protection: bool) -> Iterator[str]:
+    """The tables' part of `create_all`."""
     for definition in table_definitions(names, deletion_protection=deletion_protection):
         yield _create_table(dynamodb, definition)
     for name in (names.counters, names.sessions):
         _ensure_ttl(dynamodb, name)
     yield f"expiry is on for both tables (attribute {TTL_ATTRIBUTE})"
+
+
+def delete_tables(dynamodb: DynamoDBClient, names: TableNames) -> Iterator[str]:
+    """Delete both tables for good, protected ones too; yields what was done, line by line. Safe to run again."""
+    for name in (names.counters, names.sessions):
+        try:
+            if dynamodb.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled", False):
+                dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+                dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+            dynamodb.delete_table(TableName=name)
+        except dynamodb.exceptions.ResourceNotFoundException:
+            yield f"table {name} is not there"
+            continue
+        dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+        yield f"table {name} deleted"
+
+
+def later_generations(dynamodb: DynamoDBClient, prefix: str) -> list[int]:
+    """The generations above the first that have a table at least, in order."""
+    pattern = re.compile(re.escape(prefix) + r"-(?:counters|sessions)-g([1-9][0-9]*)")
+    request: dict[str, Any] = {}
+    found: set[int] = set()
+    while True:
+        answer = dynamodb.list_tables(**request)
+        matches = [pattern.fullmatch(name) for name in answer["TableNames"]]
+        found.update(int(match[1]) for match in matches if match)
+        if not answer.get("LastEvaluatedTableName"):
+            return sorted(found)
+        request["ExclusiveStartTableName"] = answer["LastEvaluatedTableName"]
 
 
 def _create_stream(kinesis: KinesisClient, name: str, shards: int) -> str:

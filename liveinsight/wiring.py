@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 from liveinsight.aws import dynamodb_client, kinesis_client
+from liveinsight.clock import Clock
 from liveinsight.dynamo import Dynamo
 from liveinsight.dynamo_store import DynamoStore
+from liveinsight.generations import GenerationalReader
 from liveinsight.kinesis import KinesisStream
+from liveinsight.pointer import FIRST, load_pointer
 from liveinsight.settings import Settings
 from liveinsight.tables import TableNames
 
@@ -16,6 +22,28 @@ def open_stream(settings: Settings) -> KinesisStream:
 
 
 def open_store(settings: Settings, *, parallel: int = 4) -> DynamoStore:
-    """The store that `settings` name. Nothing is asked of it yet."""
+    """The store that `settings` name: the first generation's. Nothing is asked of it yet."""
+    return open_generations(settings, parallel=parallel)(FIRST)
+
+
+def open_generations(settings: Settings, *, parallel: int = 4) -> Callable[[int], DynamoStore]:
+    """Gives the store of a generation of counters, whether or not its tables are there."""
     dynamo = Dynamo(dynamodb_client(settings), parallel=parallel)
-    return DynamoStore(dynamo, TableNames.with_prefix(settings.table_prefix))
+
+    @cache
+    def open_generation(generation: int) -> DynamoStore:
+        return DynamoStore(dynamo, TableNames.of_generation(settings.table_prefix, generation))
+
+    return open_generation
+
+
+def open_newest_store(settings: Settings) -> DynamoStore:
+    """The store of the generation that the worker writes to now."""
+    stores = open_generations(settings)
+    return stores(load_pointer(stores(FIRST)).newest)
+
+
+def open_reader(settings: Settings, clock: Clock) -> GenerationalReader:
+    """Reads the counters of whichever generations are in use. Nothing is asked of them yet."""
+    stores = open_generations(settings)
+    return GenerationalReader(stores, lambda: load_pointer(stores(FIRST)), settings.sites, clock)

@@ -9,13 +9,16 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import fields
 
 from liveinsight.clock import system_clock
 from liveinsight.logs import log_to_stderr
+from liveinsight.pointer import FIRST, load_pointer
 from liveinsight.settings import Settings
-from liveinsight.wiring import open_store, open_stream
-from processor.record_processor import ProcessorOptions, Progress, RecordProcessor
+from liveinsight.wiring import open_generations, open_stream
+from processor.generation_worker import GenerationWorker, worker_of
+from processor.record_processor import Progress
 from processor.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -26,9 +29,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="liveinsight worker",
         description="Read every shard of the stream, parents before children, and keep the counters and sessions. "
-        "SIGTERM or Ctrl-C drains: everything read is written and checkpointed before it leaves.",
+        "SIGTERM or Ctrl-C drains: everything read is written and checkpointed before it leaves. After `liveinsight "
+        "rebuild switch` it drains, too, and goes on with the new generation of counters.",
         epilog="Exit code 0 after a drain. Exit code 1 when a shard failed beyond repair: nothing is checkpointed "
-        "past the failure, so start it again and it goes on without a gap or a double count.",
+        "past the failure, so start it again and it goes on without a gap or a double count. It also ends with 1, and "
+        "says what to do, when too many records of a shard cannot be decoded (LIVEINSIGHT_SET_ASIDE_LIMIT).",
     )
     parser.parse_args(arguments)
     settings = Settings.from_env(os.environ)
@@ -36,32 +41,22 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    options = ProcessorOptions(
-        counters_interval=settings.counters_interval,
-        sessions_interval=settings.sessions_interval,
-        session_days=settings.session_days,
-        timeline_days=settings.timeline_days,
-    )
-    store = open_store(settings)
-    worker = Worker(
-        open_stream(settings),
-        store,
-        lambda incarnation: RecordProcessor(store, incarnation, options, system_clock),
-        system_clock,
-        start_at=settings.start_at,
-        poll_interval=settings.poll_interval,
+    stream, stores = open_stream(settings), open_generations(settings)
+    worker = GenerationWorker(
+        lambda: load_pointer(stores(FIRST)).newest,
+        lambda generation: worker_of(settings, stream, stores(generation), generation, system_clock),
     )
     logger.info("worker begins", extra={"action": "begin", "stream": settings.stream_name})
     try:
         worker.run(stop)
     finally:
-        _log_summary(worker)
+        _log_summary(worker.workers)
     return 0
 
 
-def _log_summary(worker: Worker) -> None:
+def _log_summary(workers: Sequence[Worker]) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    progress = [processor.progress for processor in worker.processors.values()]
+    progress = [processor.progress for worker in workers for processor in worker.processors.values()]
     totals = {field.name: sum(getattr(p, field.name) for p in progress) for field in fields(Progress)}
     cpu_seconds = round(usage.ru_utime + usage.ru_stime, 3)
     logger.info(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from liveinsight.counters import CounterItem, PendingContribution, apply_pending
+from collections.abc import Collection
+from operator import itemgetter
+
+from liveinsight.counters import Batch, CounterItem, PendingContribution, apply_batches
 from liveinsight.errors import StoreUnavailable
-from liveinsight.fold import Contribution, CounterKey
+from liveinsight.fold import LIVE, Contribution, CounterKey, KeyGroup, Target
 from liveinsight.store import CounterWrite, ProcessorStore
 
 CACHED_ITEMS = 50_000
@@ -23,7 +26,7 @@ class CounterWriter:
     def __init__(self, store: ProcessorStore, shard: str) -> None:
         self._store = store
         self._shard = shard
-        self._pending: dict[CounterKey, list[PendingContribution]] = {}
+        self._pending: dict[Target, list[PendingContribution]] = {}
         self._clean: dict[CounterKey, CounterItem] = {}
         self.waiting = 0
         """Contributions not yet written."""
@@ -33,54 +36,78 @@ class CounterWriter:
     def add(self, mark: str, contributions: list[Contribution]) -> None:
         """Take what the event at `mark` adds. Marks must come in rising order."""
         pending = self._pending
-        for key, measures, hour, visitor in contributions:
+        for target, measures, hour, visitor in contributions:
             contribution = (mark, measures, hour, visitor)
-            if key in pending:
-                pending[key].append(contribution)
+            if target in pending:
+                pending[target].append(contribution)
             else:
-                pending[key] = [contribution]
+                pending[target] = [contribution]
         self.waiting += len(contributions)
 
-    def flush(self) -> bool:
-        """Try once to write everything pending; True when nothing is left.
+    def flush(self, *, live: bool = True) -> bool:
+        """Try once to write what is pending, without the large live counters if `live` is false.
+
+        Returns:
+            Whether all of that is written.
 
         Raises:
             StoreUnavailable: what was not written stays pending.
         """
-        if not self._pending:
+        later = {} if live else {target: parts for target, parts in self._pending.items() if _is_live(target)}
+        batches = self._batches(later)
+        if not batches:
             return True
-        self._load([key for key in self._pending if key not in self._clean])
+        self._load([key for key in batches if key not in self._clean])
         writes: list[CounterWrite] = []
-        for key, contributions in list(self._pending.items()):
+        for key, added in batches.items():
             item = self._clean.pop(key, None) or CounterItem()
             expected = item.mark
-            if apply_pending(item, contributions):
+            if apply_batches(item, added):
                 writes.append(CounterWrite(key, expected, item, _expires_at(key)))
             else:
-                self._done(key, item)
+                self._clean[key] = item
         # Items in `writes` are out of the clean cache until the store has confirmed them.
         written = self._store.write_counters(self._shard, writes)
         failed = {*written.refused, *written.unconfirmed}
         for index, write in enumerate(writes):
             if index not in failed:
-                self._done(write.key, write.item)
+                self._clean[write.key] = write.item
         self.written += len(writes) - len(failed)
+        self._keep({writes[index].key: batches[writes[index].key] for index in failed}, later)
         self._evict()
         if written.unconfirmed:
             raise StoreUnavailable(f"{len(written.unconfirmed)} counter items were not confirmed")
-        return not self._pending
+        return not failed
+
+    def _batches(self, later: Collection[Target]) -> dict[CounterKey, list[Batch]]:
+        """What each counter is to get: a group's batch is added up once and shared by its counters."""
+        batches: dict[CounterKey, list[Batch]] = {}
+        for target, contributions in self._pending.items():
+            if target in later:
+                continue
+            batch = Batch(contributions)
+            for key in target.keys if isinstance(target, KeyGroup) else (target,):
+                batches.setdefault(key, []).append(batch)
+        return batches
 
     def _load(self, keys: list[CounterKey]) -> None:
         if keys:
             self._clean.update(self._store.load_counters(self._shard, keys))
 
-    def _done(self, key: CounterKey, item: CounterItem) -> None:
-        self.waiting -= len(self._pending.pop(key))
-        self._clean[key] = item
+    def _keep(self, unwritten: dict[CounterKey, list[Batch]], later: dict[Target, list[PendingContribution]]) -> None:
+        """Only what was not written, each counter for itself, and what comes later is pending now."""
+        self._pending = dict(later)
+        for key, batches in unwritten.items():
+            self._pending[key] = sorted((part for batch in batches for part in batch.parts), key=itemgetter(0))
+        self.waiting = sum(len(parts) for parts in self._pending.values())
 
     def _evict(self) -> None:
         for key in list(self._clean)[: max(0, len(self._clean) - CACHED_ITEMS)]:
             del self._clean[key]
+
+
+def _is_live(target: Target) -> bool:
+    return not isinstance(target, KeyGroup) and target[3] == LIVE
 
 
 def _expires_at(key: CounterKey) -> int:

@@ -11,7 +11,8 @@ The order that makes counting exact, whatever dies between two writes:
 
 A record at or below its visitor's mark is skipped: its counters are in, because step 1 came before step 2.
 Flushes happen only between records' batches. What cannot be written is kept and tried again; if that is
-hopeless, `FlushAbandoned` ends the process before any checkpoint can pass it.
+hopeless, `FlushAbandoned` ends the process before any checkpoint can pass it. So does `TooManyUndecodable`: a
+producer or worker that was deployed wrongly must not drain the stream into the records that are set aside.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from liveinsight.positions import event_mark, mark_prefix, record_mark
 from liveinsight.store import SHARD_END, ProcessorStore, SetAside, Watermark
 from liveinsight.stream import Record
 from processor.counter_writer import CounterWriter
+from processor.set_aside_limit import SetAsideLimit
 from processor.visitor_writer import VisitorWriter
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class ProcessorOptions:
     timeline_days: int = 30
     give_up_after: float = 300.0
     drain_within: float = 20.0
+    set_aside_limit: float = 0.2
 
 
 @dataclass
@@ -93,6 +96,7 @@ class RecordProcessor:
         self._sleep = sleep
         self._visitors = VisitorWriter(store, session_days=options.session_days, timeline_days=options.timeline_days)
         self._set_aside: list[SetAside] = []
+        self._limit = SetAsideLimit(options.set_aside_limit)
         self._last_sequence = ""
         self._as_of = 0
         self._dirty_since_checkpoint = False
@@ -111,6 +115,7 @@ class RecordProcessor:
 
         Raises:
             FlushAbandoned: the process must exit without a checkpoint.
+            TooManyUndecodable: likewise, with nothing of this batch folded or set aside.
         """
         if records:
             self._fold_batch(self._decode(records))
@@ -142,14 +147,19 @@ class RecordProcessor:
 
     def _decode(self, records: Sequence[Record]) -> list[tuple[str, Event]]:
         marked: list[tuple[str, Event]] = []
+        undecodable: list[tuple[Record, str, UndecodableRecord]] = []
         for record in records:
             prefix = record_mark(self._prefix, record.sequence_number)
             try:
                 events = decode_record(record.data)
             except UndecodableRecord as error:
-                self._keep(record, prefix, error)
+                self._limit.note_undecodable(self._shard_id, error)
+                undecodable.append((record, prefix, error))
                 continue
+            self._limit.note_decoded()
             marked.extend((event_mark(prefix, index), event) for index, event in enumerate(events))
+        for record, mark, problem in undecodable:
+            self._keep(record, mark, problem)
         return marked
 
     def _keep(self, record: Record, mark: str, error: UndecodableRecord) -> None:
@@ -178,7 +188,7 @@ class RecordProcessor:
 
     def _flush_counters(self, give_up_after: float) -> None:
         if self._counters.waiting:
-            self._retry(self._counters.flush, give_up_after)
+            self._retry(lambda: self._counters.flush(live=False), give_up_after)
             self.progress.counter_writes = self._counters.written
             self._retry(self._publish_watermark, give_up_after)
         self._counters_due = self._clock() + round(self._options.counters_interval * 1000)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event
-from liveinsight.sessions import VisitorState
+from liveinsight.sessions import VisitorState, new_visitor
 from liveinsight.store import ProcessorStore, TimelineChunk, VisitorKey, VisitorWrite
 
 CACHED_VISITORS = 50_000
@@ -42,7 +42,7 @@ class VisitorWriter:
             if key in stored:
                 self._states[key] = stored[key]
             else:
-                self._states[key] = VisitorState(key[0], key[1], sessions=[], recent_ids=[])
+                self._states[key] = new_visitor(*key)
                 self._unseen.add(key)
 
     def state(self, key: VisitorKey) -> VisitorState:

@@ -1,23 +1,46 @@
 /**
  * What the panels show: pure data. A new tab or panel is one entry here, and nothing else.
  *
- * `id` of a tab is the API's dimension. `measure` is what the API sorts that dimension by. `name` turns a
- * value into words. `empty` says what would fill the tab.
+ * `id` of a tab is the API's dimension. `measure` is what the API sorts that dimension by, `also` what stands
+ * beside it (`wide`: where there is room). `name` turns a value into words. `empty` says what would fill the tab.
  */
 
-import { capitalised, countryName, eventName, languageName } from "./format.js";
+import {
+  capitalised,
+  countryName,
+  eventName,
+  formatPercent,
+  formatShort,
+  languageName,
+  reasonName,
+} from "./format.js";
 
 const PAGES_EMPTY = "No page has been viewed in this period yet.";
 const VISITS_EMPTY = "No visit has started in this period yet.";
 
-const visits = { measure: "visits", column: "Visits", empty: VISITS_EMPTY };
+const VISITORS = { field: "visitors", column: "Visitors", format: formatShort };
+const DEPTH = {
+  field: "scroll_percent",
+  column: "Scrolled",
+  format: (percent) => formatPercent(percent === null ? null : percent / 100),
+  wide: true,
+};
+
+const visits = { measure: "visits", column: "Visits", also: [VISITORS], empty: VISITS_EMPTY };
+
+/** Who is here now, by these dimensions of the live answer. */
+export const PRESENT = [
+  { id: "page", label: "Pages" },
+  { id: "source", label: "Sources" },
+  { id: "country", label: "Countries", name: countryName },
+];
 
 export const PANELS = [
   {
     id: "pages",
     title: "Pages",
     tabs: [
-      { id: "page", label: "Top", measure: "pageviews", column: "Views", empty: PAGES_EMPTY },
+      { id: "page", label: "Top", measure: "pageviews", column: "Views", also: [VISITORS, DEPTH], empty: PAGES_EMPTY },
       { id: "entry_page", label: "Entry", ...visits, empty: PAGES_EMPTY },
       { id: "exit_page", label: "Exit", ...visits, empty: PAGES_EMPTY },
     ],
@@ -56,6 +79,7 @@ export const PANELS = [
         label: "All events",
         measure: "events",
         column: "Events",
+        also: [VISITORS],
         name: eventName,
         empty: "No event has arrived in this period yet.",
       },
@@ -64,8 +88,18 @@ export const PANELS = [
         label: "Conversions",
         measure: "conversions",
         column: "Count",
+        also: [VISITORS],
         empty:
           'No conversion yet. Call LiveInsight.trackConversion("signup") on your page when it happens, and it is counted here.',
+      },
+      {
+        id: "dropped",
+        label: "Not counted",
+        measure: "events",
+        column: "Events",
+        also: [],
+        name: reasonName,
+        empty: "Everything that arrived in this period was counted. Bots, repeats and refused events would be listed here.",
       },
     ],
   },

@@ -152,6 +152,34 @@ const EVENT_NAMES = new Map([
 /** Our own event types in words; a site's custom names as the site wrote them. */
 export const eventName = (type) => EVENT_NAMES.get(type) ?? type;
 
+const REASONS = new Map([
+  ["bot", "Bots and crawlers"],
+  ["duplicate", "Sent more than once"],
+  ["origin_not_allowed", "From a page that is not allowed"],
+  ["unknown_site", "For a site that is not known"],
+  ["future_timestamp", "Dated in the future"],
+  ["too_old", "Too old on arrival"],
+  ["invalid_timestamp", "Not dated"],
+  ["invalid_url", "Without a valid address"],
+  ["invalid_revenue", "With revenue that is no amount"],
+  ["unknown_currency", "In a currency that is not known"],
+  ["reserved_name", "With a name that is reserved"],
+  ["missing_field", "With a field missing"],
+  ["wrong_type", "With a field of a wrong type"],
+  ["too_long", "With a text that is too long"],
+  ["out_of_range", "With a number out of range"],
+  ["too_many_props", "With too many properties"],
+  ["malformed_json", "Not readable as JSON"],
+  ["too_deep", "JSON nested too deeply"],
+  ["unsupported_media_type", "Not sent as JSON"],
+  ["too_large", "In a request that is too large"],
+  ["too_many_events", "Too many in one request"],
+  ["no_events", "Requests without events"],
+]);
+
+/** Why events were not counted; a reason that has no words here in those of the API. */
+export const reasonName = (reason) => REASONS.get(reason) ?? capitalised(reason.replaceAll("_", " "));
+
 /** What tells pages of one site apart: path and query. Anything that is no URL stays as it is. */
 export function pathOf(address) {
   if (!address) return NONE;

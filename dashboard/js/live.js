@@ -61,7 +61,7 @@ function renderMinutes(minutes, zone) {
     "aria-label",
     `${plural(sum, "page view")} in the last ${minutes.length} minutes, at most ${formatNumber(most)} in one minute`,
   );
-  setText(byId("spark-note"), `${plural(sum, "page view")} in the last ${minutes.length} minutes`);
+  setText(byId("spark-note"), `${plural(sum, "page view")} in ${minutes.length} min`);
 }
 
 function barClass(minute, current) {

@@ -11,6 +11,7 @@ import { byId, el, markStale, reconcile, setText } from "./dom.js";
 import { clearLive, renderLive } from "./live.js";
 import { createPanels } from "./panels.js";
 import { Poller } from "./poll.js";
+import { presentBy, renderPresent, startPresent } from "./present.js";
 import { startSessionPanel } from "./session-panel.js";
 import { clearSessions, renderSessions, tickSessions } from "./sessions.js";
 import * as state from "./state.js";
@@ -51,10 +52,12 @@ async function loadSites(signal) {
 }
 
 async function loadLive(signal) {
-  const { data, meta } = await get(here("live"), { minutes: NOW_MINUTES }, signal);
+  const by = presentBy();
+  const { data, meta } = await get(here("live"), { minutes: NOW_MINUTES, by }, signal);
   if (signal.aborted) return;
   const wasFailing = live.failing;
   renderLive(data, meta.time_zone);
+  renderPresent(by, data.by ?? []);
   status.answered(meta);
   if (data.visitors > 0) arrived();
   if (wasFailing) for (const poller of followers) if (poller.failing) poller.refresh();
@@ -111,9 +114,9 @@ function changed(names) {
     anythingArrived = false;
     clearLive();
     clearSessions();
-    live.refresh();
     sessions.refresh();
   }
+  if (names.includes("site") || names.includes("now")) live.refresh();
   if (names.includes("site") || names.includes("period")) {
     showPeriod();
     renderTotals(null, null, "");
@@ -132,6 +135,7 @@ function showPeriod() {
 byId("period").addEventListener("change", (event) => state.set("period", event.target.value));
 byId("site").addEventListener("change", (event) => state.set("site", event.target.value));
 addEventListener("popstate", () => state.read());
+startPresent();
 state.onChange(changed);
 state.read();
 showPeriod();

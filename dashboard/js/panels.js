@@ -45,13 +45,7 @@ class Panel {
       panelId,
       onSelect: (id) => state.set(definition.id, id),
     });
-    this.#head = el(
-      "div",
-      { class: "rows-head", "aria-hidden": "true" },
-      el("span"),
-      el("span"),
-      el("span", {}, "Visitors"),
-    );
+    this.#head = el("div", { class: "rows-head", "aria-hidden": "true" });
     this.#scroll = el(
       "div",
       { class: "rows-box", role: "tabpanel", id: panelId, tabindex: "0" },
@@ -121,20 +115,30 @@ class Panel {
     this.#tabs.select(tab.id);
     setAttribute(this.#scroll, "aria-labelledby", `panel-${this.#definition.id}-${tab.id}`);
     setAttribute(this.#scroll, "aria-busy", !answer);
-    setText(this.#head.children[0], this.#period === "today" ? "Today" : state.PERIODS[state.get("period")].title);
-    setText(this.#head.children[1], tab.column);
+    this.#renderHead(tab);
     const items = answer?.data ?? [];
     const most = Math.max(1, ...items.map((item) => item[tab.measure] ?? 0));
     reconcile(
       this.#rows,
       items,
       (item) => `${tab.id} ${item.value}`,
-      newRow,
+      () => newRow(tab),
       (row, item) => updateRow(row, item, tab, most),
     );
     this.#empty.hidden = !answer || items.length > 0;
     setText(this.#empty, tab.empty);
     this.#foot(answer, items.length);
+  }
+
+  #renderHead(tab) {
+    const period = this.#period === "today" ? "Today" : state.PERIODS[state.get("period")].title;
+    reconcile(
+      this.#head,
+      [{ column: period }, tab, ...tab.also],
+      ({ column, wide }) => `${column} ${wide}`,
+      ({ wide }) => el("span", { class: wide ? "wide" : null }),
+      (cell, { column }) => setText(cell, column),
+    );
   }
 
   #foot(answer, shown) {
@@ -148,24 +152,28 @@ class Panel {
   }
 }
 
-function newRow() {
+function newRow(tab) {
   return el(
     "li",
     {},
     el("span", { class: "row-bar", "aria-hidden": "true" }),
     foreign(),
-    el("span", { class: "row-number" }, el("span"), el("span", { class: "hush" })),
-    el("span", { class: "row-second" }, el("span"), el("span", { class: "hush" }, " visitors")),
+    newCell("row-number", tab.column),
+    ...tab.also.map(({ column, wide }) => newCell(wide ? "row-second wide" : "row-second", column)),
   );
 }
 
+/** A number, and for those who hear the page what it counts. */
+function newCell(kind, column) {
+  return el("span", { class: kind }, el("span"), el("span", { class: "hush" }, ` ${column.toLowerCase()}, `));
+}
+
 function updateRow(row, item, tab, most) {
-  const [bar, name, main, second] = row.children;
+  const [bar, name, main, ...others] = row.children;
   const words = tab.name ? tab.name(item.value) : item.value;
   setText(name, words || "(none)");
   setAttribute(name, "title", words);
   bar.style.width = `${(100 * (item[tab.measure] ?? 0)) / most}%`;
   setText(main.firstElementChild, formatShort(item[tab.measure]));
-  setText(main.lastElementChild, ` ${tab.column.toLowerCase()}, `);
-  setText(second.firstElementChild, formatShort(item.visitors));
+  tab.also.forEach(({ field, format }, index) => setText(others[index].firstElementChild, format(item[field])));
 }

@@ -97,7 +97,7 @@ function renderFacts(events, zone = "UTC") {
   const last = Math.max(known?.last_activity ?? 0, events.at(-1)?.timestamp ?? 0);
   const rows = [
     ["Started", first ? formatMoment(first, zone) : ""],
-    ["Last seen", last ? formatAgo(Math.max(0, serverNow() - last)) : ""],
+    [known?.left ? "Left" : "Last seen", last ? formatAgo(Math.max(0, serverNow() - last)) : ""],
     ["Lasted", first && last ? formatDuration(last - first) : ""],
     ["Entry", known?.entry_page ? pathOf(known.entry_page) : ""],
     ["Source", known?.source ?? ""],

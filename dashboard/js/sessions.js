@@ -101,12 +101,17 @@ function updateRow(row, session) {
   const now = serverNow();
   const [dot, page, ago, client, lasted] = row.firstElementChild.children;
   const idle = Math.max(0, now - session.last_activity);
-  setAttribute(dot, "class", idle < FRESH_MS ? "session-dot fresh" : "session-dot");
+  setAttribute(dot, "class", dotClass(session.left, idle));
   setText(page, pathOf(session.current_page));
   setAttribute(page, "title", session.current_page ?? "");
-  setText(ago, formatAgo(idle));
+  setText(ago, session.left ? `left ${formatAgo(idle)}` : formatAgo(idle));
   reconcile(client, describeClient(session), String, () => foreign(), setText);
   const length = Math.max(0, session.last_activity - session.started_at);
   setText(lasted, `${plural(session.pageviews ?? 0, "view")} · ${formatDuration(length)}`);
   setAttribute(lasted, "title", `Since ${formatMoment(session.started_at, zone)}`);
+}
+
+function dotClass(left, idle) {
+  if (left) return "session-dot left";
+  return idle < FRESH_MS ? "session-dot fresh" : "session-dot";
 }

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from api import create_app
 from liveinsight.counters import CounterItem, PendingContribution, apply_pending
 from liveinsight.events import Event
-from liveinsight.fold import CounterKey, fold
+from liveinsight.fold import CounterKey, by_counter, fold
 from liveinsight.positions import NO_MARK, event_mark, mark_prefix, record_mark
 from liveinsight.sessions import VisitorState
 from liveinsight.settings import Settings
@@ -51,7 +51,7 @@ class Feed:
             mark = event_mark(record_mark(mark_prefix(1, shard), str(self._number)), 0)
             state = self._states.setdefault((event.site, event.visitor), VisitorState(event.site, event.visitor))
             folded = fold(state, event, mark)
-            for key, measures, hour, visitor in folded.contributions:
+            for key, measures, hour, visitor in by_counter(folded.contributions):
                 pending[key].append((mark, measures, hour, visitor))
             if folded.session_id:
                 self.store.write_timeline([TimelineChunk(event.site, folded.session_id, [(mark, event)], 0)])

@@ -21,6 +21,7 @@ PATHS = (
     "/v1/sites/default/breakdown?dimension=page&period=7d",
     "/v1/sites/default/breakdown?dimension=country",
     "/v1/sites/default/live",
+    "/v1/sites/default/live?by=page",
     "/v1/sites/default/sessions",
 )
 
@@ -57,7 +58,7 @@ def test_items_read_are_the_same_for_100_and_10000_events(feed, settings):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_the_number_of_calls_to_the_store_is_that_of_days_and_ranges(settings, path):
-    """One call per range, per day of a breakdown, and one for the watermarks."""
+    """One call per range, per day of a breakdown, for present visitors by value, and one for the watermarks."""
     calls = []
 
     class Counting:
@@ -69,7 +70,7 @@ def test_the_number_of_calls_to_the_store_is_that_of_days_and_ranges(settings, p
             return call
 
     assert create_app(settings, Counting(), FakeClock()).test_client().get(path).status_code == 200
-    days = {"pages": 30, "period=7d": 7}
-    expected = next((count for name, count in days.items() if name in path), 2 if "compare" in path else 1)
+    calls_by_query = {"pages": 30, "period=7d": 7, "compare": 2, "by=": 2}
+    expected = next((count for name, count in calls_by_query.items() if name in path), 1)
     assert len(calls) == 1 + expected
     assert set(calls) <= {name for name, _ in inspect.getmembers(ReadStore, inspect.isfunction)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liveinsight.buckets import DAY_MS, HOUR_MS, MINUTE_MS
-from liveinsight.events import CLICK, CONVERSION
+from liveinsight.events import CLICK, CONVERSION, LEDGER, PAGE_EXIT
 from liveinsight.rollups import BY_NAME, DIMENSIONS, Scope
 from liveinsight.testing import NOON
 
@@ -31,12 +31,13 @@ def test_visits_by_source_with_all_measures(feed, get, clock):
             {
                 "value": "Bing", "pageviews": 1, "visits": 1, "visitors": 1, "bounces": 1, "bounce_rate": 1.0,
                 "views_per_visit": 1.0, "visit_duration_ms": 0, "events": 1, "clicks": 0, "conversions": 0,
-                "engaged_ms": 0, "revenue": {}, "hours": [0] * 12 + [1] + [0] * 11,
+                "engaged_ms": 0, "scroll_percent": None, "revenue": {}, "hours": [0] * 12 + [1] + [0] * 11,
             },
             {
                 "value": "Google", "pageviews": 2, "visits": 1, "visitors": 1, "bounces": 0, "bounce_rate": 0.0,
                 "views_per_visit": 2.0, "visit_duration_ms": 2 * MINUTE_MS, "events": 3, "clicks": 0,
-                "conversions": 1, "engaged_ms": 0, "revenue": {"JPY": 5}, "hours": [0] * 12 + [2] + [0] * 11,
+                "conversions": 1, "engaged_ms": 0, "scroll_percent": None, "revenue": {"JPY": 5},
+                "hours": [0] * 12 + [2] + [0] * 11,
             },
         ],
         "meta": {
@@ -107,14 +108,58 @@ def test_sort_by_any_measure_that_the_dimension_counts(feed, get, refused):
 
 @pytest.mark.parametrize("dimension", DIMENSIONS, ids=lambda dimension: dimension.name)
 def test_every_dimension_answers_with_its_main_measure(feed, get, dimension):
-    """One event that has a value for each of them."""
-    fields = {name: f"some {name}" for name in BY_NAME if name not in {"page", "event", "entry_page", "exit_page"}}
+    """One event that has a value for each of them, and one that was not counted."""
+    unset = {"page", "event", "entry_page", "exit_page", "dropped"}
+    fields = {name: f"some {name}" for name in BY_NAME if name not in unset}
     feed.add(feed.event(NOON, **fields), feed.event(NOON + 1, type=CONVERSION, conversion_type="some conversion_type"))
+    feed.add(feed.event(NOON, type=LEDGER, visitor=0, props={"bot": 1}))
 
     row = get(PATH, dimension=dimension.name, limit=1)["data"][0]
 
     assert row[dimension.main] == 1
-    assert (row["visits"] is None) == (dimension.scope is Scope.EVENT)
+    assert (row["visits"] is None) == (dimension.scope is not Scope.VISIT)
+    assert (row["visitors"] is None) == (dimension.scope is Scope.LEDGER)
+
+
+def test_what_was_not_counted_is_a_row_per_reason_with_nothing_but_the_number_of_events(feed, get, refused):
+    """What ingest has dropped on two shards, a repeated event, and a reason that came to nothing; nobody visits."""
+    once = feed.event(NOON)
+    feed.add(once, once)
+    feed.add(feed.event(NOON, type=LEDGER, visitor=0, event_id=1, props={"bot": 7, "origin_not_allowed": 2, "rate": 0}))
+    feed.add(feed.event(NOON, type=LEDGER, visitor=0, event_id=2, props={"bot": 1}), shard="shardId-000000000001")
+    feed.add(feed.event(NOON, "decoy", type=LEDGER, visitor=0, props={"bot": 100}))
+    measures = (
+        "pageviews", "visits", "visitors", "bounces", "bounce_rate", "views_per_visit", "visit_duration_ms", "clicks",
+        "conversions", "engaged_ms", "scroll_percent", "revenue",
+    )  # fmt: skip
+
+    answer = get(PATH, dimension="dropped", hours="true")
+
+    rows = [("bot", 8), ("origin_not_allowed", 2), ("duplicate", 1)]
+    assert answer["data"] == [{"value": value, "events": n, **dict.fromkeys(measures)} for value, n in rows]
+    assert (answer["meta"]["sort"], answer["meta"]["total_values"]) == ("events", 3)
+    assert _values(get(PATH, dimension="dropped", sort="events", limit=1), "events") == [("bot", 8)]
+    totals = get("/v1/sites/default/totals")["data"]
+    assert (totals["events"], totals["visits"], totals["visitors"], totals["duplicates"]) == (1, 1, 1, 1)
+    for sort in ("pageviews", "visits", "visitors", "conversions"):
+        assert refused(PATH, dimension="dropped", sort=sort) == (
+            400,
+            "bad_parameter",
+            "dropped knows only how many events were not counted: sort by events",
+        )
+
+
+def test_scroll_depth_of_a_page_and_of_a_source_is_the_mean_of_their_views(feed, get):
+    """Two visits from Google read /long to 30 % and 61 %; nobody has left /short yet."""
+    for visitor, depth in ((1, 30), (2, 61)):
+        feed.view(NOON, "/long", visitor=visitor, source="Google")
+        feed.add(feed.event(NOON + 9000, visitor=visitor, page="/long", type=PAGE_EXIT, scroll_percent=depth))
+    feed.view(NOON, "/short", visitor=3, source="Bing")
+
+    pages, sources = get(PATH, dimension="page"), get(PATH, dimension="source")
+
+    assert _values(pages, "scroll_percent") == [("/long", 46), ("/short", None)]
+    assert _values(sources, "scroll_percent") == [("Google", 46), ("Bing", None)]
 
 
 def test_an_unknown_dimension_is_refused_with_the_list(refused):

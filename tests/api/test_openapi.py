@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from api import create_app
 from api.endpoints import ENDPOINTS
 from liveinsight.buckets import MINUTE_MS
-from liveinsight.events import CLICK, CONVERSION, Element
+from liveinsight.events import CLICK, CONVERSION, LEDGER, PAGE_EXIT, Element
 from liveinsight.rollups import BY_NAME
 from liveinsight.testing import NOON, FakeClock, MemoryStore
 
@@ -30,6 +30,8 @@ def lively(feed, store):
         feed.event(NOON + 1, **common, type=CLICK, element=Element("a", "b", "c", "d"), props={"a": 1.5, "b": None}),
         feed.event(NOON + 2, **common, type=CONVERSION, conversion_type="sale", revenue=125, currency="KWD"),
         feed.event(NOON + 3, **common, type="engagement", engaged_ms=9, scroll_percent=3),
+        feed.event(NOON + 4, visitor=3, type=PAGE_EXIT, scroll_percent=60),
+        feed.event(NOON + 5, visitor=0, type=LEDGER, props={"bot": 3}),
     )
     feed.view(NOON + MINUTE_MS, visitor=2)
     feed.fresh(NOON)
@@ -44,6 +46,7 @@ QUERIES = {
     "/v1/sites/{site}/totals": ["", "?period=12mo&compare=previous", "?from=2026-09-21&to=2026-09-21"],
     "/v1/sites/{site}/timeseries": ["", "?interval=15min", "?period=30d"],
     "/v1/sites/{site}/breakdown": [f"?dimension={name}&hours=true" for name in BY_NAME],
+    "/v1/sites/{site}/live": ["", *(f"?by={name}" for name in ("page", "source", "country"))],
 }
 
 

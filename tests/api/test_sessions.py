@@ -24,21 +24,21 @@ def test_active_sessions_come_latest_first_with_the_first_versions_names(feed, g
             "session_id": f"{2:016x}-{NOON:x}", "user_id": "", "last_activity": NOON,
             "current_page": "https://example.com/", "duration": 1000, "started_at": NOON, "entry_page": "/",
             "title": "", "source": "(direct)", "channel": "Direct", "country": "(unknown)", "device": "(unknown)",
-            "browser": "(unknown)", "os": "(unknown)", "pageviews": 1, "events": 1,
+            "browser": "(unknown)", "os": "(unknown)", "pageviews": 1, "events": 1, "left": False,
         },
         {
             "session_id": "tab-1", "user_id": "u", "last_activity": NOON - MINUTE_MS,
             "current_page": "https://example.com/c", "duration": MINUTE_MS + 1000,
             "started_at": NOON - 3 * MINUTE_MS, "entry_page": "/a", "title": "C", "source": "(direct)",
             "channel": "Direct", "country": "DE", "device": "mobile", "browser": "(unknown)", "os": "(unknown)",
-            "pageviews": 2, "events": 2,
+            "pageviews": 2, "events": 2, "left": False,
         },
         {
             "session_id": "tab-2", "user_id": "u", "last_activity": NOON - 2 * MINUTE_MS,
             "current_page": "https://example.com/b", "duration": 2 * MINUTE_MS + 1000,
             "started_at": NOON - 2 * MINUTE_MS, "entry_page": "/b", "title": "B", "source": "(direct)",
             "channel": "Direct", "country": "(unknown)", "device": "(unknown)", "browser": "(unknown)",
-            "os": "(unknown)", "pageviews": 1, "events": 1,
+            "os": "(unknown)", "pageviews": 1, "events": 1, "left": False,
         },
     ]  # fmt: skip
     assert response.get_json() == rows
@@ -52,6 +52,22 @@ def test_active_sessions_come_latest_first_with_the_first_versions_names(feed, g
     versioned = get("/v1/sites/default/sessions", limit=2)
     assert versioned["data"] == rows[:2]
     assert (versioned["meta"]["limit"], versioned["meta"]["to"]) == (2, "2026-09-21T12:00:01+00:00")
+
+
+def test_a_session_has_left_from_its_exit_until_its_next_event(feed, get):
+    """An exit that the next page's view follows, one that is the last event, and another tab that stays."""
+    feed.view(NOON - 3000, "/a", session_id="tab-1")
+    feed.view(NOON - 2500, "/c", session_id="tab-2")
+    feed.add(feed.event(NOON - 2000, session_id="tab-1", type=PAGE_EXIT, page="/a"))
+
+    def left():
+        return {row["session_id"]: row["left"] for row in get("/api/sessions/active")}
+
+    assert left() == {"tab-1": True, "tab-2": False}
+    feed.view(NOON - 1000, "/b", session_id="tab-1")
+    assert left() == {"tab-1": False, "tab-2": False}
+    feed.add(feed.event(NOON, session_id="tab-1", type=PAGE_EXIT, page="/b"))
+    assert left() == {"tab-1": True, "tab-2": False}
 
 
 def test_a_session_is_active_for_exactly_thirty_minutes(feed, get, clock):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from liveinsight.buckets import DAY_MS, HOUR_MS, MINUTE_MS
-from liveinsight.events import CLICK, CONVERSION, ENGAGEMENT
+from liveinsight.events import CLICK, CONVERSION, ENGAGEMENT, HEARTBEAT, PAGE_EXIT
 from liveinsight.testing import NOON
 
 PATH = "/v1/sites/default/totals"
 EMPTY = {
     "pageviews": 0, "visits": 0, "visitors": 0, "bounces": 0, "bounce_rate": None, "views_per_visit": None,
-    "visit_duration_ms": None, "events": 0, "clicks": 0, "conversions": 0, "engaged_ms": 0, "duplicates": 0,
-    "revenue": {},
+    "visit_duration_ms": None, "events": 0, "clicks": 0, "conversions": 0, "engaged_ms": 0, "scroll_percent": None,
+    "duplicates": 0, "revenue": {},
 }  # fmt: skip
 
 
@@ -42,6 +42,7 @@ def test_totals_sum_every_measure_and_divide_where_there_is_something_to_divide_
             "clicks": 1,
             "conversions": 1,
             "engaged_ms": 9000,
+            "scroll_percent": None,
             "duplicates": 1,
             "revenue": {"EUR": 1250},
         },
@@ -62,6 +63,19 @@ def test_totals_sum_every_measure_and_divide_where_there_is_something_to_divide_
 def test_an_empty_range_has_zeros_and_nulls(feed, get):
     """No visits: no ratio is made up."""
     assert get(PATH, period="yesterday")["data"] == EMPTY
+
+
+def test_scroll_depth_is_the_mean_over_the_ends_of_page_views(feed, get):
+    """40 %, 81 % and 90 % at three exits on two shards; depth on the way and an exit without one do not count."""
+    shards = ("shardId-000000000000", "shardId-000000000001")
+    for visitor, depth, shard in ((1, 40, shards[0]), (2, 81, shards[1]), (3, 90, shards[1]), (4, 0, shards[0])):
+        feed.view(NOON, visitor=visitor, shard=shard)
+        on_the_way = feed.event(NOON + 1000, visitor=visitor, type=HEARTBEAT, scroll_percent=10)
+        feed.add(
+            on_the_way, feed.event(NOON + 2000, visitor=visitor, type=PAGE_EXIT, scroll_percent=depth), shard=shard
+        )
+
+    assert get(PATH)["data"]["scroll_percent"] == 70
 
 
 def test_two_shards_are_summed_and_a_visitor_on_both_is_counted_once(feed, get):

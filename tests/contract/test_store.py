@@ -16,6 +16,7 @@ from liveinsight.store import (
     Checkpoint,
     CounterWrite,
     SetAside,
+    SetAsideSummary,
     Store,
     TimelineChunk,
     VisitorWrite,
@@ -186,6 +187,41 @@ def test_set_aside_record_is_kept_whole(any_store: Store) -> None:
     any_store.write_set_aside([record, small])
     any_store.write_set_aside([record])
     assert any_store.read_set_aside(10).rows == [record, small]
+
+
+def set_aside(any_store: Store, *sizes: int) -> list[SetAside]:
+    """Records of these sizes, set aside in no order; returned in order."""
+    records = [SetAside(SHARD, mark(i), "damaged", "cut", bytes([i]) * n, NOON + i, FAR) for i, n in enumerate(sizes)]
+    any_store.write_set_aside(records[::-1])
+    return records
+
+
+def test_set_aside_records_are_listed_page_by_page(any_store: Store) -> None:
+    """A list tells all but the bytes, in order, from a mark on; a record of many parts is one row."""
+    records = set_aside(any_store, 5, 1_000_000, 0, 300_000, 300_001, 7)
+    rows = [SetAsideSummary(r.shard_id, r.mark, r.reason, r.set_aside_at, len(r.data)) for r in records]
+    assert any_store.list_set_aside(100) == rows
+    assert any_store.list_set_aside(2) == rows[:2]
+    assert any_store.list_set_aside(2, rows[1].mark) == rows[2:4]
+    assert any_store.list_set_aside(9, rows[3].mark) == rows[4:]
+    assert any_store.list_set_aside(9, rows[-1].mark) == []
+
+
+def test_set_aside_record_is_loaded_by_its_mark(any_store: Store) -> None:
+    """One record is found by its mark, whole, however large."""
+    records = set_aside(any_store, 3, 700_000)
+    assert [any_store.load_set_aside(record.mark) for record in records] == records
+    assert any_store.load_set_aside(mark(9)) is None
+
+
+def test_deleted_set_aside_record_is_gone_and_no_other(any_store: Store) -> None:
+    """Deleting takes all parts of the records named, leaves the others, and may be repeated."""
+    first, second, third = set_aside(any_store, 700_000, 4, 5)
+    for _ in range(2):
+        any_store.delete_set_aside([first.mark, third.mark, mark(99)])
+        assert any_store.read_set_aside(10).rows == [second]
+    any_store.write_set_aside([first])
+    assert any_store.load_set_aside(first.mark) == first
 
 
 def test_checkpoint_never_goes_back(any_store: Store) -> None:

@@ -26,7 +26,8 @@ def any_stream(request: pytest.FixtureRequest, clock: FakeClock) -> Stream:
         environ = {**environ, "AWS_ENDPOINT_URL_KINESIS": request.getfixturevalue("kinesis_mock").url}
     settings = Settings.from_env(environ)
     initialise(settings)
-    return request.getfixturevalue("open_aws")(settings)[0]
+    stream: Stream = request.getfixturevalue("open_aws")(settings)[0]
+    return stream
 
 
 def read_all(stream: Stream, shard_id: str, after: str | None = None) -> list[Record]:

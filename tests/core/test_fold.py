@@ -9,8 +9,8 @@ import pytest
 
 from liveinsight.buckets import minute_of, quarter_of
 from liveinsight.counters import CounterItem, apply_pending
-from liveinsight.events import CLICK, CONVERSION, PAGE_EXIT, PAGE_VIEW, Event
-from liveinsight.fold import CounterKey, dimension_key, fold, minute_key, totals_key
+from liveinsight.events import CLICK, CONVERSION, HEARTBEAT, LEDGER, PAGE_EXIT, PAGE_VIEW, Event
+from liveinsight.fold import LIVE, CounterKey, by_counter, dimension_key, fold, minute_key, totals_key
 from liveinsight.sessions import VisitorState
 from liveinsight.testing import NOON, an_event
 
@@ -24,7 +24,7 @@ def count(*events: Event) -> dict[CounterKey, CounterItem]:
     for number, event in enumerate(events):
         state = states.setdefault(event.visitor, VisitorState("default", event.visitor, sessions=[], recent_ids=[]))
         mark = f"{number:06d}"
-        for key, measures, hour, visitor in fold(state, event, mark).contributions:
+        for key, measures, hour, visitor in by_counter(fold(state, event, mark).contributions):
             item = items.setdefault(key, CounterItem())
             item.mark = ""
             apply_pending(item, [(mark, measures, hour, visitor)])
@@ -87,10 +87,12 @@ def test_bounce_is_taken_back_where_the_visit_began() -> None:
 
 
 def test_repeated_event_counts_as_a_duplicate_only() -> None:
-    """The same event id again adds to the duplicates and to nothing else."""
+    """The same event id again adds to the duplicates, in totals and in the ledger, and to nothing else."""
     once, twice = count(an_event()), count(an_event(), an_event(at=NOON))
     key = totals_key("default", quarter_of(NOON))
     assert nonzero(twice[key]) == nonzero(once[key]) | {"duplicates": 1}
+    dropped = dimension_key("default", DAY, "dropped", "duplicate")
+    assert nonzero(twice.pop(dropped)) == {"events": 1}
     assert {k: nonzero(i) for k, i in twice.items() if k != key} == {k: nonzero(i) for k, i in once.items() if k != key}
 
 
@@ -117,6 +119,97 @@ def test_late_event_does_not_make_a_visitor_less_recent() -> None:
     items = count(an_event(at=NOON + 2 * MINUTE), an_event(at=NOON, page="/late"))
     assert nonzero(items[minute_key("default", minute_of(NOON))]) == {"pageviews": 1}
     assert nonzero(items[minute_key("default", minute_of(NOON) + 2)]) == {"pageviews": 1, "active": 1}
+
+
+def present(items: dict[CounterKey, CounterItem], dimension: str = "") -> dict[tuple[int, str], int]:
+    """Who is where: visitors by (minutes since noon, value)."""
+    prefix = f"{dimension}=" if dimension else ""
+    return {
+        (key[2] - minute_of(NOON), name.removeprefix(prefix)): amount
+        for key, item in items.items()
+        if key[0] == "minute" and key[3] == (LIVE if dimension else "")
+        for name, amount in nonzero(item).items()
+        if name != "pageviews" and name.startswith(prefix)
+    }
+
+
+def test_present_visitors_by_page_and_source() -> None:
+    """A visitor is under one page and one source, those of the last event, and moves with it.
+
+    minute     0          1         2
+    page       /a  /b     (beat)    /c
+    """
+    items = count(
+        an_event(at=NOON, page="/a", source="Google"),
+        an_event(at=NOON + 5_000, page="/b", source=""),
+        an_event(at=NOON + MINUTE, page="/b", type=HEARTBEAT, source=""),
+        an_event(at=NOON + 2 * MINUTE, page="/c", source="", visitor=2),
+    )
+    assert present(items) == {(1, "active"): 1, (2, "active"): 1}
+    assert present(items, "page") == {(1, "/b"): 1, (2, "/c"): 1}
+    assert present(items, "source") == {(1, "Google"): 1, (2, "(direct)"): 1}
+    assert present(items, "country") == {(1, "(unknown)"): 1, (2, "(unknown)"): 1}
+
+
+def test_leaving_takes_a_visitor_out_at_once() -> None:
+    """The exit from the only open page ends presence; the next page begins it again."""
+    view, left = an_event(at=NOON, page="/a"), an_event(at=NOON + 9_000, page="/a", type=PAGE_EXIT)
+    assert present(count(view, left)) == {}
+    assert present(count(view, left), "page") == {}
+    again = count(view, left, an_event(at=NOON + 9_500, page="/b"))
+    assert (present(again), present(again, "page")) == ({(0, "active"): 1}, {(0, "/b"): 1})
+
+
+def test_visitor_stays_while_another_tab_is_open() -> None:
+    """Leaving one of two tabs does not end presence, leaving both does; a tab silent for long does not hold it.
+
+    minute   0       1       2       3
+    tab 1    view    .       exit
+    tab 2    .       view    .       exit
+    """
+    events = [
+        an_event(at=NOON, session_id="t1"),
+        an_event(at=NOON + MINUTE, session_id="t2"),
+        an_event(at=NOON + 2 * MINUTE, session_id="t1", type=PAGE_EXIT),
+        an_event(at=NOON + 3 * MINUTE, session_id="t2", type=PAGE_EXIT),
+    ]
+    assert present(count(*events[:3])) == {(2, "active"): 1}
+    assert present(count(*events)) == {}
+    late_exit = an_event(at=NOON + 20 * MINUTE, session_id="t2", type=PAGE_EXIT)
+    assert present(count(*events[:2], late_exit)) == {}
+
+
+def test_late_event_does_not_bring_a_visitor_back() -> None:
+    """What happened before the exit but arrives after it leaves the visitor out."""
+    events = [an_event(at=NOON), an_event(at=NOON + 9_000, type=PAGE_EXIT), an_event(at=NOON + 4_000, type=CLICK)]
+    assert present(count(*events)) == {}
+
+
+def test_scroll_depth_is_that_of_the_end_of_a_view() -> None:
+    """Depth is counted once per view, at its exit: as a sum and the number of reports."""
+    items = count(
+        an_event(at=NOON, page="/a"),
+        an_event(at=NOON + 30_000, page="/a", type=HEARTBEAT, scroll_percent=40),
+        an_event(at=NOON + 40_000, page="/a", type=PAGE_EXIT, scroll_percent=80),
+    )
+    row = nonzero(items[dimension_key("default", DAY, "page", "/a")])
+    assert (row["scroll_percent"], row["scroll_reports"]) == (80, 1)
+
+
+def test_ledger_event_counts_in_the_ledger_only() -> None:
+    """What ingest has dropped is a row per reason, and no event, visit or visitor."""
+    items = count(an_event(type=LEDGER, props={"bot": 7, "rate": 2}))
+    assert by_value(items, "dropped") == {"bot": {"events": 7}, "rate": {"events": 2}}
+    assert len(items) == 2
+
+
+def test_gap_is_that_of_the_event() -> None:
+    """A site with a shorter gap has more visits from the same events."""
+    minutes = (0, 20, 40)
+    long = count(*(an_event(at=NOON + minute * MINUTE) for minute in minutes))
+    short = count(*(an_event(at=NOON + minute * MINUTE, gap_minutes=15) for minute in minutes))
+    assert by_value(long, "source")["(direct)"]["visits"] == 1
+    assert by_value(short, "source")["(direct)"]["visits"] == 3
 
 
 def test_imported_history_is_not_live() -> None:

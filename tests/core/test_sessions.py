@@ -7,6 +7,7 @@ import random
 import pytest
 
 from liveinsight.events import CLICK, HEARTBEAT, Event
+from liveinsight.rollups import event_measures
 from liveinsight.sessions import MAX_SESSIONS, SESSION_GAP_MS, Session, VisitorState, advance, remember_id
 from liveinsight.testing import NOON, an_event
 
@@ -16,7 +17,7 @@ MINUTE = 60_000
 def visits(*events: Event) -> list[Session]:
     state = VisitorState("default", 1, sessions=[], recent_ids=[])
     for event in events:
-        advance(state, event)
+        advance(state, event, event_measures(event))
     return sorted(state.sessions, key=lambda session: session.started_at)
 
 

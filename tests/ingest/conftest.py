@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from ingest import create_app
 from ingest.delivery import Retries
+from ingest.ledger import Ledger
 from liveinsight.events import Event, decode_record
 from liveinsight.memory import MemoryStore, MemoryStream
 from liveinsight.settings import Settings
@@ -53,6 +54,7 @@ class Service:
     store: MemoryStore
     clock: FakeClock
     time: FakeTime
+    ledger: Ledger
 
     def post(self, body: Any, *, address: str = "198.51.100.1", headers: dict[str, str] | None = None) -> TestResponse:
         """Send a body (JSON unless it is bytes already) to /collect."""
@@ -99,16 +101,20 @@ def make_service(clock: FakeClock, tmp_path: Path) -> Callable[..., Service]:
         memory = MemoryStream(clock)
         salts = store or MemoryStore()
         time = FakeTime()
+        parsed = Settings.from_env({"LIVEINSIGHT_" + name.upper(): value for name, value in settings.items()})
+        # Nothing is sent by itself: tests say when.
+        ledger = Ledger(parsed.sites, stream or memory, clock, gather_seconds=0)
         app = create_app(
-            Settings.from_env({"LIVEINSIGHT_" + name.upper(): value for name, value in settings.items()}),
+            parsed,
             stream or memory,
             salts,
             clock,
+            ledger=ledger,
             tracker_file=tracker_file,
             drop_bots=drop_bots,
             retries=Retries(sleep=time.sleep, jitter=lambda: 1.0, elapsed=time.elapsed),
         )
-        return Service(app, app.test_client(), memory, salts, clock, time)
+        return Service(app, app.test_client(), memory, salts, clock, time, ledger)
 
     return make
 

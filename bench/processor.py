@@ -1,0 +1,233 @@
+"""Events per second and core of the processor, step by step, and of other ways to do the same job.
+
+    decode    records to events
+    fold      and what each event adds to counters
+    requests  and gathered, flushed, handed to a store that keeps nothing: the whole of `RecordProcessor`
+    encoded   and every item encoded, every statement built
+    client    and every call serialised and signed by boto3, answered from memory: all but the network
+
+A rate of 0 is a shard that catches up: the worker reads as fast as it can, and flushes fall due in CPU time.
+
+Beside it, in the same run: the floor (decode, add to one dict), pandas and bytewax (see `bench.rivals`).
+Times are CPU time of the process, the best of a few runs; at other rates, flushes fall due in event time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import gc
+import importlib.metadata
+import logging
+import os
+import platform
+import pstats
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
+
+from bench import rivals
+from bench.instant import InstantStore, NoCheckpoints, Visitors, canned_dynamo, instant_dynamo
+from bench.traffic import POLL_MS, VISIT_MS, Poll, Profile, take, traffic
+from liveinsight.events import decode_record
+from liveinsight.fold import fold
+from liveinsight.positions import event_mark, mark_prefix, record_mark
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor
+from liveinsight.store import ProcessorStore, VisitorKey
+from liveinsight.testing import FakeClock
+from processor.record_processor import ProcessorOptions, RecordProcessor
+from processor.worker import READ_LIMIT
+
+SHARD = "shardId-000000000000"
+INCARNATION = 1_700_000_000_000
+AN_HOUR_MS = 3_600_000
+AIM = 40_000
+"""Events a second and core, flushed and encoded."""
+AIM_OF_FLOOR = 4.0
+OURS = ("decode", "fold", "requests", "encoded", "client")
+OTHERS = ("floor", "pandas", "pandas, live", "bytewax")
+
+Job = Callable[[Sequence[Poll]], object]
+MakeStore = Callable[[Visitors], ProcessorStore]
+
+
+def decode(polls: Sequence[Poll]) -> None:
+    """Records to events."""
+    for poll in polls:
+        for record in poll.records:
+            decode_record(record.data)
+
+
+def decode_and_fold(polls: Sequence[Poll], visitors: Visitors) -> None:
+    """Records to contributions, which are thrown away."""
+    fold_into({key: decode_visitor(state) for key, state in visitors.items()}, polls)
+
+
+def fold_into(states: dict[VisitorKey, VisitorState], polls: Iterable[Poll]) -> None:
+    """Bring `states` to where the events leave them."""
+    prefix = mark_prefix(INCARNATION, SHARD)
+    for poll in polls:
+        for record in poll.records:
+            mark = record_mark(prefix, record.sequence_number)
+            for index, event in enumerate(decode_record(record.data)):
+                key = event.site, event.visitor
+                state = states.get(key)
+                if state is None:
+                    state = states[key] = new_visitor(*key)
+                fold(state, event, event_mark(mark, index))
+
+
+def process(polls: Sequence[Poll], visitors: Visitors, make_store: MakeStore, options: ProcessorOptions) -> None:
+    """What the worker does with a shard that it keeps up with."""
+    clock = FakeClock(polls[0].at)
+    processor = RecordProcessor(make_store(visitors), INCARNATION, options, clock)
+    processor.initialize(SHARD, "")
+    checkpointer = NoCheckpoints()
+    for poll in polls:
+        clock.now = poll.at
+        processor.process_records(poll.records, checkpointer, 0)
+    processor.shutdown_requested(checkpointer)
+
+
+def catch_up(polls: Sequence[Poll], visitors: Visitors, make_store: MakeStore, options: ProcessorOptions) -> None:
+    """What the worker does with a shard that has waited for it: full reads, one after the other."""
+    processor = RecordProcessor(make_store(visitors), INCARNATION, options, lambda: time.process_time_ns() // 1_000_000)
+    processor.initialize(SHARD, "")
+    checkpointer = NoCheckpoints()
+    records = [record for poll in polls for record in poll.records]
+    for start in range(0, len(records), READ_LIMIT):
+        processor.process_records(records[start : start + READ_LIMIT], checkpointer, AN_HOUR_MS)
+    processor.shutdown_requested(checkpointer)
+
+
+def jobs(visitors: Visitors, options: ProcessorOptions, *, behind: bool) -> dict[str, Job]:
+    """All that is measured, by name."""
+    run = partial(catch_up if behind else process, visitors=visitors, options=options)
+    return {
+        "floor": rivals.floor,
+        "decode": decode,
+        "fold": partial(decode_and_fold, visitors=visitors),
+        "requests": partial(run, make_store=InstantStore),
+        "encoded": partial(run, make_store=instant_dynamo),
+        "client": partial(run, make_store=canned_dynamo),
+        "pandas": rivals.pandas_whole,
+        "pandas, live": partial(rivals.pandas_batches, every=round(options.counters_interval * 1000 / POLL_MS)),
+        "bytewax": rivals.bytewax,
+    }
+
+
+def speed(job: Job, polls: Sequence[Poll], repeat: int) -> float:
+    """Events per second of CPU time."""
+    best = float("inf")
+    for _ in range(repeat):
+        gc.collect()
+        began = time.process_time()
+        job(polls)
+        best = min(best, time.process_time() - began)
+    return sum(len(poll.records) for poll in polls) / best
+
+
+def profile_of(job: Job, polls: Sequence[Poll]) -> None:
+    """Print where a job spends its time."""
+    profiler = cProfile.Profile()
+    profiler.runcall(job, polls)
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+
+
+def describe_machine() -> str:
+    """What the numbers were measured on."""
+    return (
+        f"{os.cpu_count()} cores, {platform.python_implementation()} {platform.python_version()}, {platform.machine()}"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _prepared(rate: int, pages: int, events: int) -> tuple[Visitors, list[Poll]]:
+    """The visitors who are there when it begins, and the polls to measure with."""
+    rate = rate or 1000
+    # At 1,000 events a second 30,000 visits are under way, so 20,000 visitors would not do.
+    polls = traffic(Profile(rate=rate, pages=pages, visitors=max(20_000, 100 * rate)))
+    states: dict[VisitorKey, VisitorState] = {}
+    fold_into(states, islice(polls, VISIT_MS // POLL_MS))
+    return {key: encode_visitor(state) for key, state in states.items()}, take(polls, events)
+
+
+def main() -> None:
+    """Measure, print a table, and say whether the aims are met."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.processor",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--events", type=int, default=40_000, help="events of each run (default 40000)")
+    parser.add_argument(
+        "--rates", type=_numbers, default=[0, 200, 1000], help="events a second; 0: catching up (default 0,200,1000)"
+    )
+    parser.add_argument("--pages", type=_numbers, default=[1, 100, 10_000], help="pages (default 1,100,10000)")
+    parser.add_argument("--counters-interval", type=float, default=1.0, help="seconds of event time (default 1)")
+    parser.add_argument("--sessions-interval", type=float, default=5.0, help="seconds of event time (default 5)")
+    parser.add_argument("--repeat", type=int, default=2, help="runs of each step, of which the best counts (default 2)")
+    parser.add_argument("--only", default="", help="steps to run, by comma; the floor is always run")
+    parser.add_argument("--profile", action="store_true", help="print cProfile's top 25 of `encoded` instead")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    cadence = ProcessorOptions(counters_interval=options.counters_interval, sessions_interval=options.sessions_interval)
+    print(
+        f"{describe_machine()}; counters every {cadence.counters_interval:g} s, sessions every "
+        f"{cadence.sessions_interval:g} s of event time; {options.events:,} events, 6 a visit; thousands of "
+        f"events per second of CPU time, best of {options.repeat}"
+    )
+    if options.profile:
+        for rate in options.rates:
+            for pages in options.pages:
+                print(f"\n{rate} events/s, {pages} pages")
+                visitors, polls = _prepared(rate, pages, options.events)
+                profile_of(jobs(visitors, cadence, behind=not rate)["encoded"], polls)
+        return
+    print(f"pandas {_version('pandas')}, bytewax {_version('bytewax')}")
+    wanted = options.only.split(",") if options.only else [*OURS, *OTHERS]
+    names = [name for name in (*OURS, *OTHERS) if name in wanted or name == "floor"]
+    print(f"{'rate':>6}{'pages':>8}" + "".join(f"{name:>14}" for name in names) + f"{'floor/encoded':>15}")
+    for rate in options.rates:
+        for pages in options.pages:
+            visitors, polls = _prepared(rate, pages, options.events)
+            results = _measured(jobs(visitors, cadence, behind=not rate), names, polls, options.repeat)
+            _print_row(rate, pages, names, results)
+
+
+def _measured(known: dict[str, Job], names: list[str], polls: Sequence[Poll], repeat: int) -> dict[str, float]:
+    results = {}
+    for name in names:
+        try:
+            results[name] = speed(known[name], polls, repeat)
+        except ImportError as error:
+            print(f"{name} left out: {error}")
+    return results
+
+
+def _print_row(rate: int, pages: int, names: list[str], results: dict[str, float]) -> None:
+    cells = "".join(f"{results[name] / 1000:>14.1f}" if name in results else f"{'-':>14}" for name in names)
+    verdict = ""
+    if encoded := results.get("encoded"):
+        ratio = results["floor"] / encoded
+        misses = [
+            *([f"under {AIM:,}/s"] if encoded < AIM else []),
+            *([f"over {AIM_OF_FLOOR:g}x the floor"] if ratio > AIM_OF_FLOOR else []),
+        ]
+        verdict = f"{ratio:>14.1f}x  {'misses: ' + ', '.join(misses) if misses else 'meets both aims'}"
+    print(f"{rate:>6}{pages:>8}{cells}{verdict}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The flush of counters: groups, failures, and what waits for the sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from liveinsight.errors import StoreUnavailable
+from liveinsight.fold import LIVE, Contribution, CounterKey, dimension_key, minute_key, totals_key, visit_group
+from liveinsight.memory import MemoryStore
+from liveinsight.store import CounterWrite, Written
+from processor.counter_writer import CounterWriter
+
+SHARD = "shardId-000000000000"
+TOTALS = totals_key("default", 1)
+GROUP = visit_group("default", 20260922, (("source", "Google"), ("country", "DE")))
+SOURCE, COUNTRY = (dimension_key("default", 20260922, *row) for row in (("source", "Google"), ("country", "DE")))
+PRESENT = minute_key("default", 1, LIVE)
+
+
+def stored(store: MemoryStore) -> dict[CounterKey, dict[str, int]]:
+    return {key: item.measures for (_, key), item in store.counters.items()}
+
+
+def test_group_goes_to_all_of_its_counters(store: MemoryStore) -> None:
+    """What a visit's rows get is in each of them."""
+    writer = CounterWriter(store, SHARD)
+    writer.add("1", [(TOTALS, {"events": 1}, -1, 7), (GROUP, {"visits": 1, "pageviews": 1}, 12, 7)])
+    writer.add("2", [(GROUP, {"pageviews": 2}, 12, 7)])
+    assert writer.flush()
+    assert stored(store) == {
+        TOTALS: {"events": 1}, SOURCE: {"visits": 1, "pageviews": 3}, COUNTRY: {"visits": 1, "pageviews": 3},
+    }  # fmt: skip
+    assert [store.counters[SHARD, key].hours for key in (SOURCE, COUNTRY)] == [{12: 3}, {12: 3}]
+    assert (writer.waiting, writer.written) == (0, 3)
+
+
+def test_counter_of_a_group_that_failed_is_tried_again_alone(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When one of a group's counters is not written, only that one is pending, and nothing is added twice."""
+    writer = CounterWriter(store, SHARD)
+    contributions: list[Contribution] = [(GROUP, {"visits": 1}, -1, 0)]
+    writer.add("1", contributions)
+    real = store.write_counters
+
+    def lose_country(shard: str, writes: Sequence[CounterWrite]) -> Written:
+        lost = [index for index, write in enumerate(writes) if write.key == COUNTRY]
+        real(shard, [write for write in writes if write.key != COUNTRY])
+        return Written(unconfirmed=lost)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_counters", lose_country)
+        with pytest.raises(StoreUnavailable):
+            writer.flush()
+    writer.add("2", contributions)
+    assert writer.flush()
+    assert stored(store) == {SOURCE: {"visits": 2}, COUNTRY: {"visits": 2}}
+
+
+def test_replay_that_is_ahead_in_part_adds_the_rest(store: MemoryStore) -> None:
+    """Counters of a group whose marks differ each take exactly what they do not hold yet."""
+    first = CounterWriter(store, SHARD)
+    first.add("2", [(SOURCE, {"visits": 1}, -1, 0)])
+    assert first.flush()
+    replay = CounterWriter(store, SHARD)
+    for mark in ("1", "2", "3"):
+        replay.add(mark, [(GROUP, {"visits": 1}, -1, 0)])
+    assert replay.flush()
+    assert stored(store) == {SOURCE: {"visits": 2}, COUNTRY: {"visits": 3}}
+
+
+def test_live_counters_wait_for_the_full_flush(store: MemoryStore) -> None:
+    """The large counters of present visitors are written with the sessions only; nothing else waits for them."""
+    writer = CounterWriter(store, SHARD)
+    writer.add("1", [(TOTALS, {"events": 1}, -1, 0), (PRESENT, {"page=/a": 1}, -1, 0)])
+    assert writer.flush(live=False)
+    assert stored(store) == {TOTALS: {"events": 1}}
+    writer.add("2", [(PRESENT, {"page=/a": -1, "page=/b": 1}, -1, 0)])
+    assert writer.flush()
+    assert stored(store)[PRESENT] == {"page=/b": 1}
