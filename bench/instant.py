@@ -1,8 +1,8 @@
 """Stores that succeed at once and keep nothing, so that a benchmark sees the processor alone.
 
     InstantStore    takes the write requests as they are
-    instant_dynamo  `DynamoStore` on top of nothing: every item is encoded and every statement built
-    canned_dynamo   with boto3 below: every request is serialised and signed, and answered from memory
+    instant_dynamo  `DynamoStore` on a client that does nothing: every item is encoded and every statement built
+    canned_dynamo   on the real client: every call is serialised and signed, too, and answered from memory
 
 All know the visitors that are on the site when the benchmark begins (`Visitors`), and no counter.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import boto3
@@ -19,15 +19,14 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
 from liveinsight.counters import CounterItem
-from liveinsight.dynamo import Dynamo, Item, Statement, Verdicts, key_item
+from liveinsight.dynamo import Dynamo, Item, key_item
 from liveinsight.dynamo_store import DynamoStore
 from liveinsight.fold import CounterKey
-from liveinsight.keys import Key, visitor_key
+from liveinsight.keys import visitor_key
 from liveinsight.sessions import VisitorState, decode_visitor
 from liveinsight.store import CounterWrite, SetAside, TimelineChunk, VisitorKey, VisitorWrite, Watermark, Written
 from liveinsight.tables import TableNames
 
-STATEMENT = b'"Statement": '
 NAMES = TableNames.with_prefix("bench")
 
 Visitors = dict[VisitorKey, bytes]
@@ -69,38 +68,14 @@ class InstantStore:
         return None
 
 
-class InstantDynamo(Dynamo):
-    """Takes every call and keeps nothing. Neither a client nor threads are needed."""
-
-    def __init__(self, visitors: Visitors) -> None:
-        self._items = _items(visitors)
-
-    def get(self, table: str, keys: Sequence[Key], *, consistent: bool) -> list[Item]:
-        return [self._items[key] for key in keys if key in self._items]
-
-    def put(self, table: str, items: Sequence[Item]) -> None:
-        return None
-
-    def execute(self, statements: Sequence[Statement]) -> Verdicts:
-        return Verdicts([], [])
-
-
 def instant_dynamo(visitors: Visitors) -> DynamoStore:
-    """The real store on a database that costs nothing."""
-    return DynamoStore(InstantDynamo(visitors), NAMES)
+    """The real store on a client that costs nothing."""
+    client: Any = InstantClient(visitors)
+    return DynamoStore(Dynamo(client), NAMES)
 
 
 def canned_dynamo(visitors: Visitors) -> DynamoStore:
     """The real store on the real client, without the network."""
-    return DynamoStore(Dynamo(_canned_client(visitors)), NAMES)
-
-
-def _items(visitors: Visitors) -> dict[Key, Item]:
-    return {visitor_key(*key): key_item(visitor_key(*key)) | {"s": {"B": state}} for key, state in visitors.items()}
-
-
-def _canned_client(visitors: Visitors) -> Any:
-    """A DynamoDB client that is answered before anything is sent."""
     client: Any = boto3.client(
         "dynamodb",
         region_name="us-east-1",
@@ -108,34 +83,59 @@ def _canned_client(visitors: Visitors) -> Any:
         aws_secret_access_key="bench",
         config=Config(retries={"total_max_attempts": 1}),
     )
-    client.meta.events.register("before-send.dynamodb", _Answers(visitors))
-    return client
+    client.meta.events.register("before-send.dynamodb", _Canned(visitors))
+    return DynamoStore(Dynamo(client), NAMES)
 
 
-class _Answers:
-    """Answers requests as DynamoDB would, with as little work as can be."""
+class InstantClient:
+    """What `Dynamo` needs of a boto3 client. It takes every write and keeps none."""
 
     def __init__(self, visitors: Visitors) -> None:
-        self._visitors = {
-            key[0]: json.dumps({**key_item(key), "s": {"B": base64.b64encode(item["s"]["B"]).decode()}})
-            for key, item in _items(visitors).items()
+        self._items = dict(_items(visitors))
+
+    def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:
+        """The known visitors among the keys."""
+        ((table, wanted),) = RequestItems.items()
+        found = (self._items.get(key["pk"]["S"]) for key in wanted["Keys"])
+        return {"Responses": {table: [item for item in found if item]}}
+
+    def batch_write_item(self, **_: Any) -> dict[str, Any]:
+        """Nothing is left over."""
+        return {}
+
+    def batch_execute_statement(self, *, Statements: list[Any]) -> dict[str, Any]:
+        """Every condition holds."""
+        return {"Responses": [{}] * len(Statements)}
+
+    def put_item(self, **_: Any) -> dict[str, Any]:
+        """The condition holds."""
+        return {}
+
+
+class _Canned:
+    """Answers signed requests as DynamoDB would, with as little work as can be."""
+
+    def __init__(self, visitors: Visitors) -> None:
+        self._items = {
+            name: json.dumps({**item, "s": {"B": base64.b64encode(item["s"]["B"]).decode()}})
+            for name, item in _items(visitors)
         }
 
     def __call__(self, request: Any, **_: object) -> AWSResponse:
         operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
-        body = getattr(self, operation)(request.body).encode()
-        return AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.0"}, _Raw(body))
+        body = self._body(operation, request.body).encode()
+        raw: Any = _Raw(body)
+        return AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.0"}, raw)
 
-    def BatchGetItem(self, body: bytes) -> str:  # noqa: N802, D102 - the operation's name
-        ((table, wanted),) = json.loads(body)["RequestItems"].items()
-        found = (self._visitors.get(key["pk"]["S"]) for key in wanted["Keys"])
-        return f'{{"Responses": {{"{table}": [{", ".join(item for item in found if item)}]}}, "UnprocessedKeys": {{}}}}'
-
-    def BatchWriteItem(self, _: bytes) -> str:  # noqa: N802, D102
-        return '{"UnprocessedItems": {}}'
-
-    def BatchExecuteStatement(self, body: bytes) -> str:  # noqa: N802, D102
-        return f'{{"Responses": [{", ".join(["{}"] * body.count(STATEMENT))}]}}'
+    def _body(self, operation: str, body: bytes) -> str:
+        if operation == "BatchGetItem":
+            ((table, wanted),) = json.loads(body)["RequestItems"].items()
+            found = (self._items.get(key["pk"]["S"]) for key in wanted["Keys"])
+            return f'{{"Responses": {{"{table}": [{", ".join(item for item in found if item)}]}}}}'
+        if operation == "BatchExecuteStatement":
+            verdicts = ", ".join(["{}"] * body.count(b'"Statement": '))
+            return f'{{"Responses": [{verdicts}]}}'
+        return "{}"
 
 
 class _Raw:
@@ -146,3 +146,9 @@ class _Raw:
 
     def stream(self, **_: object) -> list[bytes]:
         return [self._body]
+
+
+def _items(visitors: Visitors) -> Iterator[tuple[str, Item]]:
+    for key, state in visitors.items():
+        name = visitor_key(*key)
+        yield name[0], key_item(name) | {"s": {"B": state}}

@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 from bench import rivals
 from bench.instant import InstantStore, NoCheckpoints, Visitors, canned_dynamo, instant_dynamo
@@ -48,8 +49,13 @@ AIM_OF_FLOOR = 4.0
 OURS = ("decode", "fold", "requests", "encoded", "client")
 OTHERS = ("floor", "pandas", "pandas, live", "bytewax")
 
-Job = Callable[[Sequence[Poll]], object]
-MakeStore = Callable[[Visitors], ProcessorStore]
+SLOW = ("client", "pandas, live")
+"""Run once."""
+STORES: dict[str, Callable[[Visitors], ProcessorStore]] = {
+    "requests": InstantStore,
+    "encoded": instant_dynamo,
+    "client": canned_dynamo,
+}
 
 
 def decode(polls: Sequence[Poll]) -> None:
@@ -59,13 +65,8 @@ def decode(polls: Sequence[Poll]) -> None:
             decode_record(record.data)
 
 
-def decode_and_fold(polls: Sequence[Poll], visitors: Visitors) -> None:
-    """Records to contributions, which are thrown away."""
-    fold_into({key: decode_visitor(state) for key, state in visitors.items()}, polls)
-
-
 def fold_into(states: dict[VisitorKey, VisitorState], polls: Iterable[Poll]) -> None:
-    """Bring `states` to where the events leave them."""
+    """Bring `states` to where the events leave them; the contributions are thrown away."""
     prefix = mark_prefix(INCARNATION, SHARD)
     for poll in polls:
         for record in poll.records:
@@ -78,11 +79,8 @@ def fold_into(states: dict[VisitorKey, VisitorState], polls: Iterable[Poll]) -> 
                 fold(state, event, event_mark(mark, index))
 
 
-def process(polls: Sequence[Poll], visitors: Visitors, make_store: MakeStore, options: ProcessorOptions) -> None:
-    """What the worker does with a shard that it keeps up with."""
-    clock = FakeClock(polls[0].at)
-    processor = RecordProcessor(make_store(visitors), INCARNATION, options, clock)
-    processor.initialize(SHARD, "")
+def keep_up(polls: Sequence[Poll], processor: RecordProcessor, clock: FakeClock) -> None:
+    """What the worker does with a shard whose records it reads as they come."""
     checkpointer = NoCheckpoints()
     for poll in polls:
         clock.now = poll.at
@@ -90,10 +88,8 @@ def process(polls: Sequence[Poll], visitors: Visitors, make_store: MakeStore, op
     processor.shutdown_requested(checkpointer)
 
 
-def catch_up(polls: Sequence[Poll], visitors: Visitors, make_store: MakeStore, options: ProcessorOptions) -> None:
+def catch_up(polls: Sequence[Poll], processor: RecordProcessor) -> None:
     """What the worker does with a shard that has waited for it: full reads, one after the other."""
-    processor = RecordProcessor(make_store(visitors), INCARNATION, options, lambda: time.process_time_ns() // 1_000_000)
-    processor.initialize(SHARD, "")
     checkpointer = NoCheckpoints()
     records = [record for poll in polls for record in poll.records]
     for start in range(0, len(records), READ_LIMIT):
@@ -101,37 +97,71 @@ def catch_up(polls: Sequence[Poll], visitors: Visitors, make_store: MakeStore, o
     processor.shutdown_requested(checkpointer)
 
 
-def jobs(visitors: Visitors, options: ProcessorOptions, *, behind: bool) -> dict[str, Job]:
-    """All that is measured, by name."""
-    run = partial(catch_up if behind else process, visitors=visitors, options=options)
-    return {
-        "floor": rivals.floor,
-        "decode": decode,
-        "fold": partial(decode_and_fold, visitors=visitors),
-        "requests": partial(run, make_store=InstantStore),
-        "encoded": partial(run, make_store=instant_dynamo),
-        "client": partial(run, make_store=canned_dynamo),
-        "pandas": rivals.pandas_whole,
-        "pandas, live": partial(rivals.pandas_batches, every=round(options.counters_interval * 1000 / POLL_MS)),
-        "bytewax": rivals.bytewax,
-    }
+class Workload(NamedTuple):
+    """What is processed, and how."""
+
+    rate: int
+    """Events a second; 0 means catching up."""
+    visitors: Visitors
+    """Who is on the site when it begins."""
+    polls: list[Poll]
+    options: ProcessorOptions
 
 
-def speed(job: Job, polls: Sequence[Poll], repeat: int) -> float:
+def workload(rate: int, pages: int, events: int, options: ProcessorOptions) -> Workload:
+    """Steady traffic: the visits of the minutes before are under way."""
+    pace = rate or 1000
+    # At 1,000 events a second 30,000 visits are under way, so 20,000 visitors would not do.
+    polls = traffic(Profile(rate=pace, pages=pages, visitors=max(20_000, 100 * pace)))
+    states: dict[VisitorKey, VisitorState] = {}
+    fold_into(states, islice(polls, VISIT_MS // POLL_MS))
+    visitors = {key: encode_visitor(state) for key, state in states.items()}
+    return Workload(rate, visitors, take(polls, events), options)
+
+
+def step(name: str, work: Workload) -> Callable[[], object]:
+    """One thing to measure, ready to run."""
+    polls, options = work.polls, work.options
+    match name:
+        case "floor":
+            return partial(rivals.floor, polls)
+        case "decode":
+            return partial(decode, polls)
+        case "fold":
+            states = {key: decode_visitor(state) for key, state in work.visitors.items()}
+            return partial(fold_into, states, polls)
+        case "pandas":
+            return partial(rivals.pandas_whole, polls)
+        case "pandas, live":
+            return partial(rivals.pandas_batches, polls, round(options.counters_interval * 1000 / POLL_MS))
+        case "bytewax":
+            return partial(rivals.bytewax, polls)
+    clock = FakeClock(polls[0].at)
+    now = clock if work.rate else _cpu_clock
+    processor = RecordProcessor(STORES[name](work.visitors), INCARNATION, options, now)
+    processor.initialize(SHARD, "")
+    # A worker that has run for a while has them in memory; reading them all is no part of the steady state.
+    processor._visitors.load(list(work.visitors))
+    return partial(keep_up, polls, processor, clock) if work.rate else partial(catch_up, polls, processor)
+
+
+def speed(name: str, work: Workload, repeat: int) -> float:
     """Events per second of CPU time."""
     best = float("inf")
-    for _ in range(repeat):
+    for _ in range(1 if name in SLOW else repeat):
+        run = step(name, work)
         gc.collect()
         began = time.process_time()
-        job(polls)
+        run()
         best = min(best, time.process_time() - began)
-    return sum(len(poll.records) for poll in polls) / best
+    return sum(len(poll.records) for poll in work.polls) / best
 
 
-def profile_of(job: Job, polls: Sequence[Poll]) -> None:
-    """Print where a job spends its time."""
+def profile_of(work: Workload) -> None:
+    """Print where the encoded step spends its time."""
+    run = step("encoded", work)
     profiler = cProfile.Profile()
-    profiler.runcall(job, polls)
+    profiler.runcall(run)
     pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
 
 
@@ -153,14 +183,8 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def _prepared(rate: int, pages: int, events: int) -> tuple[Visitors, list[Poll]]:
-    """The visitors who are there when it begins, and the polls to measure with."""
-    rate = rate or 1000
-    # At 1,000 events a second 30,000 visits are under way, so 20,000 visitors would not do.
-    polls = traffic(Profile(rate=rate, pages=pages, visitors=max(20_000, 100 * rate)))
-    states: dict[VisitorKey, VisitorState] = {}
-    fold_into(states, islice(polls, VISIT_MS // POLL_MS))
-    return {key: encode_visitor(state) for key, state in states.items()}, take(polls, events)
+def _cpu_clock() -> int:
+    return time.process_time_ns() // 1_000_000
 
 
 def main() -> None:
@@ -188,29 +212,26 @@ def main() -> None:
         f"{cadence.sessions_interval:g} s of event time; {options.events:,} events, 6 a visit; thousands of "
         f"events per second of CPU time, best of {options.repeat}"
     )
-    if options.profile:
-        for rate in options.rates:
-            for pages in options.pages:
-                print(f"\n{rate} events/s, {pages} pages")
-                visitors, polls = _prepared(rate, pages, options.events)
-                profile_of(jobs(visitors, cadence, behind=not rate)["encoded"], polls)
-        return
-    print(f"pandas {_version('pandas')}, bytewax {_version('bytewax')}")
     wanted = options.only.split(",") if options.only else [*OURS, *OTHERS]
     names = [name for name in (*OURS, *OTHERS) if name in wanted or name == "floor"]
-    print(f"{'rate':>6}{'pages':>8}" + "".join(f"{name:>14}" for name in names) + f"{'floor/encoded':>15}")
+    if not options.profile:
+        print(f"pandas {_version('pandas')}, bytewax {_version('bytewax')}")
+        print(f"{'rate':>6}{'pages':>8}" + "".join(f"{name:>14}" for name in names) + f"{'floor/encoded':>15}")
     for rate in options.rates:
         for pages in options.pages:
-            visitors, polls = _prepared(rate, pages, options.events)
-            results = _measured(jobs(visitors, cadence, behind=not rate), names, polls, options.repeat)
-            _print_row(rate, pages, names, results)
+            work = workload(rate, pages, options.events, cadence)
+            if options.profile:
+                print(f"\n{rate} events/s, {pages} pages")
+                profile_of(work)
+            else:
+                _print_row(rate, pages, names, _measured(names, work, options.repeat))
 
 
-def _measured(known: dict[str, Job], names: list[str], polls: Sequence[Poll], repeat: int) -> dict[str, float]:
+def _measured(names: list[str], work: Workload, repeat: int) -> dict[str, float]:
     results = {}
     for name in names:
         try:
-            results[name] = speed(known[name], polls, repeat)
+            results[name] = speed(name, work, repeat)
         except ImportError as error:
             print(f"{name} left out: {error}")
     return results

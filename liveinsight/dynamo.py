@@ -101,6 +101,17 @@ class Dynamo:
         """Put items without a condition."""
         self._each(lambda part: self._put_part(table, part), _batches(items, WRITE_LIMIT))
 
+    def put_if(self, table: str, item: Item, condition: str, values: Item) -> bool:
+        """Put one item if `condition` holds for what is stored; False when it does not."""
+        with translated():
+            try:
+                self.client.put_item(
+                    TableName=table, Item=item, ConditionExpression=condition, ExpressionAttributeValues=values
+                )
+            except self.client.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
     def execute(self, statements: Sequence[Statement]) -> Verdicts:
         """Run conditional statements, each on an item of its own."""
         parts = _batches(statements, WRITE_LIMIT)

@@ -137,39 +137,41 @@ class DynamoStore:
         self._dynamo.put(self._sessions, items)
 
     def write_watermark(self, watermark: Watermark) -> None:
-        body = {
+        condition = (
+            "attribute_not_exists(pk) OR incarnation < :incarnation OR (incarnation = :incarnation AND is_closed = :no"
+        )
+        values: Item = {":incarnation": {"N": str(watermark.incarnation)}, ":no": {"BOOL": False}}
+        if not watermark.closed:
+            condition += " AND as_of < :as_of"
+            values[":as_of"] = {"N": str(watermark.as_of)}
+        body: Item = {
             "as_of": {"N": str(watermark.as_of)},
-            "closed": {"BOOL": watermark.closed},
+            "is_closed": {"BOOL": watermark.closed},
             "incarnation": {"N": str(watermark.incarnation)},
         }
-        self._dynamo.put(self._counters, [key_item((WATERMARKS, watermark.shard_id)) | body])
+        key = (WATERMARKS, watermark.shard_id)
+        self._dynamo.put_if(self._counters, key_item(key) | body, condition + ")", values)
 
     def load_checkpoints(self) -> dict[str, Checkpoint]:
         items = self._dynamo.query(self._sessions, CHECKPOINTS, ConsistentRead=True)
         return {item["sk"]["S"]: Checkpoint(int(item["incarnation"]["N"]), item["sequence"]["S"]) for item in items}
 
     def write_checkpoint(self, shard_id: str, checkpoint: Checkpoint) -> None:
-        with translated():
-            try:
-                self._dynamo.client.put_item(
-                    TableName=self._sessions,
-                    Item=key_item((CHECKPOINTS, shard_id))
-                    | {
-                        "incarnation": {"N": str(checkpoint.incarnation)},
-                        "sequence": {"S": checkpoint.sequence_number},
-                        "rank": {"S": _rank(checkpoint.sequence_number)},
-                    },
-                    ConditionExpression=(
-                        "attribute_not_exists(pk) OR incarnation < :i OR (incarnation = :i AND #r < :r)"
-                    ),
-                    ExpressionAttributeNames={"#r": "rank"},
-                    ExpressionAttributeValues={
-                        ":i": {"N": str(checkpoint.incarnation)},
-                        ":r": {"S": _rank(checkpoint.sequence_number)},
-                    },
-                )
-            except self._dynamo.client.exceptions.ConditionalCheckFailedException:
-                return  # Another worker is further; its checkpoint is as good as ours.
+        rank = {"S": _rank(checkpoint.sequence_number)}
+        incarnation = {"N": str(checkpoint.incarnation)}
+        body: Item = {
+            "incarnation": incarnation,
+            "sequence": {"S": checkpoint.sequence_number},
+            "checkpoint_rank": rank,
+        }
+        # Refused when another worker is further: its checkpoint is as good as ours.
+        self._dynamo.put_if(
+            self._sessions,
+            key_item((CHECKPOINTS, shard_id)) | body,
+            "attribute_not_exists(pk) OR incarnation < :incarnation"
+            " OR (incarnation = :incarnation AND checkpoint_rank < :rank)",
+            {":incarnation": incarnation, ":rank": rank},
+        )
 
     def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
         items: list[Item] = []
@@ -213,7 +215,9 @@ class DynamoStore:
     def read_watermarks(self) -> Read[Watermark]:
         items = self._dynamo.query(self._counters, WATERMARKS)
         rows = [
-            Watermark(item["sk"]["S"], int(item["as_of"]["N"]), item["closed"]["BOOL"], int(item["incarnation"]["N"]))
+            Watermark(
+                item["sk"]["S"], int(item["as_of"]["N"]), item["is_closed"]["BOOL"], int(item["incarnation"]["N"])
+            )
             for item in items
         ]
         return Read(rows, len(rows))

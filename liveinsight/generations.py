@@ -6,9 +6,9 @@ lists the active generations and the site-local day from which each holds:
     day                    ... 19 20 | 21 22 23 ...      switched on the 22nd to generation 2, from the 21st on
     read from generation           1 | 2                 (the worker writes to generation 2)
 
-In: a way to load the pointer, and each generation's store. Out: a `ReadStore`. Promises: a day's totals and its breakdowns come from
-the same generation. As the worker writes to the newest one only, a day about which an older generation knows nothing
-at all (of a log imported after the switch) is read from the next that knows something.
+In: a way to load the pointer, and each generation's store. Out: a `ReadStore`. Promises: a day's totals and its
+breakdowns come from the same generation. As the worker writes to the newest one only, a day about which an older
+generation knows nothing at all (of a log imported after the switch) is read from the next that knows something.
 """
 
 from __future__ import annotations

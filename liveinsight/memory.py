@@ -96,7 +96,9 @@ class MemoryStore:
 
     def write_watermark(self, watermark: Watermark) -> None:
         with self._lock:
-            self.watermarks[watermark.shard_id] = watermark
+            stored = self.watermarks.get(watermark.shard_id)
+            if stored is None or _supersedes(watermark, stored):
+                self.watermarks[watermark.shard_id] = watermark
 
     def load_checkpoints(self) -> dict[str, Checkpoint]:
         with self._lock:
@@ -188,6 +190,12 @@ class MemoryStore:
     def counted_days(self) -> set[tuple[str, int]]:
         with self._lock:
             return {(key[1], key[2]) for _, key in self.counters if key[0] == "dimension"}
+
+
+def _supersedes(new: Watermark, stored: Watermark) -> bool:
+    if new.incarnation != stored.incarnation:
+        return new.incarnation > stored.incarnation
+    return not stored.closed and (new.closed or new.as_of > stored.as_of)
 
 
 def _rank(checkpoint: Checkpoint) -> tuple[int, float]:

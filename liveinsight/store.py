@@ -144,7 +144,11 @@ class ProcessorStore(Protocol):
         """Keep undecodable records. The same record again changes nothing."""
 
     def write_watermark(self, watermark: Watermark) -> None:
-        """Publish how fresh a shard's counters are."""
+        """Publish how fresh a shard's counters are.
+
+        Within one incarnation of the stream `as_of` never falls, and what is closed stays closed: what a zombie
+        says late is ignored.
+        """
 
 
 class CheckpointStore(Protocol):

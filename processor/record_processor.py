@@ -117,13 +117,15 @@ class RecordProcessor:
             FlushAbandoned: the process must exit without a checkpoint.
             TooManyUndecodable: likewise, with nothing of this batch folded or set aside.
         """
+        # Taken before the fold, which may wait for the store while new records arrive.
+        as_of = self._clock() - millis_behind - READ_MARGIN_MS
         if records:
             self._fold_batch(self._decode(records))
             self._last_sequence = records[-1].sequence_number
             self._dirty_since_checkpoint = True
             self.progress.records += len(records)
+        self._as_of = max(as_of, self._as_of)
         now = self._clock()
-        self._as_of = now - millis_behind - READ_MARGIN_MS
         if now >= self._sessions_due:
             self._flush_all(checkpointer, self._options.give_up_after)
         elif (now >= self._counters_due and millis_behind < BEHIND_MS) or self._counters.waiting > PENDING_LIMIT:
@@ -199,10 +201,11 @@ class RecordProcessor:
         self._retry(self._visitors.flush, give_up_after)
         self.progress.counter_writes = self._counters.written
         self.progress.visitor_writes = self._visitors.written
+        # Before the checkpoint: after that of a shard's end nobody comes back to close its watermark.
+        self._retry(lambda: self._publish_watermark(closed=closed), give_up_after)
         if self._dirty_since_checkpoint:
             self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_after)
             self._dirty_since_checkpoint = False
-        self._retry(lambda: self._publish_watermark(closed=closed), give_up_after)
         now = self._clock()
         self._counters_due = now + round(self._options.counters_interval * 1000)
         self._sessions_due = now + round(self._options.sessions_interval * 1000)

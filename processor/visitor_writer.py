@@ -28,7 +28,9 @@ class VisitorWriter:
         self._states: dict[VisitorKey, VisitorState] = {}
         self._dirty: set[VisitorKey] = set()
         self._unseen: set[VisitorKey] = set()
-        self._timeline: dict[tuple[str, str], list[tuple[str, Event]]] = {}
+        # By visitor, too: chunks of one visitor are cut at its own marks, so a replay never gives one with the same
+        # ends and fewer events, not even where two visitors share a session id.
+        self._timeline: dict[tuple[str, int, str], list[tuple[str, Event]]] = {}
         self.written = 0
         """States written so far."""
 
@@ -53,7 +55,7 @@ class VisitorWriter:
         """Note that the event at `mark` changed the state of `key`."""
         self._dirty.add(key)
         if session_id:
-            self._timeline.setdefault((key[0], session_id), []).append((mark, event))
+            self._timeline.setdefault((*key, session_id), []).append((mark, event))
 
     def flush(self) -> None:
         """Try once to write timelines, then states.
@@ -65,7 +67,7 @@ class VisitorWriter:
             self._store.write_timeline(
                 [
                     TimelineChunk(site, session_id, events, self._timeline_expiry(events))
-                    for (site, session_id), events in self._timeline.items()
+                    for (site, _, session_id), events in self._timeline.items()
                 ]
             )
             self._timeline.clear()

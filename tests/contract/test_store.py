@@ -236,6 +236,16 @@ def test_checkpoint_never_goes_back(any_store: Store) -> None:
     assert any_store.load_checkpoints() == {SHARD: Checkpoint(2, "1")}
 
 
+def test_watermark_only_moves_forward(any_store: Store) -> None:
+    """Within an incarnation `as_of` never falls and closed stays closed; a new incarnation begins anew."""
+    for as_of, closed in ((5, False), (3, False), (7, False), (6, True), (9, False)):
+        any_store.write_watermark(Watermark(SHARD, as_of, closed, 1))
+    assert any_store.read_watermarks().rows == [Watermark(SHARD, 6, True, 1)]
+    any_store.write_watermark(Watermark(SHARD, 1, False, 2))
+    any_store.write_watermark(Watermark(SHARD, 8, False, 1))
+    assert any_store.read_watermarks().rows == [Watermark(SHARD, 1, False, 2)]
+
+
 def test_watermark_is_the_last_one_written(any_store: Store) -> None:
     """A shard has one watermark, the last one."""
     any_store.write_watermark(Watermark(SHARD, 5, False, 1))
