@@ -173,7 +173,7 @@ class ReadStore(Protocol):
     def read_minutes(
         self, site: str, first_minute: int, last_minute: int, dimension: str = ""
     ) -> Read[tuple[int, CounterItem]]:
-        """Live minutes from first to last, both included, as (minute, item); `LIVE` gives the second counter of each."""
+        """Live minutes from first to last, both included, as (minute, item); `LIVE` gives their second counters."""
 
     def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
         """Visitors active since a minute, the latest first, at most `limit`."""
