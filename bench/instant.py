@@ -124,8 +124,9 @@ class _Canned:
     def __call__(self, request: Any, **_: object) -> AWSResponse:
         operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
         body = self._body(operation, request.body).encode()
+        headers: Any = {"Content-Type": "application/x-amz-json-1.0"}
         raw: Any = _Raw(body)
-        return AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.0"}, raw)
+        return AWSResponse(request.url, 200, headers, raw)
 
     def _body(self, operation: str, body: bytes) -> str:
         if operation == "BatchGetItem":

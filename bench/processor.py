@@ -106,9 +106,11 @@ class Workload(NamedTuple):
     """Who is on the site when it begins."""
     polls: list[Poll]
     options: ProcessorOptions
+    collect_every: int
+    """First threshold of the garbage collector; 0 leaves it as Python sets it."""
 
 
-def workload(rate: int, pages: int, events: int, options: ProcessorOptions) -> Workload:
+def workload(rate: int, pages: int, events: int, options: ProcessorOptions, collect_every: int = 0) -> Workload:
     """Steady traffic: the visits of the minutes before are under way."""
     pace = rate or 1000
     # At 1,000 events a second 30,000 visits are under way, so 20,000 visitors would not do.
@@ -116,7 +118,7 @@ def workload(rate: int, pages: int, events: int, options: ProcessorOptions) -> W
     states: dict[VisitorKey, VisitorState] = {}
     fold_into(states, islice(polls, VISIT_MS // POLL_MS))
     visitors = {key: encode_visitor(state) for key, state in states.items()}
-    return Workload(rate, visitors, take(polls, events), options)
+    return Workload(rate, visitors, take(polls, events), options, collect_every)
 
 
 def step(name: str, work: Workload) -> Callable[[], object]:
@@ -150,11 +152,19 @@ def speed(name: str, work: Workload, repeat: int) -> float:
     best = float("inf")
     for _ in range(1 if name in SLOW else repeat):
         run = step(name, work)
-        gc.collect()
+        _prepare_collector(work.collect_every)
         began = time.process_time()
         run()
         best = min(best, time.process_time() - began)
     return sum(len(poll.records) for poll in work.polls) / best
+
+
+def _prepare_collector(collect_every: int) -> None:
+    gc.unfreeze()
+    gc.collect()
+    if collect_every:
+        gc.freeze()
+        gc.set_threshold(collect_every, 20, 50)
 
 
 def profile_of(work: Workload) -> None:
@@ -194,7 +204,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--events", type=int, default=40_000, help="events of each run (default 40000)")
+    parser.add_argument("--events", type=int, default=20_000, help="events of each run (default 20000)")
     parser.add_argument(
         "--rates", type=_numbers, default=[0, 200, 1000], help="events a second; 0: catching up (default 0,200,1000)"
     )
@@ -203,6 +213,12 @@ def main() -> None:
     parser.add_argument("--sessions-interval", type=float, default=5.0, help="seconds of event time (default 5)")
     parser.add_argument("--repeat", type=int, default=2, help="runs of each step, of which the best counts (default 2)")
     parser.add_argument("--only", default="", help="steps to run, by comma; the floor is always run")
+    parser.add_argument(
+        "--gc-threshold",
+        type=int,
+        default=0,
+        help="what gc.set_threshold is given first, after gc.freeze() (default 0: neither, as Python has it)",
+    )
     parser.add_argument("--profile", action="store_true", help="print cProfile's top 25 of `encoded` instead")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -210,7 +226,8 @@ def main() -> None:
     print(
         f"{describe_machine()}; counters every {cadence.counters_interval:g} s, sessions every "
         f"{cadence.sessions_interval:g} s of event time; {options.events:,} events, 6 a visit; thousands of "
-        f"events per second of CPU time, best of {options.repeat}"
+        f"events per second of CPU time, best of {options.repeat}; garbage collector "
+        + (f"frozen, threshold {options.gc_threshold:,}" if options.gc_threshold else "as Python sets it")
     )
     wanted = options.only.split(",") if options.only else [*OURS, *OTHERS]
     names = [name for name in (*OURS, *OTHERS) if name in wanted or name == "floor"]
@@ -219,7 +236,7 @@ def main() -> None:
         print(f"{'rate':>6}{'pages':>8}" + "".join(f"{name:>14}" for name in names) + f"{'floor/encoded':>15}")
     for rate in options.rates:
         for pages in options.pages:
-            work = workload(rate, pages, options.events, cadence)
+            work = workload(rate, pages, options.events, cadence, options.gc_threshold)
             if options.profile:
                 print(f"\n{rate} events/s, {pages} pages")
                 profile_of(work)

@@ -81,7 +81,7 @@ def _visits(frame: pd.DataFrame) -> pd.DataFrame:
     ordered["visit"] = begins.cumsum()
     ordered["viewed"] = ordered["page"].where(ordered["views"] == 1)
     first: dict[str, Any] = {name: (name, "first") for name in ("visitor", "day", "quarter", *OF_VISIT)}
-    visits = ordered.groupby("visit").agg(
+    visits: pd.DataFrame = ordered.groupby("visit").agg(
         **first,
         events=("type", "size"),
         views=("views", "sum"),
@@ -184,7 +184,8 @@ def bytewax(polls: Sequence[Poll]) -> None:
     by_counter = op.key_rm("to_counters", sums)
     totals = op.stateful_batch("sums", by_counter, lambda key: SumLogic(key or ""))
     op.output("out", totals, TestingSink(out))
-    run_main(flow)
+    run: Any = run_main
+    run(flow)
 
 
 def _events(poll: Poll) -> list[Event]:

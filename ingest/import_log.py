@@ -36,7 +36,7 @@ from liveinsight.errors import SettingsError, StreamUnavailable
 from liveinsight.events import PAGE_VIEW
 from liveinsight.settings import Settings
 from liveinsight.store import ReadStore, freshest_possible
-from liveinsight.wiring import open_store, open_stream
+from liveinsight.wiring import open_newest_store, open_stream
 
 LINES_PER_BATCH = 5_000
 SHOWN_BAD_LINES = 5
@@ -249,7 +249,7 @@ def main(arguments: list[str]) -> int:
     if (
         options.wait
         and not code
-        and not wait_until_counted(open_store(settings), system_clock(), system_clock, console)
+        and not wait_until_counted(open_newest_store(settings), system_clock(), system_clock, console)
     ):
         console.print(f"[red]not counted within {WAIT_SECONDS:g} s[/]: is `liveinsight worker` running?")
         code = 1

@@ -31,6 +31,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("import-log", "ingest.import_log", "send a web server's access log through the pipeline"),
     Command("dlq", "liveinsight.dlq", "list, show, replay or delete the records that could not be decoded"),
     Command("verify", "processor.verify", "count the stream again and compare it with the stored counters"),
+    Command("rebuild", "processor.rebuild", "count the stream again beside the old numbers, compare, switch, undo"),
     Command("local", "liveinsight.local", "run only a local stand-in for AWS"),
 )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event
-from liveinsight.sessions import VisitorState, new_visitor
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor
 from liveinsight.store import ProcessorStore, TimelineChunk, VisitorKey, VisitorWrite
 
 CACHED_VISITORS = 50_000
@@ -26,6 +27,8 @@ class VisitorWriter:
         self._session_seconds = session_days * DAY_SECONDS
         self._timeline_seconds = timeline_days * DAY_SECONDS
         self._states: dict[VisitorKey, VisitorState] = {}
+        # Between flushes only those in use are objects: the others are packed, in a sixth of the memory.
+        self._packed: dict[VisitorKey, bytes] = {}
         self._dirty: set[VisitorKey] = set()
         self._unseen: set[VisitorKey] = set()
         # By visitor, too: chunks of one visitor are cut at its own marks, so a replay never gives one with the same
@@ -36,7 +39,13 @@ class VisitorWriter:
 
     def load(self, keys: Iterable[VisitorKey]) -> None:
         """Bring the states of `keys` into memory; a visitor never seen starts empty."""
-        missing = list({key for key in keys if key not in self._states})
+        missing = []
+        for key in {key for key in keys if key not in self._states}:
+            packed = self._packed.pop(key, None)
+            if packed is None:
+                missing.append(key)
+            else:
+                self._states[key] = decode_visitor(packed)
         if not missing:
             return
         stored = self._store.load_visitors(missing)
@@ -85,7 +94,7 @@ class VisitorWriter:
             self.written += len(writes) - len(written.refused) - len(written.unconfirmed)
             if written.unconfirmed:
                 raise StoreUnavailable(f"{len(written.unconfirmed)} visitors were not confirmed")
-        self._evict()
+        self._pack()
 
     def _session_expiry(self, state: VisitorState) -> int:
         return state.received_at // 1000 + self._session_seconds
@@ -93,9 +102,10 @@ class VisitorWriter:
     def _timeline_expiry(self, events: list[tuple[str, Event]]) -> int:
         return max(event.received_at for _, event in events) // 1000 + self._timeline_seconds
 
-    def _evict(self) -> None:
-        surplus = len(self._states) - CACHED_VISITORS
-        if surplus > 0:
-            for key in [key for key in self._states if key not in self._dirty][:surplus]:
-                del self._states[key]
-                self._unseen.discard(key)
+    def _pack(self) -> None:
+        """Put away all states, which are written now, and forget those that were not used for longest."""
+        self._packed.update((key, encode_visitor(state)) for key, state in self._states.items())
+        self._states.clear()
+        for key in list(islice(self._packed, max(0, len(self._packed) - CACHED_VISITORS))):
+            del self._packed[key]
+            self._unseen.discard(key)

@@ -29,7 +29,7 @@ from liveinsight.testing import FakeClock, MemoryStore, an_event
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = {"default": ZoneInfo("UTC"), "shop": BERLIN}
-D19, D20, D21, D22 = 20261119, 20261120, 20261121, 20261122
+D18, D19, D20, D21, D22 = 20261118, 20261119, 20261120, 20261121, 20261122
 SHARD = "shardId-000000000000"
 FAR = 4_000_000_000
 
@@ -84,6 +84,7 @@ def test_switch_back_and_forget() -> None:
     third = switched(second, 3, D19, 8)
     assert third.active == (Active(1, 0), Active(3, D19))
     assert third.newest == 3
+    assert switched(second, 3, D20, 8).active == (Active(1, 0), Active(3, D20))
     assert switched_back(third, 9).active == second.active
     assert switched_back(switched_back(third, 9), 9).active == first.active
     with pytest.raises(LiveInsightError, match="nothing to go back to"):
@@ -142,15 +143,15 @@ def test_totals_change_hands_at_the_sites_own_midnight(generations: Generations,
 def test_day_that_the_older_knows_nothing_about(generations: Generations) -> None:
     """A log imported after the switch shows on days that were empty, and does not mix with days that were not."""
     old, new = generations.stores[1], generations.stores[2]
-    known, empty = quarter_of(midnight(D19)), quarter_of(midnight(D20))
+    before, known, empty = (quarter_of(midnight(day)) for day in (D18, D19, D20))
     count(old, totals_key("default", known + 40), 1)
-    for quarter in (known + 8, known + 40, empty + 8):
+    for quarter in (before + 8, known + 8, known + 40, empty + 8):
         count(new, totals_key("default", quarter), 2)
     for day in (D19, D20):
         count(new, dimension_key("default", day, "page", "/"), 2)
     generations.switch(2, D21)
-    whole = generations.reader.read_totals("default", known, quarter_of(midnight(D22)))
-    assert views(whole.rows) == {known + 40: 1, empty + 8: 2}
+    whole = generations.reader.read_totals("default", before, quarter_of(midnight(D22)))
+    assert views(whole.rows) == {before + 8: 2, known + 40: 1, empty + 8: 2}
     assert views(generations.reader.read_dimension("default", D20, "page").rows) == {"/": 2}
     assert generations.reader.read_dimension("default", D19, "page").rows == []
 

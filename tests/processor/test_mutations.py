@@ -286,7 +286,8 @@ def refused_state_stays_cached(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     def flush_and_keep(self: Any) -> None:
         kept = {key: self._states[key] for key in self._dirty}
         flush(self)
-        self._states.update(kept)
+        # What was written is packed by now; a state is in one place only.
+        self._states.update({key: state for key, state in kept.items() if key not in self._packed})
 
     patch.setattr(VisitorWriter, "flush", flush_and_keep)
     return MemoryStore
