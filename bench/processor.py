@@ -144,6 +144,7 @@ def step(name: str, work: Workload) -> Callable[[], object]:
     processor.initialize(SHARD, "")
     # A worker that has run for a while has them in memory; reading them all is no part of the steady state.
     processor._visitors.load(list(work.visitors))
+    processor._visitors.flush()
     return partial(keep_up, polls, processor, clock) if work.rate else partial(catch_up, polls, processor)
 
 
