@@ -187,6 +187,7 @@
   let blockedUntil = 0; // by performance.now(), which no clock change moves
   let serverAsked = false; // the wait was the server's wish, so being online again does not end it
   let timer = 0;
+  let gone = false; // left; a page in the back/forward cache may return
 
   // Room for sent_at, which is added at each sending.
   const bytes = (entry) => new Blob([entry.json]).size + 30;
@@ -214,8 +215,8 @@
         keep();
       }
       if (queue.length) schedule(BATCH_DELAY_MS); // a hidden page may well live on
-    } else if (!queue.length || underWay.length) {
-      return; // the end of the request under way flushes again
+    } else if (gone || !queue.length || underWay.length) {
+      return; // a page that was left kept its queue for the next one; the end of a request under way flushes again
     } else if (blocked) schedule(0);
     else send(false);
   }
@@ -464,9 +465,16 @@
     on(document, 'visibilitychange', visibilityChanged);
     on(window, 'focus', measureEngagement);
     on(window, 'blur', measureEngagement);
-    on(window, 'pagehide', () => { endView(); flush(true); });
+    on(window, 'pagehide', () => {
+      endView();
+      flush(true);
+      gone = true; // a closing page can live on for a moment, while the next one sends what was kept
+    });
     on(window, 'pageshow', (event) => {
       if (!event.persisted) return; // back from the back/forward cache, which ran no script
+      gone = false;
+      queue = queue.filter((entry) => !entry.kept); // by now another page may have sent these
+      takeUnsent();
       renewView();
       runHeartbeat();
     });

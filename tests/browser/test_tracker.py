@@ -511,6 +511,24 @@ def test_what_was_made_offline_is_sent_by_the_next_page(visitor: Visitor, collec
     assert stored(following) == ["liveinsight_session", "liveinsight_user"]
 
 
+def test_a_page_that_was_left_leaves_its_events_to_the_next(visitor: Visitor, collector: Collector) -> None:
+    """A closing page may live on for a moment: it sends nothing that it kept, unless the visitor comes back to it."""
+    url = collector.page("/")
+    page = visitor.open(url)
+    collector.wait_for("page_view")
+    visitor.context.set_offline(True)
+    page.evaluate("LiveInsight.track('offline')")
+    page.wait_for_function("localStorage.liveinsight_unsent")
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    visitor.context.set_offline(False)
+    page.evaluate("dispatchEvent(new Event('online'))")
+    page.wait_for_timeout(1_500)
+    assert [event["event_type"] for event in collector.events] == ["page_view"]
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    collector.wait_for("offline")
+    assert sorted(collector.types_after(page)) == ["offline", "page_exit", "page_view", "page_view"]
+
+
 def test_being_online_again_sends_at_once(visitor: Visitor, collector: Collector) -> None:
     """The browser's online event ends the pause."""
     page = visitor.open(collector.page("/"), clock=True)
