@@ -54,6 +54,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         list[HourCount],
         "All events by hour of the site's clock, the oldest hour first",
         (_SITE_QUERY, whole_number("hours", 1, 168, 24, "hours, the current one included")),
+        fresh=True,
     ),
     Endpoint(
         "/api/statistics/pages",
@@ -75,6 +76,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Totals,
         "Sums over a range",
         (_SITE_PATH, *_RANGE, _COMPARE),
+        fresh=True,
     ),
     Endpoint(
         "/v1/sites/{site}/timeseries",
@@ -83,6 +85,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         list[Point],
         "A range bucket by bucket",
         (_SITE_PATH, *_RANGE, _INTERVAL),
+        fresh=True,
     ),
     Endpoint(
         "/v1/sites/{site}/breakdown",
@@ -111,6 +114,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             whole_number("minutes", 1, 60, 5, "how many minutes back still count as now"),
             one_of("by", (*dict(LIVE_OF_EVENT), *LIVE_OF_VISIT), "adds the visitors by the values of this dimension"),
         ),
+        fresh=True,
     ),
     Endpoint(
         "/v1/sites/{site}/sessions",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from liveinsight.store import Watermark, freshest_possible
+from liveinsight.store import Watermark, freshest_possible, freshest_totals
 
 COMPLETE_WITHIN_MS = 15_000
 """A lag up to this counts as complete: a quiet shard's watermark moves with its polls and flushes."""
@@ -34,6 +34,12 @@ class Freshness:
         return self.lag_ms <= COMPLETE_WITHIN_MS or (end_ms is not None and self.as_of >= end_ms)
 
 
-def freshness_of(watermarks: Iterable[Watermark], now: int) -> Freshness:
-    """How fresh an answer can be that is read after `watermarks` were."""
-    return Freshness(freshest_possible(watermarks), now)
+def freshness_of(watermarks: Iterable[Watermark], now: int, *, first: bool) -> Freshness:
+    """How fresh an answer can be that is read after `watermarks` were.
+
+    Args:
+        watermarks: of all shards.
+        now: epoch ms.
+        first: the answer comes from the counters alone that are written first, totals and live minutes.
+    """
+    return Freshness((freshest_totals if first else freshest_possible)(watermarks), now)

@@ -58,6 +58,7 @@ class Endpoint:
         summary: one sentence for the document.
         parameters: all it takes, those in the path included.
         reads: whether it asks the store.
+        fresh: whether it is answered from the counters alone that are written first (unless it is broken down).
     """
 
     path: str
@@ -67,6 +68,7 @@ class Endpoint:
     summary: str
     parameters: tuple[Parameter, ...] = ()
     reads: bool = True
+    fresh: bool = False
 
     @property
     def strict(self) -> bool:

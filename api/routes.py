@@ -77,9 +77,8 @@ def _view(endpoint: Endpoint, service: Service) -> Callable[..., Response]:
         name = service.settings.default_site if name is None else name
         now = service.clock()
         zone = _zone(service.settings, name)
-        fresh = endpoint.shape is not Shape.BARE
-        watermarks = service.store.read_watermarks() if fresh else _NO_WATERMARKS
-        freshness = freshness_of(watermarks.rows, now)
+        watermarks = _NO_WATERMARKS if endpoint.shape is Shape.BARE else service.store.read_watermarks()
+        freshness = freshness_of(watermarks.rows, now, first=endpoint.fresh and not values.get("by"))
         question = Question(
             service.store, service.settings.sites, name, zone, now, freshness, values=values, session_id=session_id
         )

@@ -11,13 +11,12 @@ Not counted: Kinesis, reads by the API, storage. Expiry is free.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gc
 import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -87,14 +86,14 @@ def run(rate: int, options: ProcessorOptions, variant: Variant, minutes: float) 
     visitors = max(2_000, round(rate / 6 * 86_400 * DAY_FRACTION * 0.75))
     metering = variant.metering()
     if variant.sessions_interval:
-        options = dataclasses.replace(options, sessions_interval=variant.sessions_interval)
+        options = replace(options, sessions_interval=variant.sessions_interval)
     client: Any = metering
     store = variant.store(Dynamo(client, parallel=1))
     clock = FakeClock()
     polls = traffic(Profile(rate=rate, visitors=visitors, begins_at=clock.now))
 
     def worker() -> RecordProcessor:
-        return variant.processor(store, INCARNATION, options, clock)
+        return RecordProcessor(store, INCARNATION, options, clock)
 
     _drive(worker(), metering, store, clock, polls, WARM_MINUTES)
     elapsed = WARM_MINUTES * 60
@@ -128,13 +127,18 @@ def aged(metering: Metering, factor: float, rng: random.Random) -> None:
         if not kind_of(*name).startswith("dimension"):
             continue
         counter = decode_counter(item["b"]["B"], item["m"]["S"])
-        if counter.sketch is not None:
-            # Beyond 30,000 a sketch does not grow.
-            for _ in range(min(30_000, round(counter.visitors * (factor - 1)))):
-                counter.sketch.update(rng.getrandbits(62))
-        measures = {measure: round(amount * factor) for measure, amount in counter.measures.items()}
-        hours = {hour: round(sum(counter.hours.values()) * factor / 12) for hour in range(12)} if counter.hours else {}
-        item["b"] = {"B": encode_counter(CounterItem(measures, hours, counter.sketch, counter.mark))}
+        beside = {other: _aged(it, factor, rng) for other, it in counter.beside.items()}
+        item["b"] = {"B": encode_counter(replace(_aged(counter, factor, rng), beside=beside))}
+
+
+def _aged(counter: CounterItem, factor: float, rng: random.Random) -> CounterItem:
+    if counter.sketch is not None:
+        # Beyond 30,000 a sketch does not grow.
+        for _ in range(min(30_000, round(counter.visitors * (factor - 1)))):
+            counter.sketch.update(rng.getrandbits(62))
+    measures = {measure: round(amount * factor) for measure, amount in counter.measures.items()}
+    hours = {hour: round(sum(counter.hours.values()) * factor / 12) for hour in range(12)} if counter.hours else {}
+    return CounterItem(measures, hours, counter.sketch, counter.mark)
 
 
 def naive_dollars(rate: int) -> tuple[float, float]:

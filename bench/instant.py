@@ -41,10 +41,10 @@ class NoCheckpoints:
 
 
 class InstantStore:
-    """A `ProcessorStore` that takes every write and keeps none."""
+    """A `ProcessorStore` that takes every write and keeps visitors alone."""
 
     def __init__(self, visitors: Visitors) -> None:
-        self._visitors = visitors
+        self.visitors = dict(visitors)
 
     def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
         return {}
@@ -53,9 +53,10 @@ class InstantStore:
         return Written()
 
     def load_visitors(self, keys: Sequence[VisitorKey]) -> dict[VisitorKey, VisitorState]:
-        return {key: decode_visitor(self._visitors[key]) for key in keys if key in self._visitors}
+        return {key: decode_visitor(self.visitors[key]) for key in keys if key in self.visitors}
 
     def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
+        self.visitors.update({(write.state.site, write.state.visitor): write.data for write in writes})
         return Written()
 
     def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
@@ -81,7 +82,7 @@ def canned_dynamo(visitors: Visitors) -> DynamoStore:
         region_name="us-east-1",
         aws_access_key_id="bench",
         aws_secret_access_key="bench",
-        config=Config(retries={"total_max_attempts": 1}),
+        config=Config(retries={"total_max_attempts": 1}, parameter_validation=False, user_agent="LiveInsight"),
     )
     client.meta.events.register("before-send.dynamodb", _Canned(visitors))
     return DynamoStore(Dynamo(client), NAMES)

@@ -2,9 +2,7 @@
 
 By DynamoDB's rules: an item's size is that of its attribute names and values; a write costs a unit per started KB
 of the larger of the old and the new item, also when its condition fails; a strongly consistent read costs a unit
-per started 4 KB, half that if it is not, and a key without an item costs as much as a small item. An item enters
-the index anew (delete and put, two units) only when a key of the index changes, as the index holds keys only.
-
+per started 4 KB, half that if it is not, and a key without an item costs as much as a small item.
 It does what `Dynamo` asks of a boto3 client. Conditions of statements are checked; those of single puts
 (watermark, checkpoint) always hold when there is one worker, and are taken to.
 """
@@ -20,14 +18,12 @@ from typing import Any
 import msgspec
 
 from liveinsight.dynamo import Item
+from liveinsight.fold import LIVE, SEEN
 
 WRITE_KB, READ_KB = 1024, 4096
-SHARED = ("pk", "sk", "m")
-INDEX_KEYS = ("live_site", "live_minute")
-KINDS = {"t#": "totals", "w#": "watermark", "v#": "visitor", "e#": "timeline", "c#": "checkpoint", "x#": "set aside",
-         "l#": "live feed"}  # fmt: skip
+KINDS = {"t#": "totals", "w#": "watermark", "v#": "visitor", "e#": "timeline", "c#": "checkpoint", "x#": "set aside"}
 LIVE_LIST = "live list"
-"""The index of visitors by minute."""
+"""Who was seen in a minute."""
 
 _INSERTED = re.compile(r"'(\w+)': \?")
 _UPDATED = re.compile(r'"(\w+)" = \?')
@@ -53,13 +49,6 @@ class Metering:
     bill: dict[str, Charge] = field(default_factory=lambda: defaultdict(Charge))
     resized: Callable[[str, Item], Item] = lambda kind, item: item
     """What an item of a kind would be stored as: to try how another form of it would cost."""
-    group_of: Callable[[str, tuple[str, str]], str] = lambda kind, name: ""
-    """Items of one group that are written in one `flush` are charged as if they were one; "" is alone."""
-    flush: int = 0
-    groups: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
-    """Sizes of each group's items."""
-    charged: dict[str, int] = field(default_factory=dict)
-    """The flush in which a group was charged last."""
 
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:
         """One table's items."""
@@ -122,24 +111,10 @@ class Metering:
         kind = kind_of(*name)
         old = self.items.get(name, {})
         size = max(size_of(self.resized(kind, old)) if old else 0, size_of(self.resized(kind, new)))
-        if group := self.group_of(kind, name):
-            sizes = self.groups.setdefault(group, {})
-            first = next(iter(sizes), name) == name
-            # The keys and the mark are there once.
-            sizes[name] = size - (0 if first else size_of({key: new[key] for key in SHARED}))
-            if self.charged.get(group) == self.flush:
-                return
-            self.charged[group] = self.flush
-            size = sum(sizes.values())
         charge = self.bill[kind]
         charge.writes += 1
         charge.bytes += size
         charge.write_units += units_of(size, WRITE_KB)
-        before, after = ([item.get(key) for key in INDEX_KEYS] for item in (old, new))
-        if before != after:
-            entry = self.bill[LIVE_LIST]
-            entry.writes += 1
-            entry.write_units += (None not in before) + (None not in after)
 
 
 def kind_of(partition: str, sort: str) -> str:
@@ -147,7 +122,7 @@ def kind_of(partition: str, sort: str) -> str:
     if partition.startswith("d#"):
         return f"dimension {partition.rpartition('#')[2]}"
     if partition.startswith("m#"):
-        return "live minute" if partition.count("#") > 1 else "minute"
+        return {LIVE: "live minute", SEEN: LIVE_LIST}.get(partition.rpartition("#")[2], "minute")
     return KINDS[partition[:2]]
 
 
@@ -175,5 +150,11 @@ def _value_size(value: Any) -> int:
 
 def with_sketch_of(size: int, body: bytes) -> bytes:
     """A counter's body as large as it would be with sketches of at most `size` bytes."""
-    measures, hours, sketch = msgspec.msgpack.decode(body)
-    return msgspec.msgpack.encode((measures, hours, sketch[:size]))
+    return msgspec.msgpack.encode(_with_sketch_of(size, *msgspec.msgpack.decode(body)))
+
+
+def _with_sketch_of(
+    size: int, measures: object, hours: object, sketch: bytes, beside: dict[str, Any] | None = None
+) -> tuple[object, ...]:
+    others = {name: _with_sketch_of(size, *other) for name, other in (beside or {}).items()}
+    return measures, hours, sketch[:size], others

@@ -31,10 +31,11 @@ from typing import NamedTuple
 from bench import rivals
 from bench.instant import InstantStore, NoCheckpoints, Visitors, canned_dynamo, instant_dynamo
 from bench.traffic import POLL_MS, VISIT_MS, Poll, Profile, take, traffic
+from liveinsight.clock import Clock
 from liveinsight.events import decode_record
 from liveinsight.fold import fold
 from liveinsight.positions import event_mark, mark_prefix, record_mark
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor
+from liveinsight.sessions import VisitorState, decode_visitor, new_visitor
 from liveinsight.store import ProcessorStore, VisitorKey
 from liveinsight.testing import FakeClock
 from processor.record_processor import ProcessorOptions, RecordProcessor
@@ -115,9 +116,10 @@ def workload(rate: int, pages: int, events: int, options: ProcessorOptions, coll
     pace = rate or 1000
     # At 1,000 events a second 30,000 visits are under way, so 20,000 visitors would not do.
     polls = traffic(Profile(rate=pace, pages=pages, visitors=max(20_000, 100 * pace)))
-    states: dict[VisitorKey, VisitorState] = {}
-    fold_into(states, islice(polls, VISIT_MS // POLL_MS))
-    visitors = {key: encode_visitor(state) for key, state in states.items()}
+    warm = InstantStore({})
+    # The real processor leaves the states as they are in the middle of visits, with the timelines' tails in them.
+    catch_up(list(islice(polls, VISIT_MS // POLL_MS)), _processor(warm, options, _cpu_clock))
+    visitors = warm.visitors
     return Workload(rate, visitors, take(polls, events), options, collect_every)
 
 
@@ -140,12 +142,17 @@ def step(name: str, work: Workload) -> Callable[[], object]:
             return partial(rivals.bytewax, polls)
     clock = FakeClock(polls[0].at)
     now = clock if work.rate else _cpu_clock
-    processor = RecordProcessor(STORES[name](work.visitors), INCARNATION, options, now)
-    processor.initialize(SHARD, "")
+    processor = _processor(STORES[name](work.visitors), options, now)
     # A worker that has run for a while has them in memory; reading them all is no part of the steady state.
     processor._visitors.load(list(work.visitors))
     processor._visitors.flush()
     return partial(keep_up, polls, processor, clock) if work.rate else partial(catch_up, polls, processor)
+
+
+def _processor(store: ProcessorStore, options: ProcessorOptions, clock: Clock) -> RecordProcessor:
+    processor = RecordProcessor(store, INCARNATION, options, clock)
+    processor.initialize(SHARD, "")
+    return processor
 
 
 def speed(name: str, work: Workload, repeat: int) -> float:

@@ -15,7 +15,7 @@ SKETCH_LG_K = 11
 """CPC sketch of 2^11 rows: about 1.5 % standard error, 1.3 KB at most (Apache DataSketches)."""
 
 PendingContribution = tuple[str, Measures, int, int]
-"""(mark, measures to add, local hour or -1, visitor or 0): what waits to be written to one item."""
+"""(mark, measures to add, local hour or -1, visitor or 0): what waits to be written to one counter."""
 
 
 @dataclass(slots=True)
@@ -23,12 +23,14 @@ class CounterItem:
     """One counter of one shard.
 
     `hours` holds page views by local hour; `sketch` the distinct visitors; `mark` the last contribution in it.
+    `beside` holds the counters that are stored with it (see `fold.home`), by dimension: the item's mark is theirs.
     """
 
     measures: Measures = field(default_factory=dict)
     hours: dict[int, int] = field(default_factory=dict)
     sketch: datasketches.cpc_sketch | None = None
     mark: str = NO_MARK
+    beside: dict[str, CounterItem] = field(default_factory=dict)
 
     @property
     def visitors(self) -> int:
@@ -59,16 +61,19 @@ class Batch:
                 visitors.add(visitor)
 
 
-def apply_batches(item: CounterItem, batches: Iterable[Batch]) -> bool:
-    """Add to `item`, in place, the contributions beyond its mark. False when there were none."""
+def apply_batches(item: CounterItem, batches: Iterable[tuple[str, Batch]]) -> bool:
+    """Add to `item`, in place, the contributions beyond its mark. False when there were none.
+
+    Each batch comes with the name of the counter beside the item's own that it is for, or "".
+    """
     start = mark = item.mark
-    for batch in batches:
+    for name, batch in batches:
         if batch.last <= start:
             continue
         if batch.first <= start:
             # A replay that is ahead in part: only what the item does not hold yet.
             batch = Batch([part for part in batch.parts if part[0] > start])  # noqa: PLW2901
-        _add(item, batch)
+        _add(item.beside.setdefault(name, CounterItem()) if name else item, batch)
         mark = max(mark, batch.last)
     item.mark = mark
     return mark != start
@@ -76,7 +81,7 @@ def apply_batches(item: CounterItem, batches: Iterable[Batch]) -> bool:
 
 def apply_pending(item: CounterItem, pending: Sequence[PendingContribution]) -> bool:
     """`apply_batches` for contributions to this counter alone, in order of their marks."""
-    return apply_batches(item, [Batch(pending)] if pending else [])
+    return apply_batches(item, [("", Batch(pending))] if pending else [])
 
 
 def _add(item: CounterItem, batch: Batch) -> None:
@@ -93,10 +98,11 @@ def _add(item: CounterItem, batch: Batch) -> None:
             update(visitor)
 
 
-class _Body(msgspec.Struct, array_like=True):
+class _Body(msgspec.Struct, array_like=True, omit_defaults=True):
     measures: Measures
     hours: dict[int, int]
     sketch: bytes
+    beside: dict[str, _Body] = {}
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -105,16 +111,24 @@ _decoder = msgspec.msgpack.Decoder(_Body)
 
 def encode_counter(item: CounterItem) -> bytes:
     """Stored form of an item, without its mark; zeros that corrections have left are left out."""
+    return _encoder.encode(_body(item))
+
+
+def _body(item: CounterItem) -> _Body:
     measures = {name: amount for name, amount in item.measures.items() if amount}
     sketch = b"" if item.sketch is None else item.sketch.serialize()
-    return _encoder.encode(_Body(measures, item.hours, sketch))
+    return _Body(measures, item.hours, sketch, {name: _body(other) for name, other in item.beside.items()})
 
 
 def decode_counter(data: bytes, mark: str) -> CounterItem:
     """Inverse of `encode_counter`."""
-    body = _decoder.decode(data)
+    return _item(_decoder.decode(data), mark)
+
+
+def _item(body: _Body, mark: str) -> CounterItem:
     sketch = datasketches.cpc_sketch.deserialize(body.sketch) if body.sketch else None
-    return CounterItem(body.measures, body.hours, sketch, mark)
+    beside = {name: _item(other, NO_MARK) for name, other in body.beside.items()}
+    return CounterItem(body.measures, body.hours, sketch, mark, beside)
 
 
 def merge_items(items: Iterable[CounterItem]) -> CounterItem:

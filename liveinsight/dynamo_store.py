@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from liveinsight.buckets import minute_of
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.dynamo import Dynamo, Item, Statement, between, insert, key_item, translated, update
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event, decode_events, encode_events
-from liveinsight.fold import CounterKey
+from liveinsight.fold import CounterKey, home
 from liveinsight.keys import (
     CHECKPOINTS,
     NOTES,
@@ -30,7 +29,7 @@ from liveinsight.keys import (
     visitor_key,
 )
 from liveinsight.positions import NO_MARK
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, visitor_of
 from liveinsight.store import (
     SHARD_END,
     Checkpoint,
@@ -45,8 +44,9 @@ from liveinsight.store import (
     Watermark,
     Written,
     in_timeline_order,
+    tail_of,
 )
-from liveinsight.tables import LIVE_INDEX, TableNames
+from liveinsight.tables import TableNames
 
 PART_BYTES = 300_000
 """Largest binary attribute we write: an item may have 400 KB."""
@@ -99,10 +99,11 @@ class DynamoStore:
         state = write.state
         key = visitor_key(state.site, state.visitor)
         mark = {"S": state.mark}
-        attributes: Item = {"m": mark, "s": {"B": encode_visitor(state)}, "ttl": {"N": str(write.expires_at)}}
-        if state.seen_at:
-            attributes["live_site"] = {"S": state.site}
-            attributes["live_minute"] = {"S": bucket_text(minute_of(state.seen_at))}
+        attributes: Item = {
+            "m": mark,
+            "s": {"B": write.data or encode_visitor(state)},
+            "ttl": {"N": str(write.expires_at)},
+        }
         if is_new:
             return insert(self._sessions, key, attributes)
         return update(self._sessions, key, attributes, '"m" < ?', mark)
@@ -114,7 +115,11 @@ class DynamoStore:
             for events in _split(chunk.events):
                 # Both ends are in the key: a chunk cut elsewhere never replaces one with more in it.
                 key = (partition, f"{events[0][0]}{AFTER_ALL}{events[-1][0]}")
-                body = {"e": {"B": encode_events(events)}, "ttl": {"N": str(chunk.expires_at)}}
+                body = {
+                    "e": {"B": encode_events(events)},
+                    "v": {"N": str(chunk.visitor)},
+                    "ttl": {"N": str(chunk.expires_at)},
+                }
                 items.append(key_item(key) | body)
         self._dynamo.put(self._sessions, items)
 
@@ -142,10 +147,13 @@ class DynamoStore:
         )
         values: Item = {":incarnation": {"N": str(watermark.incarnation)}, ":no": {"BOOL": False}}
         if not watermark.closed:
-            condition += " AND as_of < :as_of"
+            condition += " AND as_of <= :as_of AND fresh_as_of <= :fresh_as_of"
+            condition += " AND (as_of < :as_of OR fresh_as_of < :fresh_as_of)"
             values[":as_of"] = {"N": str(watermark.as_of)}
+            values[":fresh_as_of"] = {"N": str(watermark.fresh_as_of)}
         body: Item = {
             "as_of": {"N": str(watermark.as_of)},
+            "fresh_as_of": {"N": str(watermark.fresh_as_of)},
             "is_closed": {"BOOL": watermark.closed},
             "incarnation": {"N": str(watermark.incarnation)},
         }
@@ -181,8 +189,12 @@ class DynamoStore:
         return _by_bucket(items)
 
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
-        items = self._dynamo.query(self._counters, dimension_partition(site, day, dimension))
-        return Read([(value_of(item["sk"]["S"]), _counter(item)) for item in items], len(items))
+        host, name = home(("dimension", site, day, dimension, ""))
+        items = self._dynamo.query(self._counters, dimension_partition(site, day, host[3]))
+        stored = [(value_of(item["sk"]["S"]), _counter(item)) for item in items]
+        if name:
+            stored = [(value, item.beside[name]) for value, item in stored if name in item.beside]
+        return Read(stored, len(items))
 
     def read_minutes(
         self, site: str, first_minute: int, last_minute: int, dimension: str = ""
@@ -190,33 +202,35 @@ class DynamoStore:
         span = between(bucket_text(first_minute), bucket_text(last_minute) + AFTER_ALL)
         return _by_bucket(self._dynamo.query(self._counters, minutes_partition(site, dimension), **span))
 
-    def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
-        entries = self._dynamo.pages(
-            {
-                "TableName": self._sessions,
-                "IndexName": LIVE_INDEX,
-                "KeyConditionExpression": "live_site = :site AND live_minute >= :minute",
-                "ExpressionAttributeValues": {":site": {"S": site}, ":minute": {"S": bucket_text(since_minute)}},
-                "ScanIndexForward": False,
-            },
-            limit,
-        )
-        keys = [(entry["pk"]["S"], entry["sk"]["S"]) for entry in entries]
-        items = self._dynamo.get(self._sessions, keys, consistent=False)
-        states = [decode_visitor(item["s"]["B"]) for item in items]
-        states.sort(key=lambda state: (-minute_of(state.seen_at), state.visitor))
-        return Read(states, len(entries) + len(items))
+    def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
+        items = self._dynamo.get(self._sessions, [visitor_key(*key) for key in keys], consistent=False)
+        return Read([decode_visitor(item["s"]["B"]) for item in items], len(items))
 
     def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
-        items = self._dynamo.query(self._sessions, timeline_partition(site, session_id), limit=limit)
-        marked = (pair for item in items for pair in decode_events(item["e"]["B"]))
-        return Read(in_timeline_order(marked, limit), len(items))
+        chunks = self._chunks(site, session_id, limit)
+        read = self.read_visitors([(site, visitor) for visitor in _visitors_of(session_id, chunks)])
+        items_read = len(chunks) + read.items_read
+        events = _events_of(chunks)
+        last = max((mark for mark, _ in events), default=NO_MARK)
+        if any(state.spilled > last for state in read.rows):
+            # A tail that became a chunk between the two reads is in neither.
+            chunks = self._chunks(site, session_id, limit)
+            items_read += len(chunks)
+            events += _events_of(chunks)
+        return Read(in_timeline_order([*events, *tail_of(read.rows, session_id)], limit), items_read)
+
+    def _chunks(self, site: str, session_id: str, limit: int) -> list[Item]:
+        return self._dynamo.query(self._sessions, timeline_partition(site, session_id), limit=limit)
 
     def read_watermarks(self) -> Read[Watermark]:
         items = self._dynamo.query(self._counters, WATERMARKS)
         rows = [
             Watermark(
-                item["sk"]["S"], int(item["as_of"]["N"]), item["is_closed"]["BOOL"], int(item["incarnation"]["N"])
+                item["sk"]["S"],
+                int(item["as_of"]["N"]),
+                item["is_closed"]["BOOL"],
+                int(item["incarnation"]["N"]),
+                int(item["fresh_as_of"]["N"]),
             )
             for item in items
         ]
@@ -314,6 +328,16 @@ class DynamoStore:
 
 def _counter(item: Item) -> CounterItem:
     return decode_counter(item["b"]["B"], item["m"]["S"])
+
+
+def _events_of(chunks: Iterable[Item]) -> list[tuple[str, Event]]:
+    return [pair for chunk in chunks for pair in decode_events(chunk["e"]["B"])]
+
+
+def _visitors_of(session_id: str, chunks: Iterable[Item]) -> set[int]:
+    visitors = {int(chunk["v"]["N"]) for chunk in chunks}
+    named = visitor_of(session_id)
+    return visitors if named is None else {*visitors, named}
 
 
 def _by_bucket(items: list[Item]) -> Read[tuple[int, CounterItem]]:

@@ -12,13 +12,16 @@ A pure function of the record and the stored state: that is what makes a replay 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from liveinsight.buckets import MINUTE_MS, QUARTER_MS
+from liveinsight.counters import CounterItem
 from liveinsight.events import LEDGER, PAGE_VIEW, Event
 from liveinsight.rollups import (
+    BESIDE,
     FROM_SESSION,
     LIVE_OF_EVENT,
     LIVE_OF_VISIT,
@@ -31,11 +34,12 @@ from liveinsight.sessions import Session, VisitorState, advance, has_left, remem
 CounterKey = tuple[Literal["totals", "dimension", "minute"], str, int, str, str]
 """(kind, site, bucket, dimension, value). The bucket is a 15-minute bucket, a local day, or a minute.
 
-A minute has a second counter, whose dimension is `LIVE`: the present visitors by page, source and country, as measures
-that `live_name` names. It may grow to many kilobytes, so it is written with the sessions, not with the other counters.
+A minute has two more counters: `LIVE` has the present visitors by page, source and country, as measures that
+`live_name` names; `SEEN` has the visitors themselves, as measures that `seen_name` names: who has a live event in it.
 """
 
 LIVE = "live"
+SEEN = "seen"
 
 
 class KeyGroup:
@@ -92,6 +96,35 @@ def dimension_key(site: str, day: int, dimension: str, value: str) -> CounterKey
 def visit_group(site: str, day: int, rows: tuple[tuple[str, str], ...]) -> KeyGroup:
     """The rows that the first event of a visit decides."""
     return KeyGroup(tuple(dimension_key(site, day, name, value) for name, value in rows))
+
+
+def home(key: CounterKey) -> tuple[CounterKey, str]:
+    """Where a counter is stored: the key of its item, and its name beside that item's own counter ("": it is that).
+
+    A page that is viewed is often the visit's entry or exit page, too: as one item they are one write instead of three.
+    """
+    dimension = key[3]
+    if host := BESIDE.get(dimension):
+        return (key[0], key[1], key[2], host, key[4]), dimension
+    return key, ""
+
+
+def beside(item: CounterKey, name: str) -> CounterKey:
+    """Inverse of `home`."""
+    return (item[0], item[1], item[2], name, item[4]) if name else item
+
+
+def stored_apart(items: Iterable[tuple[CounterKey, CounterItem]]) -> Iterator[tuple[CounterKey, CounterItem]]:
+    """Stored items counter by counter."""
+    for key, item in items:
+        yield key, item
+        for name, counter in item.beside.items():
+            yield beside(key, name), counter
+
+
+def is_fresh(key: CounterKey) -> bool:
+    """Whether a counter is written at the fast cadence: totals and live minutes, a few items whatever the traffic."""
+    return key[0] != "dimension" and not key[3]
 
 
 def by_counter(contributions: Iterable[Contribution]) -> Iterator[tuple[CounterKey, Measures, int, int]]:
@@ -154,6 +187,8 @@ def _book_minute(state: VisitorState, event: Event, session: Session, contributi
         contributions.append((("minute", site, minute, "", ""), _VIEW, -1, event.visitor))
     if at < state.seen_at:
         return
+    if minute != state.seen_at // MINUTE_MS:
+        contributions.append((("minute", site, minute, SEEN, ""), {seen_name(event.visitor): 1}, -1, 0))
     state.seen_at = at
     old_minute, old = state.last_minute, state.live
     gone = has_left(state, session)
@@ -173,6 +208,16 @@ def _book_minute(state: VisitorState, event: Event, session: Session, contributi
         contributions.append((("minute", site, minute, "", ""), _ACTIVE, -1, event.visitor))
         contributions.append((("minute", site, minute, LIVE, ""), dict.fromkeys(new, 1), -1, 0))
     state.last_minute, state.live = new_minute, new
+
+
+def seen_name(visitor: int) -> str:
+    """The measure that says that a visitor was seen: its number, as short as text can be that is safe anywhere."""
+    return base64.urlsafe_b64encode(visitor.to_bytes(8)).rstrip(b"=").decode()
+
+
+def seen_visitor(name: str) -> int:
+    """Inverse of `seen_name`."""
+    return int.from_bytes(base64.urlsafe_b64decode(name + "="))
 
 
 def live_name(dimension: str, value: str) -> str:

@@ -33,7 +33,7 @@ from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event
 from liveinsight.pointer import Active, Pointer
 from liveinsight.sessions import VisitorState
-from liveinsight.store import Read, ReadStore, SetAside, Watermark
+from liveinsight.store import Read, ReadStore, SetAside, VisitorKey, Watermark
 
 REFRESH_MS = 5_000
 """For how long an answer may come from a pointer that has been changed."""
@@ -99,8 +99,8 @@ class GenerationalReader:
     ) -> Read[tuple[int, CounterItem]]:
         return self._newest().read_minutes(site, first_minute, last_minute, dimension)
 
-    def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
-        return self._newest().read_recent_visitors(site, since_minute, limit)
+    def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
+        return self._newest().read_visitors(keys)
 
     def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
         items_read = 0

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from liveinsight.buckets import minute_of
 from liveinsight.clock import Clock
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.errors import IteratorExpired, StreamUnavailable
 from liveinsight.events import Event
-from liveinsight.fold import CounterKey
+from liveinsight.fold import CounterKey, home
 from liveinsight.positions import NO_MARK
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, visitor_of
 from liveinsight.store import (
     SHARD_END,
     Checkpoint,
@@ -30,6 +29,7 @@ from liveinsight.store import (
     Watermark,
     Written,
     in_timeline_order,
+    tail_of,
 )
 from liveinsight.stream import Batch, OutRecord, PutOutcome, Record, Shard, StartAt
 
@@ -47,7 +47,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self.counters: dict[tuple[str, CounterKey], CounterItem] = {}
         self.visitors: dict[VisitorKey, tuple[str, bytes]] = {}
-        self.timeline: dict[tuple[str, str], dict[tuple[str, str], Sequence[tuple[str, Event]]]] = {}
+        self.timeline: dict[tuple[str, str], dict[tuple[str, str], TimelineChunk]] = {}
         self.set_aside: dict[str, SetAside] = {}
         self.watermarks: dict[str, Watermark] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
@@ -76,19 +76,19 @@ class MemoryStore:
     def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
         written = Written()
         with self._lock:
-            for index, (state, _, _) in enumerate(writes):
+            for index, (state, _, _, data) in enumerate(writes):
                 stored = self.visitors.get((state.site, state.visitor))
                 if stored and stored[0] >= state.mark:
                     written.refused.append(index)
                 else:
-                    self.visitors[state.site, state.visitor] = (state.mark, encode_visitor(state))
+                    self.visitors[state.site, state.visitor] = (state.mark, data or encode_visitor(state))
         return written
 
     def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
         with self._lock:
             for chunk in chunks:
                 session = self.timeline.setdefault((chunk.site, chunk.session_id), {})
-                session[chunk.events[0][0], chunk.events[-1][0]] = tuple(chunk.events)
+                session[chunk.events[0][0], chunk.events[-1][0]] = chunk._replace(events=tuple(chunk.events))
 
     def write_set_aside(self, records: Sequence[SetAside]) -> None:
         with self._lock:
@@ -130,23 +130,30 @@ class MemoryStore:
         return Read(rows, len(rows))
 
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
-        wanted = ("dimension", site, day, dimension)
+        host, name = home(("dimension", site, day, dimension, ""))
         with self._lock:
-            rows = [(key[4], _copy(item)) for (_, key), item in self.counters.items() if key[:4] == wanted]
-        return Read(rows, len(rows))
+            items = [(key[4], item) for (_, key), item in self.counters.items() if key[:4] == host[:4]]
+            rows = [
+                (value, _copy(item.beside[name] if name else item))
+                for value, item in items
+                if not name or name in item.beside
+            ]
+        return Read(rows, len(items))
 
-    def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
-        with self._lock:
-            states = [decode_visitor(data) for _, data in self.visitors.values()]
-        recent = [state for state in states if state.site == site and minute_of(state.seen_at) >= since_minute]
-        recent.sort(key=lambda state: (-minute_of(state.seen_at), state.visitor))
-        rows = recent[:limit]
+    def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
+        rows = list(self.load_visitors(keys).values())
         return Read(rows, len(rows))
 
     def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
         with self._lock:
             chunks = list(self.timeline.get((site, session_id), {}).values())
-        return Read(in_timeline_order((pair for chunk in chunks for pair in chunk), limit), len(chunks))
+            visitors = {chunk.visitor for chunk in chunks}
+            if (named := visitor_of(session_id)) is not None:
+                visitors.add(named)
+            known = [self.visitors[site, visitor] for visitor in visitors if (site, visitor) in self.visitors]
+        events = [pair for chunk in chunks for pair in chunk.events]
+        tail = tail_of((decode_visitor(data) for _, data in known), session_id)
+        return Read(in_timeline_order([*events, *tail], limit), len(chunks) + len(known))
 
     def read_watermarks(self) -> Read[Watermark]:
         with self._lock:
@@ -195,7 +202,10 @@ class MemoryStore:
 def _supersedes(new: Watermark, stored: Watermark) -> bool:
     if new.incarnation != stored.incarnation:
         return new.incarnation > stored.incarnation
-    return not stored.closed and (new.closed or new.as_of > stored.as_of)
+    if stored.closed or new.closed:
+        return not stored.closed
+    rises = new.as_of > stored.as_of or new.fresh_as_of > stored.fresh_as_of
+    return rises and new.as_of >= stored.as_of and new.fresh_as_of >= stored.fresh_as_of
 
 
 def _rank(checkpoint: Checkpoint) -> tuple[int, float]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from liveinsight.counters import CounterItem, PendingContribution, apply_pending, merge_items
 from liveinsight.events import Event
-from liveinsight.fold import CounterKey, by_counter, fold
+from liveinsight.fold import CounterKey, by_counter, fold, stored_apart
 from liveinsight.memory import MemoryStore
+from liveinsight.positions import NO_MARK
 from liveinsight.sessions import VisitorState, new_visitor
 from liveinsight.store import VisitorKey
 
@@ -54,10 +57,17 @@ def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> 
 
 def stored_in(store: MemoryStore) -> Tally:
     """Everything in a store."""
-    sessions = store.load_visitors(list(store.visitors))
-    timelines = {session: store.read_timeline(*session, limit=10_000).rows for session in store.timeline}
-    counters = numbers((key, item) for (_, key), item in store.counters.items())
+    stored = store.load_visitors(list(store.visitors))
+    names = {*store.timeline, *((state.site, name) for state in stored.values() for name, _, _ in state.tail)}
+    timelines = {name: store.read_timeline(*name, limit=10_000).rows for name in names}
+    sessions = {key: as_folded(state) for key, state in stored.items()}
+    counters = numbers(stored_apart((key, item) for (_, key), item in store.counters.items()))
     return Tally(counters, sessions, _sorted(timelines), sorted(store.set_aside))
+
+
+def as_folded(state: VisitorState) -> VisitorState:
+    """A stored state without what the fold leaves alone."""
+    return replace(state, tail=[], spilled=NO_MARK, listed=[])
 
 
 def numbers(items: Iterable[tuple[CounterKey, CounterItem]]) -> Numbers:

@@ -39,6 +39,7 @@ class Dimension:
         of_session: the value is kept by the session itself and may change while the visit goes on.
         empty: what an empty value is shown as; None leaves it out.
         live: present visitors are counted by its values, too.
+        beside: another dimension with the same values, in whose items this one's counters are stored.
     """
 
     name: str
@@ -48,14 +49,15 @@ class Dimension:
     of_session: bool = False
     empty: str | None = None
     live: bool = False
+    beside: str = ""
 
 
 DIMENSIONS: tuple[Dimension, ...] = (
     Dimension("page", Scope.EVENT, "page", "pageviews", live=True),
     Dimension("event", Scope.EVENT, "type", "events"),
     Dimension("conversion_type", Scope.EVENT, "conversion_type", "conversions"),
-    Dimension("entry_page", Scope.VISIT, "entry_page", "visits", of_session=True),
-    Dimension("exit_page", Scope.VISIT, "exit_page", "visits", of_session=True),
+    Dimension("entry_page", Scope.VISIT, "entry_page", "visits", of_session=True, beside="page"),
+    Dimension("exit_page", Scope.VISIT, "exit_page", "visits", of_session=True, beside="page"),
     Dimension("source", Scope.VISIT, "source", "visits", empty="(direct)", live=True),
     Dimension("channel", Scope.VISIT, "channel", "visits", empty="Direct"),
     Dimension("utm_source", Scope.VISIT, "utm_source", "visits"),
@@ -80,6 +82,9 @@ _FROM_FIRST_EVENT = tuple(
 LIVE_OF_EVENT = tuple((d.name, d.field) for d in DIMENSIONS if d.live and d.scope is Scope.EVENT)
 LIVE_OF_VISIT = tuple(d.name for d in DIMENSIONS if d.live and d.scope is Scope.VISIT)
 FROM_SESSION = tuple((d.name, d.field) for d in DIMENSIONS if d.of_session)
+
+BESIDE = {d.name: d.beside for d in DIMENSIONS if d.beside}
+"""The dimension whose items hold another's counters."""
 
 OTHER = "(other)"
 """What the values beyond a site's cap are counted as."""

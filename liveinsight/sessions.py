@@ -13,6 +13,9 @@ No clock, timer or expiry decides anything here, so a replay comes to the same r
 
 from __future__ import annotations
 
+import re
+import zlib
+
 import msgspec
 from msgspec.structs import replace
 
@@ -28,6 +31,7 @@ PRESENCE_MS = 5 * MINUTE_MS
 """How long another tab without a sign of life still keeps a visitor present who leaves a page."""
 MAX_SESSIONS = 8
 """Sessions kept per visitor; the one with the oldest activity goes first."""
+_OWN_ID = re.compile(r"([0-7][0-9a-f]{15})-[0-9a-f]+")
 MAX_RECENT_IDS = 64
 """Event ids remembered per visitor: the window in which a repeated event is recognised."""
 
@@ -84,6 +88,9 @@ class VisitorState(msgspec.Struct, array_like=True, gc=False):
 
     `seen_at` is the time of the latest live event. While the visitor is present, `last_minute` is the live minute it
     is counted in and `live` the names it is counted under; after leaving they are 0 and empty.
+
+    The fold leaves the rest alone: `tail` has the events of the timelines that are in no chunk yet, as (session id,
+    mark, event); `spilled` is the mark of the last one that is; `listed` names the sessions that have chunks.
     """
 
     site: str
@@ -95,6 +102,9 @@ class VisitorState(msgspec.Struct, array_like=True, gc=False):
     received_at: int = 0
     seen_at: int = 0
     live: tuple[str, ...] = ()
+    tail: list[tuple[str, str, Event]] = []
+    spilled: str = NO_MARK
+    listed: list[str] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -102,13 +112,13 @@ _decoder = msgspec.msgpack.Decoder(VisitorState)
 
 
 def encode_visitor(state: VisitorState) -> bytes:
-    """Stored form of a visitor's state."""
-    return _encoder.encode(state)
+    """Stored form of a visitor's state: compressed, as the events in it and its sessions say much alike."""
+    return zlib.compress(_encoder.encode(state), 1)
 
 
 def decode_visitor(data: bytes) -> VisitorState:
     """Inverse of `encode_visitor`."""
-    return _decoder.decode(data)
+    return _decoder.decode(zlib.decompress(data))
 
 
 def remember_id(state: VisitorState, event_id: int) -> bool:
@@ -147,6 +157,17 @@ def new_visitor(site: str, visitor: int) -> VisitorState:
     return VisitorState(site, visitor, sessions=[], recent_ids=[])
 
 
+def own_session_id(visitor: int, started_at: int) -> str:
+    """The id of a session that was given none."""
+    return f"{visitor:016x}-{started_at:x}"
+
+
+def visitor_of(session_id: str) -> int | None:
+    """The visitor that a session id made by `own_session_id` names; None for ids that were given."""
+    match = _OWN_ID.fullmatch(session_id)
+    return int(match[1], 16) if match else None
+
+
 def has_left(state: VisitorState, session: Session) -> bool:
     """Whether the visitor is gone: `session`, the one just active, was left, and no other is open."""
     horizon = session.last_at - PRESENCE_MS
@@ -172,7 +193,7 @@ def _start(event: Event, measures: Measures) -> Session:
     at = event.occurred_at
     viewed = event.type == PAGE_VIEW
     return Session(
-        id=event.session_id or f"{event.visitor:016x}-{at:x}",
+        id=event.session_id or own_session_id(event.visitor, at),
         given_id=bool(event.session_id),
         started_at=at,
         last_at=at,

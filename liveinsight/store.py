@@ -31,7 +31,10 @@ SHARD_END = "SHARD_END"
 
 
 class CounterWrite(NamedTuple):
-    """Write `item` if the stored mark is still `expected` (`NO_MARK`: if there is no item)."""
+    """Write `item` if the stored mark is still `expected` (`NO_MARK`: if there is no item).
+
+    `key` is that of an item (see `fold.home`): what other counters it holds is in `item.beside`.
+    """
 
     key: CounterKey
     expected: str
@@ -53,21 +56,24 @@ class Written:
 class VisitorWrite(NamedTuple):
     """Write `state` if the stored mark is below the state's, or there is none.
 
-    `is_new` says that nothing was stored when the state was loaded: a hint that saves a write, no condition.
+    `is_new` says that nothing was stored when the state was loaded: a hint that saves a write, no condition. `data` is
+    the state encoded, where the caller has it.
     """
 
     state: VisitorState
     expires_at: int
     is_new: bool
+    data: bytes = b""
 
 
 class TimelineChunk(NamedTuple):
-    """Consecutive events of one session. Replays may cut chunks differently: readers drop repeated marks."""
+    """Consecutive events of a session and visitor. Replays may cut chunks differently: readers drop repeated marks."""
 
     site: str
     session_id: str
     events: Sequence[tuple[str, Event]]
     expires_at: int
+    visitor: int = 0
 
 
 class SetAside(NamedTuple):
@@ -100,12 +106,14 @@ class Checkpoint(NamedTuple):
 
 
 class Watermark(NamedTuple):
-    """Everything that arrived on the shard before `as_of` (epoch ms) is in the counters."""
+    """Everything that arrived on the shard before `as_of` (epoch ms) is stored; before `fresh_as_of`, in the counters
+    that are written first (see `fold.is_fresh`). The latter is never behind the former, whatever stands here."""
 
     shard_id: str
     as_of: int
     closed: bool
     incarnation: int
+    fresh_as_of: int = 0
 
 
 class Note(NamedTuple):
@@ -146,7 +154,7 @@ class ProcessorStore(Protocol):
     def write_watermark(self, watermark: Watermark) -> None:
         """Publish how fresh a shard's counters are.
 
-        Within one incarnation of the stream `as_of` never falls, and what is closed stays closed: what a zombie
+        Within one incarnation of the stream neither time falls, and what is closed stays closed: what a zombie
         says late is ignored.
         """
 
@@ -175,11 +183,14 @@ class ReadStore(Protocol):
     ) -> Read[tuple[int, CounterItem]]:
         """Live minutes from first to last, both included, as (minute, item); `LIVE` gives their second counters."""
 
-    def read_recent_visitors(self, site: str, since_minute: int, limit: int) -> Read[VisitorState]:
-        """Visitors active since a minute, the latest first, at most `limit`."""
+    def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
+        """The states among `keys`, in no order."""
 
     def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
-        """A session's events in order, at most `limit`, without repeats, as (mark, event)."""
+        """A session's events in order, at most `limit`, without repeats, as (mark, event).
+
+        They are in chunks and in the tails of the visitors that the chunks, or the session's id, name.
+        """
 
     def read_watermarks(self) -> Read[Watermark]:
         """The watermarks of all shards, closed ones included."""
@@ -226,13 +237,27 @@ class Store(ProcessorStore, CheckpointStore, ReadStore, SetAsideStore, SaltStore
 
 
 def freshest_possible(watermarks: Iterable[Watermark]) -> int | None:
-    """Up to when everything is counted: the least of the open shards, None when nothing is known.
+    """Up to when everything is stored: the least of the open shards, None when nothing is known.
 
     A closed shard brings nothing new, and shards of a stream that was re-created since hold nothing back.
     """
+    return min((mark.as_of for mark in _open(watermarks)), default=None)
+
+
+def freshest_totals(watermarks: Iterable[Watermark]) -> int | None:
+    """As `freshest_possible`, for the counters that are written first."""
+    return min((max(mark.as_of, mark.fresh_as_of) for mark in _open(watermarks)), default=None)
+
+
+def _open(watermarks: Iterable[Watermark]) -> list[Watermark]:
     known = list(watermarks)
     newest = max((mark.incarnation for mark in known), default=0)
-    return min((mark.as_of for mark in known if not mark.closed and mark.incarnation == newest), default=None)
+    return [mark for mark in known if not mark.closed and mark.incarnation == newest]
+
+
+def tail_of(states: Iterable[VisitorState], session_id: str) -> list[tuple[str, Event]]:
+    """The events of a session that are in no chunk yet."""
+    return [(mark, event) for state in states for session, mark, event in state.tail if session == session_id]
 
 
 def in_timeline_order(marked: Iterable[tuple[str, Event]], limit: int) -> list[tuple[str, Event]]:

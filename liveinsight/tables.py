@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from types_boto3_kinesis import KinesisClient
 
 TTL_ATTRIBUTE = "ttl"
-LIVE_INDEX = "live"
-"""Sparse index of the sessions table: visitors by site and minute of last activity. Keys only: it is written at
-most once a minute and visitor."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,7 @@ class TableNames:
 def table_definitions(names: TableNames, *, deletion_protection: bool) -> list[dict[str, Any]]:
     """Arguments of CreateTable for each table."""
     common: dict[str, Any] = {
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
         "KeySchema": [
             {"AttributeName": "pk", "KeyType": "HASH"},
             {"AttributeName": "sk", "KeyType": "RANGE"},
@@ -50,25 +48,7 @@ def table_definitions(names: TableNames, *, deletion_protection: bool) -> list[d
         "BillingMode": "PAY_PER_REQUEST",
         "DeletionProtectionEnabled": deletion_protection,
     }
-    keys = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
-    live_keys = [{"AttributeName": name, "AttributeType": "S"} for name in ("live_site", "live_minute")]
-    live_index = {
-        "IndexName": LIVE_INDEX,
-        "KeySchema": [
-            {"AttributeName": "live_site", "KeyType": "HASH"},
-            {"AttributeName": "live_minute", "KeyType": "RANGE"},
-        ],
-        "Projection": {"ProjectionType": "KEYS_ONLY"},
-    }
-    return [
-        {"TableName": names.counters, "AttributeDefinitions": keys, **common},
-        {
-            "TableName": names.sessions,
-            "AttributeDefinitions": keys + live_keys,
-            "GlobalSecondaryIndexes": [live_index],
-            **common,
-        },
-    ]
+    return [{"TableName": name, **common} for name in (names.counters, names.sessions)]
 
 
 def create_all(

@@ -167,7 +167,7 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    environ = {**QUICK, **os.environ}
+    environ = {**({} if options.aws else QUICK), **os.environ}
     if options.endpoint:
         environ["AWS_ENDPOINT_URL"] = options.endpoint
     with ExitStack() as stack:

@@ -17,6 +17,7 @@ from liveinsight.logs import log_to_stderr
 from liveinsight.pointer import FIRST, load_pointer
 from liveinsight.settings import Settings
 from liveinsight.wiring import open_generations, open_stream
+from processor.collector import collect_less_often
 from processor.generation_worker import GenerationWorker, worker_of
 from processor.record_processor import Progress
 from processor.worker import Worker
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
     parser.parse_args(arguments)
     settings = Settings.from_env(os.environ)
     log_to_stderr(settings.log_level)
+    collect_less_often()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

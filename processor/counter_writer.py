@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import islice
 from operator import itemgetter
 
 from liveinsight.counters import Batch, CounterItem, PendingContribution, apply_batches
 from liveinsight.errors import StoreUnavailable
-from liveinsight.fold import LIVE, Contribution, CounterKey, KeyGroup, Target
+from liveinsight.fold import Contribution, CounterKey, KeyGroup, Target, beside, home, is_fresh
 from liveinsight.store import CounterWrite, ProcessorStore
 
 CACHED_ITEMS = 50_000
@@ -44,16 +45,16 @@ class CounterWriter:
                 pending[target] = [contribution]
         self.waiting += len(contributions)
 
-    def flush(self, *, live: bool = True) -> bool:
-        """Try once to write what is pending, without the large live counters if `live` is false.
+    def flush(self, *, everything: bool = True) -> bool:
+        """Try once to write what is pending: all of it, or what is written first (see `fold.is_fresh`).
 
         Returns:
-            Whether all of that is written.
+            Whether that is written.
 
         Raises:
             StoreUnavailable: what was not written stays pending.
         """
-        later = {} if live else {target: parts for target, parts in self._pending.items() if _is_live(target)}
+        later = {} if everything else {target: parts for target, parts in self._pending.items() if _waits(target)}
         batches = self._batches(later)
         if not batches:
             return True
@@ -79,35 +80,49 @@ class CounterWriter:
             raise StoreUnavailable(f"{len(written.unconfirmed)} counter items were not confirmed")
         return not failed
 
-    def _batches(self, later: Collection[Target]) -> dict[CounterKey, list[Batch]]:
-        """What each counter is to get: a group's batch is added up once and shared by its counters."""
-        batches: dict[CounterKey, list[Batch]] = {}
+    def _batches(self, later: Collection[Target]) -> dict[CounterKey, list[tuple[str, Batch]]]:
+        """What each item is to get, for which of its counters.
+
+        A group's batch is added up once and shared by its counters. All counters of an item are written together, or
+        its mark would claim contributions to one that are not in.
+        """
+        batches: dict[CounterKey, list[tuple[str, Batch]]] = {}
         for target, contributions in self._pending.items():
             if target in later:
                 continue
             batch = Batch(contributions)
             for key in target.keys if isinstance(target, KeyGroup) else (target,):
-                batches.setdefault(key, []).append(batch)
+                item, name = home(key)
+                if item in batches:
+                    batches[item].append((name, batch))
+                else:
+                    batches[item] = [(name, batch)]
         return batches
 
     def _load(self, keys: list[CounterKey]) -> None:
         if keys:
             self._clean.update(self._store.load_counters(self._shard, keys))
 
-    def _keep(self, unwritten: dict[CounterKey, list[Batch]], later: dict[Target, list[PendingContribution]]) -> None:
+    def _keep(
+        self,
+        unwritten: dict[CounterKey, list[tuple[str, Batch]]],
+        later: dict[Target, list[PendingContribution]],
+    ) -> None:
         """Only what was not written, each counter for itself, and what comes later is pending now."""
         self._pending = dict(later)
-        for key, batches in unwritten.items():
-            self._pending[key] = sorted((part for batch in batches for part in batch.parts), key=itemgetter(0))
+        for item, batches in unwritten.items():
+            for name, batch in batches:
+                key = beside(item, name)
+                self._pending[key] = sorted([*self._pending.get(key, ()), *batch.parts], key=itemgetter(0))
         self.waiting = sum(len(parts) for parts in self._pending.values())
 
     def _evict(self) -> None:
-        for key in list(self._clean)[: max(0, len(self._clean) - CACHED_ITEMS)]:
+        for key in list(islice(self._clean, max(0, len(self._clean) - CACHED_ITEMS))):
             del self._clean[key]
 
 
-def _is_live(target: Target) -> bool:
-    return not isinstance(target, KeyGroup) and target[3] == LIVE
+def _waits(target: Target) -> bool:
+    return isinstance(target, KeyGroup) or not is_fresh(target)
 
 
 def _expires_at(key: CounterKey) -> int:

@@ -3,9 +3,10 @@
 The order that makes counting exact, whatever dies between two writes:
 
     process_records   decode -> load visitors -> fold -> pending
-    flush             1. counters            (every `counters_interval`)
+    flush             1. counters: those that are few however many events there are (totals, live minutes) every
+                         `counters_interval`, all of them every `sessions_interval`, and then
                       ---- barrier ----
-                      2. timelines, set-aside records, visitors   (every `sessions_interval`)
+                      2. timelines, set-aside records, visitors
                       ---- barrier ----
                       3. checkpoint
 
@@ -41,7 +42,7 @@ READ_MARGIN_MS = 250
 PENDING_LIMIT = 200_000
 """Contributions that may wait before a flush is forced: tens of megabytes."""
 BEHIND_MS = 5_000
-"""A shard that is further behind catches up first: counters then wait for the next full flush, as one write of an
+"""A shard that is further behind catches up first: all counters then wait for the next full flush, as one write of an
 item then holds the events of seconds instead of one, and nobody is served by numbers that are late anyway."""
 SET_ASIDE_DAYS = 30
 
@@ -98,7 +99,7 @@ class RecordProcessor:
         self._set_aside: list[SetAside] = []
         self._limit = SetAsideLimit(options.set_aside_limit)
         self._last_sequence = ""
-        self._as_of = 0
+        self._as_of = self._stored_as_of = 0
         self._dirty_since_checkpoint = False
         self.progress = Progress()
 
@@ -126,10 +127,10 @@ class RecordProcessor:
             self.progress.records += len(records)
         self._as_of = max(as_of, self._as_of)
         now = self._clock()
-        if now >= self._sessions_due:
+        if now >= self._sessions_due or self._counters.waiting > PENDING_LIMIT:
             self._flush_all(checkpointer, self._options.give_up_after)
-        elif (now >= self._counters_due and millis_behind < BEHIND_MS) or self._counters.waiting > PENDING_LIMIT:
-            self._flush_counters(self._options.give_up_after)
+        elif now >= self._counters_due and millis_behind < BEHIND_MS:
+            self._flush_fresh(self._options.give_up_after)
 
     def lease_lost(self) -> None:
         """Somebody else has the shard: forget what was not written, they will count it."""
@@ -188,9 +189,9 @@ class RecordProcessor:
                 self.progress.skipped += 1
         self.progress.events += len(marked)
 
-    def _flush_counters(self, give_up_after: float) -> None:
+    def _flush_fresh(self, give_up_after: float) -> None:
         if self._counters.waiting:
-            self._retry(lambda: self._counters.flush(live=False), give_up_after)
+            self._retry(lambda: self._counters.flush(everything=False), give_up_after)
             self.progress.counter_writes = self._counters.written
             self._retry(self._publish_watermark, give_up_after)
         self._counters_due = self._clock() + round(self._options.counters_interval * 1000)
@@ -201,6 +202,7 @@ class RecordProcessor:
         self._retry(self._visitors.flush, give_up_after)
         self.progress.counter_writes = self._counters.written
         self.progress.visitor_writes = self._visitors.written
+        self._stored_as_of = self._as_of
         # Before the checkpoint: after that of a shard's end nobody comes back to close its watermark.
         self._retry(lambda: self._publish_watermark(closed=closed), give_up_after)
         if self._dirty_since_checkpoint:
@@ -216,7 +218,9 @@ class RecordProcessor:
             self._set_aside = []
 
     def _publish_watermark(self, *, closed: bool = False) -> None:
-        self._store.write_watermark(Watermark(self._shard_id, self._as_of, closed, self._incarnation))
+        self._store.write_watermark(
+            Watermark(self._shard_id, self._stored_as_of, closed, self._incarnation, self._as_of)
+        )
 
     def _retry(self, step: Callable[[], bool | None], give_up_after: float) -> None:
         """Repeat `step` until it does not fail and does not say that something is left (False)."""

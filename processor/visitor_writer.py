@@ -1,4 +1,9 @@
-"""Visitors and timelines of one shard on their way to the store. Written only after all counters are."""
+"""Visitors and timelines of one shard on their way to the store. Written only after all counters are.
+
+The latest events of a visitor's sessions wait in its state (`VisitorState.tail`), so that most visits cost no write for
+their timeline. They become chunks of their own when the state would grow over a write unit, and once at the beginning
+of a session whose id does not tell its visitor: by the chunk its timeline is found.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,14 @@ from itertools import islice
 
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor, visitor_of
 from liveinsight.store import ProcessorStore, TimelineChunk, VisitorKey, VisitorWrite
 
 CACHED_VISITORS = 50_000
 """Visitors kept in memory per shard; only those that are written may leave."""
 DAY_SECONDS = 86_400
+STATE_BYTES = 880
+"""Larger than this, a state's tail becomes chunks: DynamoDB bills by the KB, keys and mark included."""
 
 
 class VisitorWriter:
@@ -31,9 +38,6 @@ class VisitorWriter:
         self._packed: dict[VisitorKey, bytes] = {}
         self._dirty: set[VisitorKey] = set()
         self._unseen: set[VisitorKey] = set()
-        # By visitor, too: chunks of one visitor are cut at its own marks, so a replay never gives one with the same
-        # ends and fewer events, not even where two visitors share a session id.
-        self._timeline: dict[tuple[str, int, str], list[tuple[str, Event]]] = {}
         self.written = 0
         """States written so far."""
 
@@ -64,7 +68,7 @@ class VisitorWriter:
         """Note that the event at `mark` changed the state of `key`."""
         self._dirty.add(key)
         if session_id:
-            self._timeline.setdefault((*key, session_id), []).append((mark, event))
+            self._states[key].tail.append((session_id, mark, event))
 
     def flush(self) -> None:
         """Try once to write timelines, then states.
@@ -72,40 +76,71 @@ class VisitorWriter:
         Raises:
             StoreUnavailable: what was not written stays dirty.
         """
-        if self._timeline:
-            self._store.write_timeline(
-                [
-                    TimelineChunk(site, session_id, events, self._timeline_expiry(events))
-                    for (site, _, session_id), events in self._timeline.items()
-                ]
-            )
-            self._timeline.clear()
-        keys = list(self._dirty)
-        writes = [
-            VisitorWrite(self._states[key], self._session_expiry(self._states[key]), key in self._unseen)
-            for key in keys
-        ]
-        if writes:
+        encoded = self._spill()
+        keys = list(encoded)
+        if keys:
+            writes = [
+                VisitorWrite(self._states[key], self._expiry(self._states[key]), key in self._unseen, encoded[key])
+                for key in keys
+            ]
             written = self._store.write_visitors(writes)
             for index in written.refused:
-                del self._states[keys[index]]
+                del self._states[keys[index]], encoded[keys[index]]
             self._dirty = {keys[index] for index in written.unconfirmed}
             self._unseen.difference_update(keys)
             self.written += len(writes) - len(written.refused) - len(written.unconfirmed)
             if written.unconfirmed:
                 raise StoreUnavailable(f"{len(written.unconfirmed)} visitors were not confirmed")
-        self._pack()
+        self._pack(encoded)
 
-    def _session_expiry(self, state: VisitorState) -> int:
-        return state.received_at // 1000 + self._session_seconds
+    def _spill(self) -> dict[VisitorKey, bytes]:
+        """Write the tails that may not wait, and encode all states that are to be written."""
+        encoded: dict[VisitorKey, bytes] = {}
+        spilling: list[VisitorKey] = []
+        for key in self._dirty:
+            state = self._states[key]
+            if not _must_be_listed(state):
+                encoded[key] = data = encode_visitor(state)
+                if len(data) <= STATE_BYTES or not state.tail:
+                    continue
+            spilling.append(key)
+        if spilling:
+            self._store.write_timeline([chunk for key in spilling for chunk in self._chunks(self._states[key])])
+        for key in spilling:
+            state = self._states[key]
+            open_ids = {session.id for session in state.sessions}
+            listed = {*state.listed, *(session_id for session_id, _, _ in state.tail)}
+            state.spilled, state.tail = state.tail[-1][1], []
+            state.listed = sorted(listed & open_ids)
+            encoded[key] = encode_visitor(state)
+        return encoded
 
-    def _timeline_expiry(self, events: list[tuple[str, Event]]) -> int:
-        return max(event.received_at for _, event in events) // 1000 + self._timeline_seconds
+    def _chunks(self, state: VisitorState) -> Iterable[TimelineChunk]:
+        """The tail, session by session. Chunks of a visitor are cut at its own marks, so a replay never gives one with
+        the same ends and fewer events, not even where two visitors share a session id."""
+        sessions: dict[str, list[tuple[str, Event]]] = {}
+        for session_id, mark, event in state.tail:
+            sessions.setdefault(session_id, []).append((mark, event))
+        expires_at = self._timeline_expiry(state)
+        return [TimelineChunk(state.site, id_, events, expires_at, state.visitor) for id_, events in sessions.items()]
 
-    def _pack(self) -> None:
+    def _expiry(self, state: VisitorState) -> int:
+        expires_at = state.received_at // 1000 + self._session_seconds
+        return max(expires_at, self._timeline_expiry(state)) if state.tail else expires_at
+
+    def _timeline_expiry(self, state: VisitorState) -> int:
+        return state.received_at // 1000 + self._timeline_seconds
+
+    def _pack(self, encoded: dict[VisitorKey, bytes]) -> None:
         """Put away all states, which are written now, and forget those that were not used for longest."""
-        self._packed.update((key, encode_visitor(state)) for key, state in self._states.items())
+        for key, state in self._states.items():
+            self._packed[key] = encoded.get(key) or encode_visitor(state)
         self._states.clear()
         for key in list(islice(self._packed, max(0, len(self._packed) - CACHED_VISITORS))):
             del self._packed[key]
             self._unseen.discard(key)
+
+
+def _must_be_listed(state: VisitorState) -> bool:
+    """Whether a session has events and an id by which they could not be found."""
+    return any(visitor_of(id_) != state.visitor and id_ not in state.listed for id_, _, _ in state.tail)

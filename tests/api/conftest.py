@@ -10,9 +10,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from api import create_app
-from liveinsight.counters import CounterItem, PendingContribution, apply_pending
+from liveinsight.counters import Batch, CounterItem, apply_batches
 from liveinsight.events import Event
-from liveinsight.fold import CounterKey, by_counter, fold
+from liveinsight.fold import CounterKey, by_counter, fold, home
 from liveinsight.positions import NO_MARK, event_mark, mark_prefix, record_mark
 from liveinsight.sessions import VisitorState
 from liveinsight.settings import Settings
@@ -45,14 +45,15 @@ class Feed:
         self.add(self.event(at, page=page, page_url=f"https://example.com{page}", **changes), shard=shard)
 
     def add(self, *events: Event, shard: str = FIRST_SHARD) -> None:
-        pending: dict[CounterKey, list[PendingContribution]] = defaultdict(list)
+        pending: dict[CounterKey, list[tuple[str, Batch]]] = defaultdict(list)
         for event in events:
             self._number += 1
             mark = event_mark(record_mark(mark_prefix(1, shard), str(self._number)), 0)
             state = self._states.setdefault((event.site, event.visitor), VisitorState(event.site, event.visitor))
             folded = fold(state, event, mark)
             for key, measures, hour, visitor in by_counter(folded.contributions):
-                pending[key].append((mark, measures, hour, visitor))
+                item_key, name = home(key)
+                pending[item_key].append((name, Batch([(mark, measures, hour, visitor)])))
             if folded.session_id:
                 self.store.write_timeline([TimelineChunk(event.site, folded.session_id, [(mark, event)], 0)])
         stored = self.store.load_counters(shard, list(pending))
@@ -60,7 +61,7 @@ class Feed:
         for key, contributions in pending.items():
             item = stored.get(key) or CounterItem()
             expected = item.mark or NO_MARK
-            apply_pending(item, contributions)
+            apply_batches(item, contributions)
             writes.append(CounterWrite(key, expected, item, 0))
         assert self.store.write_counters(shard, writes).refused == []
         touched = list({(event.site, event.visitor) for event in events})

@@ -58,7 +58,10 @@ def test_items_read_are_the_same_for_100_and_10000_events(feed, settings):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_the_number_of_calls_to_the_store_is_that_of_days_and_ranges(settings, path):
-    """One call per range, per day of a breakdown, for present visitors by value, and one for the watermarks."""
+    """One call per range, per day of a breakdown, for present visitors by value, and one for the watermarks.
+
+    The list of sessions looks at the last minutes, at those before, and at the visitors seen in them.
+    """
     calls = []
 
     class Counting:
@@ -70,7 +73,7 @@ def test_the_number_of_calls_to_the_store_is_that_of_days_and_ranges(settings, p
             return call
 
     assert create_app(settings, Counting(), FakeClock()).test_client().get(path).status_code == 200
-    calls_by_query = {"pages": 30, "period=7d": 7, "compare": 2, "by=": 2}
+    calls_by_query = {"pages": 30, "period=7d": 7, "compare": 2, "by=": 2, "sessions": 3}
     expected = next((count for name, count in calls_by_query.items() if name in path), 1)
     assert len(calls) == 1 + expected
     assert set(calls) <= {name for name, _ in inspect.getmembers(ReadStore, inspect.isfunction)}

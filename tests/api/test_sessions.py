@@ -47,7 +47,7 @@ def test_active_sessions_come_latest_first_with_the_first_versions_names(feed, g
         "X-LiveInsight-As-Of": str(NOON - 2000),
         "X-LiveInsight-Lag-Ms": "3000",
         "X-LiveInsight-Complete": "true",
-        "X-LiveInsight-Items-Read": "3",
+        "X-LiveInsight-Items-Read": "7",
     }
     versioned = get("/v1/sites/default/sessions", limit=2)
     assert versioned["data"] == rows[:2]

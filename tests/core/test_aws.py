@@ -14,7 +14,7 @@ from liveinsight.dynamo import Dynamo, insert
 from liveinsight.errors import IteratorExpired, LiveInsightError, StoreUnavailable, StreamUnavailable
 from liveinsight.kinesis import KinesisStream
 from liveinsight.stream import OutRecord, Shard, StartAt
-from liveinsight.tables import LIVE_INDEX, TTL_ATTRIBUTE, TableNames, create_all
+from liveinsight.tables import TTL_ATTRIBUTE, TableNames, create_all
 
 NAMES = TableNames.with_prefix("shop")
 
@@ -37,7 +37,7 @@ def create(clients: tuple[Any, Any], *, protect: bool = False, shards: int = 3) 
 
 
 def test_init_makes_stream_and_tables(clients: tuple[Any, Any]) -> None:
-    """The stream has its shards; both tables are on demand, with expiry; the sessions table has the live index."""
+    """The stream has its shards; both tables are on demand, with expiry, and without an index to pay for."""
     assert create(clients) == [
         "stream shop created with 3 shards",
         "table shop-counters created",
@@ -51,9 +51,7 @@ def test_init_makes_stream_and_tables(clients: tuple[Any, Any]) -> None:
         assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
         expiry = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
         assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": TTL_ATTRIBUTE}
-    sessions = dynamodb.describe_table(TableName=NAMES.sessions)["Table"]
-    (index,) = sessions["GlobalSecondaryIndexes"]
-    assert (index["IndexName"], index["Projection"]) == (LIVE_INDEX, {"ProjectionType": "KEYS_ONLY"})
+        assert not table.get("GlobalSecondaryIndexes")
 
 
 def test_init_again_changes_protection_only(clients: tuple[Any, Any]) -> None:

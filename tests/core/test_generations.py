@@ -178,7 +178,7 @@ def test_what_is_live_comes_from_the_newest(generations: Generations, clock: Fak
     generations.switch(2, D21)
     reader = generations.reader
     assert views(reader.read_minutes("default", minute, minute).rows) == {minute: 2}
-    assert [state.visitor for state in reader.read_recent_visitors("default", minute, 9).rows] == [2]
+    assert [state.visitor for state in reader.read_visitors([("default", 1), ("default", 2)]).rows] == [2]
     assert [mark.as_of for mark in reader.read_watermarks().rows] == [2]
     assert [record.mark for record in reader.read_set_aside(9).rows] == ["m2"]
 

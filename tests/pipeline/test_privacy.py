@@ -6,6 +6,7 @@ import http.client
 import ipaddress
 import json
 import socket
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,10 @@ def _bytes_of(value: Any) -> list[bytes]:
         return [part for key, inner in value.items() for part in (key.encode(), *_bytes_of(inner))]
     if isinstance(value, (list, set)):
         return [part for inner in value for part in _bytes_of(inner)]
-    return [value if isinstance(value, bytes) else str(value).encode()]
+    if isinstance(value, bytes):
+        # Visitors' states are compressed: an address in one would not be seen from outside.
+        return [value, *([zlib.decompress(value)] if value.startswith(b"\x78\x01") else [])]
+    return [str(value).encode()]
 
 
 def test_no_address_anywhere(

@@ -75,7 +75,7 @@ def test_live_counters_wait_for_the_full_flush(store: MemoryStore) -> None:
     """The large counters of present visitors are written with the sessions only; nothing else waits for them."""
     writer = CounterWriter(store, SHARD)
     writer.add("1", [(TOTALS, {"events": 1}, -1, 0), (PRESENT, {"page=/a": 1}, -1, 0)])
-    assert writer.flush(live=False)
+    assert writer.flush(everything=False)
     assert stored(store) == {TOTALS: {"events": 1}}
     writer.add("2", [(PRESENT, {"page=/a": -1, "page=/b": 1}, -1, 0)])
     assert writer.flush()

@@ -29,7 +29,7 @@ from liveinsight.dynamo import Dynamo
 from liveinsight.dynamo_store import DynamoStore
 from liveinsight.faulty_store import ONLY_CRASHES
 from liveinsight.fold import CounterKey
-from liveinsight.recount import Tally, differences, numbers
+from liveinsight.recount import Tally, as_folded, differences, numbers
 from liveinsight.rollups import DIMENSIONS
 from liveinsight.settings import Settings
 from liveinsight.simulation import Simulation
@@ -214,7 +214,7 @@ def read_back(store: Store, site: str, simulation: Simulation, expected: Tally) 
     timelines = {session: store.read_timeline(*session, limit=1000).rows for session in expected.timelines}
     return Tally(
         numbers(items),
-        store.load_visitors(list(expected.sessions)),
+        {key: as_folded(state) for key, state in store.load_visitors(list(expected.sessions)).items()},
         {session: sorted(events, key=lambda pair: pair[0]) for session, events in timelines.items()},
         sorted(r.mark for r in store.read_set_aside(1000).rows if r.mark.startswith(f"{simulation.incarnation:013d}/")),
     )

@@ -263,6 +263,12 @@ def dirty_item_stays_cached(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     return MemoryStore
 
 
+def counters_of_an_item_apart(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
+    """A page's own counter is written at the fast cadence, and those beside it in the same item are not."""
+    patch.setattr("processor.counter_writer.is_fresh", lambda key: key[3] == "page")
+    return MemoryStore
+
+
 def pending_dropped(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """What was not confirmed is taken for written."""
     flush = CounterWriter.flush
@@ -307,6 +313,7 @@ CAUGHT: list[Mutation] = [
     marks_as_plain_text,
     stale_visitors,
     dirty_item_stays_cached,
+    counters_of_an_item_apart,
     pending_dropped,
 ]
 
