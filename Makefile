@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check format bench clean
+.PHONY: help setup setup-dev kcl demo test check format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ $(VENV)/.dev: $(VENV)/.local
 
 setup: $(VENV)/.local ## install what the product needs into .venv
 setup-dev: $(VENV)/.dev ## install what tests and checks need, too
+
+kcl: setup ## install the Kinesis Client Library for Python and its jars (needs Java to run)
+	@$(BIN)/python -m processor.kcl.install
 
 demo: setup ## run the whole pipeline on this machine, with a page to look at
 	@$(BIN)/liveinsight up $(ARGS)

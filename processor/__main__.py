@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Sequence
 from dataclasses import fields
@@ -19,6 +20,8 @@ from liveinsight.settings import Settings
 from liveinsight.wiring import open_generations, open_stream
 from processor.collector import collect_less_often
 from processor.generation_worker import GenerationWorker, worker_of
+from processor.kcl import launcher
+from processor.kcl.exit_codes import MEANINGS
 from processor.record_processor import Progress
 from processor.worker import Worker
 
@@ -29,16 +32,46 @@ def main(arguments: list[str]) -> int:
     """Entry point. Exit code 0 after a drain, 1 when a shard failed (start it again: it replays)."""
     parser = argparse.ArgumentParser(
         prog="liveinsight worker",
-        description="Read every shard of the stream, parents before children, and keep the counters and sessions. "
-        "SIGTERM or Ctrl-C drains: everything read is written and checkpointed before it leaves. After `liveinsight "
-        "rebuild switch` it drains, too, and goes on with the new generation of counters.",
-        epilog="Exit code 0 after a drain. Exit code 1 when a shard failed beyond repair: nothing is checkpointed "
-        "past the failure, so start it again and it goes on without a gap or a double count. It also ends with 1, and "
-        "says what to do, when too many records of a shard cannot be decoded (LIVEINSIGHT_SET_ASIDE_LIMIT).",
+        description=_filled(
+            "Read every shard of the stream, parents before children, and keep the counters and sessions. SIGTERM or "
+            "Ctrl-C drains: everything read is written and checkpointed before it leaves. After `liveinsight rebuild "
+            "switch` it drains, too, and goes on with the new generation of counters."
+        ),
+        epilog=_filled(
+            "Exit code 0 after a drain. Exit code 1 when a shard failed beyond repair: nothing is checkpointed past "
+            "the failure, so start it again and it goes on without a gap or a double count. It also ends with 1, and "
+            "says what to do, when too many records of a shard cannot be decoded (LIVEINSIGHT_SET_ASIDE_LIMIT)."
+        )
+        + "\n\n"
+        + _filled(
+            "With --runtime kcl nothing is restarted by itself: let a supervisor do it, and let it wait 45 seconds "
+            "after SIGTERM. More options for Java come from JAVA_TOOL_OPTIONS. Exit codes:"
+        )
+        + "".join(f"\n  {code:3} {meaning}" for code, meaning in MEANINGS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args(arguments)
+    parser.add_argument(
+        "--runtime",
+        choices=("embedded", "kcl"),
+        default="embedded",
+        help="who deals with shards: this process (embedded, the default), or the Kinesis Client Library, whose Java "
+        "daemon shares the shards among any number of workers (kcl; `make kcl` installs it)",
+    )
+    parser.add_argument(
+        "--kcl",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="with --runtime kcl: a property of the daemon, e.g. metricsLevel=SUMMARY or failoverTimeMillis=5000; "
+        "may be given again",
+    )
+    parsed = parser.parse_args(arguments)
+    if parsed.kcl and parsed.runtime != "kcl":
+        parser.error("--kcl is for --runtime kcl")
     settings = Settings.from_env(os.environ)
     log_to_stderr(settings.log_level)
+    if parsed.runtime == "kcl":
+        return launcher.run(settings, parsed.kcl, os.environ)
     collect_less_often()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,6 +87,10 @@ def main(arguments: list[str]) -> int:
     finally:
         _log_summary(worker.workers)
     return 0
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 100)
 
 
 def _log_summary(workers: Sequence[Worker]) -> None:

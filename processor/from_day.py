@@ -13,22 +13,20 @@ from zoneinfo import ZoneInfo
 
 from liveinsight.buckets import MINUTE_MS, day_from_number, day_number, local_day_and_hour, local_midnight_ms
 from liveinsight.errors import LiveInsightError
-from liveinsight.settings import Settings
+from liveinsight.sites import Sites
 from processor.comparison import complete_from
 from processor.replay import Replay
 from processor.whole_stream import Coverage
 
-DEFAULT_GAP_MINUTES = 30
 
-
-def longest_gap_ms(settings: Settings) -> int:
+def longest_gap_ms(sites: Sites) -> int:
     """How long a visitor may be silent, at most, without the visit's end."""
-    return max([DEFAULT_GAP_MINUTES, *settings.session_gaps.values()]) * MINUTE_MS
+    return sites.longest_gap * MINUTE_MS
 
 
-def known_from(replay: Replay, settings: Settings, now: int) -> int:
+def known_from(replay: Replay, sites: Sites, now: int) -> int:
     """From when on counters of live traffic are whole: a visit that began before the first record cannot be."""
-    moment = complete_from(Coverage(replay.first_arrival, now), longest_gap_ms(settings))
+    moment = complete_from(Coverage(replay.first_arrival, now), longest_gap_ms(sites))
     assert moment is not None
     return moment
 
@@ -43,15 +41,15 @@ def _first_day_from(moment: int, zone: ZoneInfo) -> date:
     return day if local_midnight_ms(day, zone) >= moment else day + timedelta(days=1)
 
 
-def choose_from_day(replay: Replay, settings: Settings, now: int, wanted: date | None, *, force: bool = False) -> int:
+def choose_from_day(replay: Replay, sites: Sites, now: int, wanted: date | None, *, force: bool = False) -> int:
     """The day (yyyymmdd) from which a rebuilt generation may hold.
 
     Raises:
         LiveInsightError: there is none, or the one that is wanted would show too little.
     """
-    zones = list(settings.sites.values())
+    zones = [site.zone for site in sites.sites] or [ZoneInfo("UTC")]
     today = min(day_from_number(local_day_and_hour(now, zone)[0]) for zone in zones)
-    whole = first_whole_day(known_from(replay, settings, now), zones)
+    whole = first_whole_day(known_from(replay, sites, now), zones)
     if wanted and wanted > today:
         raise LiveInsightError(f"{wanted} has not begun everywhere: the worker would count where nobody looks")
     if wanted and (replay.since is None or wanted >= whole or force):

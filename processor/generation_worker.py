@@ -28,17 +28,22 @@ LOOK_SECONDS = 5.0
 TICK_SECONDS = 0.1
 
 
-def worker_of(
-    settings: Settings, stream: Stream, store: Store, generation: int, clock: Clock, *, poll_interval: float = 0.0
-) -> Worker:
-    """The worker of one generation, with the cadences that `settings` name."""
-    options = ProcessorOptions(
+def options_of(settings: Settings) -> ProcessorOptions:
+    """The record processor's cadences and limits that `settings` name."""
+    return ProcessorOptions(
         counters_interval=settings.counters_interval,
         sessions_interval=settings.sessions_interval,
         session_days=settings.session_days,
         timeline_days=settings.timeline_days,
         set_aside_limit=settings.set_aside_limit,
     )
+
+
+def worker_of(
+    settings: Settings, stream: Stream, store: Store, generation: int, clock: Clock, *, poll_interval: float = 0.0
+) -> Worker:
+    """The worker of one generation, with the cadences that `settings` name."""
+    options = options_of(settings)
     return Worker(
         stream,
         store,

@@ -34,6 +34,7 @@ from liveinsight.pointer import (
     switched_back,
 )
 from liveinsight.settings import Settings
+from liveinsight.site_store import load_sites
 from liveinsight.store import freshest_possible
 from liveinsight.tables import TableNames, create_tables, delete_tables, later_generations
 from liveinsight.wiring import open_generations, open_stream
@@ -100,10 +101,11 @@ class Rebuild:
                 raise LiveInsightError("there is only one generation: run `liveinsight rebuild start`")
             generation, shown = pointer.newest, Pointer(pointer.history[-1])
         new, now = self._stores(generation), self._clock()
-        old = GenerationalReader(self._stores, lambda: shown, self._settings.sites, self._clock)
+        sites = load_sites(self._first)
+        old = GenerationalReader(self._stores, lambda: shown, lambda: sites.zones, self._clock)
         replay, reached = load_replay(new), self._reached(new)
         until = min(freshest_possible(old.read_watermarks().rows) or 0, reached or 0)
-        scope = scope_of(replay, self._settings, new.counted_days(), until, now)
+        scope = scope_of(replay, sites, new.counted_days(), until, now)
         found = compare_generations(old, new, scope, lambda: self._wait_for((old, new), now), self._tracked)
         notes = [
             f"generation {generation} has replayed what arrived since {moment_text(replay.first_arrival)}; compared is "
@@ -132,7 +134,7 @@ class Rebuild:
             raise LiveInsightError(
                 f"generation {generation} {lag}: let `liveinsight rebuild start` run until it has caught up"
             )
-        day = choose_from_day(replay, self._settings, now, from_day, force=force)
+        day = choose_from_day(replay, load_sites(self._first), now, from_day, force=force)
         save_pointer(self._first, switched(pointer, generation, day, now), version)
         self._say(
             f"generation {generation} holds from {day_from_number(day)} on; the worker and the API notice within "

@@ -20,7 +20,7 @@ from liveinsight.buckets import (
     quarter_start,
 )
 from liveinsight.counters import CounterItem
-from liveinsight.settings import Settings
+from liveinsight.sites import Sites
 from liveinsight.store import ReadStore
 from processor.comparison import CLOCKS_DIFFER_MS, Difference, Key, Window
 from processor.from_day import known_from, longest_gap_ms
@@ -70,18 +70,18 @@ class Found:
 
 
 def scope_of(
-    replay: Replay, settings: Settings, counted_days: Iterable[tuple[str, int]], counted_until: int, now: int
+    replay: Replay, sites: Sites, counted_days: Iterable[tuple[str, int]], counted_until: int, now: int
 ) -> Scope:
     """What can be compared once both generations have counted what arrived before `counted_until`.
 
     Live traffic is known from the first record on, day by day, also where nothing was counted. Imported events lie
     where they lie: they are known if the stream has dropped nothing, as then all that arrived was replayed.
     """
-    first = None if replay.since is None else known_from(replay, settings, now)
-    window = Window(settings.sites, None, first)
+    first = None if replay.since is None else known_from(replay, sites, now)
+    window = Window(sites.zones, None, first)
     found = {(site, day_from_number(day)) for site, day in counted_days}
-    since = known_from(replay, settings, now) if first is None else first
-    for site, zone in settings.sites.items():
+    since = known_from(replay, sites, now) if first is None else first
+    for site, zone in sites.zones.items():
         span = (day_from_number(local_day_and_hour(moment, zone)[0]) for moment in (since, max(since, counted_until)))
         found.update((site, day) for day in days_between(*span))
     known = {
@@ -89,7 +89,7 @@ def scope_of(
         for site, day in found
         if first is None or local_midnight_ms(day + timedelta(days=1), window.zone(site)) > first
     }
-    settled_before = counted_until - longest_gap_ms(settings) - CLOCKS_DIFFER_MS
+    settled_before = counted_until - longest_gap_ms(sites) - CLOCKS_DIFFER_MS
     return Scope(window, settled_before, sorted(known), len(found) - len(known))
 
 

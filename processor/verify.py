@@ -12,10 +12,11 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.progress import track
@@ -26,9 +27,10 @@ from liveinsight.counters import CounterItem, merge_items
 from liveinsight.errors import LiveInsightError
 from liveinsight.rollups import DIMENSIONS
 from liveinsight.settings import Settings
+from liveinsight.site_store import load_sites
 from liveinsight.store import ReadStore
 from liveinsight.stream import StartAt
-from liveinsight.wiring import open_newest_store, open_stream
+from liveinsight.wiring import open_newest_store, open_store, open_stream
 from processor import archive
 from processor.certainty import Decoded, is_counted, unsettled_keys, wait_for_watermarks
 from processor.comparison import (
@@ -88,6 +90,7 @@ def verify(
     days: tuple[date, date] | None,
     clock: Clock,
     *,
+    zones: Mapping[str, ZoneInfo],
     patience: float,
     console: Console,
     sleep: Callable[[float], object] = time.sleep,
@@ -98,7 +101,7 @@ def verify(
     for kept in gathered.records:
         decoded.add(kept, counted=is_counted(kept, watermarks))
     gap_ms = max((event.gap_minutes for event in decoded.events), default=30) * MINUTE_MS
-    window = Window(settings.sites, days, complete_from(gathered.coverage, gap_ms))
+    window = Window(zones, days, complete_from(gathered.coverage, gap_ms))
     to_read = days_to_read(window, recount(decoded.events), clock())
     behind = len(decoded.uncertain) if decoded.uncertain and clock() - decoded.uncertain_since > LAG_MS else 0
     for look in range(2):
@@ -198,7 +201,10 @@ def main(arguments: list[str]) -> int:
         if options.save:
             archive.save(options.save, gathered.records, gathered.coverage)
         store = open_newest_store(settings)
-        report = verify(gathered, store, settings, days, system_clock, patience=options.wait, console=console)
+        zones = load_sites(open_store(settings)).zones
+        report = verify(
+            gathered, store, settings, days, system_clock, zones=zones, patience=options.wait, console=console
+        )
     except (LiveInsightError, OSError) as error:
         # Exit code 1 is for differences.
         sys.stderr.write(f"liveinsight verify: {error}\n")

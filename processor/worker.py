@@ -123,7 +123,7 @@ class Worker:
             waited += 0.1
 
     def _patiently(self, call: Callable[[], Answer], stop: threading.Event) -> Answer | None:
-        while not stop.is_set():
+        while not stop.is_set() and not self._failures:
             try:
                 return call()
             except (StreamUnavailable, StoreUnavailable) as error:

@@ -28,6 +28,7 @@ from liveinsight.events import encode_record, partition_key
 from liveinsight.fold import CounterKey, dimension_key, totals_key
 from liveinsight.pointer import Pointer, load_pointer, load_versioned_pointer, save_pointer, switched
 from liveinsight.settings import Settings
+from liveinsight.sites import plain_sites
 from liveinsight.store import CounterWrite, GenerationStore, ReadStore, Store, freshest_possible
 from liveinsight.stream import OutRecord, Stream
 from liveinsight.testing import MemoryStore, MemoryStream, an_event
@@ -189,7 +190,8 @@ def counted(store: ReadStore) -> None:
 
 def import_log(settings: Settings, stream: Stream) -> None:
     """Four days of page views of a few visitors, years ago."""
-    pipeline = Pipeline(settings.sites, "default", stream, lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None))
+    sites = plain_sites(settings.sites)
+    pipeline = Pipeline(lambda: sites, stream, lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None))
     importer = Importer(pipeline, PageRules(), Target("default", "http://blog.example"), system_clock)
     lines = []
     for number in range(600):
@@ -207,7 +209,7 @@ def test_rebuild_switch_and_back(
     """A wrong old counter is found, put right by the switch, and back again; no event is lost or double meanwhile."""
     stream, old = open_aws(aws)
     now = system_clock()
-    client = create_app(aws, open_reader(aws, system_clock), system_clock).test_client()
+    client = create_app(aws, open_reader(aws, lambda: plain_sites(aws.sites), system_clock), system_clock).test_client()
 
     def about() -> int:
         answer = client.get(f"/v1/sites/default/breakdown?dimension=page&from={LOG_DAY}&to={LOG_DAY}").json

@@ -10,6 +10,7 @@ from liveinsight.buckets import DAY_MS, HOUR_MS, day_from_number, local_day_and_
 from liveinsight.events import encode_record, partition_key
 from liveinsight.fold import CounterKey, dimension_key, totals_key
 from liveinsight.settings import Settings
+from liveinsight.sites import plain_sites
 from liveinsight.store import CounterWrite, Store
 from liveinsight.stream import OutRecord, Stream
 from liveinsight.testing import FakeClock, MemoryStore, MemoryStream, an_event
@@ -67,7 +68,9 @@ def told(
 ) -> list[Difference]:
     """The differences, once what arrived since (None: since five days before) is replayed."""
     replay = Replay(now - 5 * DAY_MS, since, now)
-    return compare_generations(old, new, scope_of(replay, UTC, new.counted_days(), now, now), wait).differences
+    return compare_generations(
+        old, new, scope_of(replay, plain_sites(UTC.sites), new.counted_days(), now, now), wait
+    ).differences
 
 
 def day_of(at: int) -> int:

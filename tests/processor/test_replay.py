@@ -12,6 +12,7 @@ from liveinsight.buckets import DAY_MS, HOUR_MS, local_midnight_ms
 from liveinsight.errors import LiveInsightError
 from liveinsight.events import encode_record, partition_key
 from liveinsight.settings import Settings
+from liveinsight.sites import plain_sites
 from liveinsight.store import Watermark
 from liveinsight.stream import OutRecord, Shard, StartAt, Stream
 from liveinsight.testing import NOON, FakeClock, MemoryStore, MemoryStream, an_event
@@ -48,9 +49,9 @@ def test_from_day_by_default() -> None:
     utc = Settings.from_env({})
     midnight = local_midnight_ms(date(2026, 11, 20), utc.sites["default"])
     now = midnight + 3 * DAY_MS
-    assert choose_from_day(replay(since=midnight - 2 * HOUR_MS), utc, now, None) == 20261120
-    assert choose_from_day(replay(since=midnight - 10 * 60_000), utc, now, None) == 20261121
-    assert choose_from_day(replay(incarnation=midnight + 1), utc, now, None) == 20261121
+    assert choose_from_day(replay(since=midnight - 2 * HOUR_MS), plain_sites(utc.sites), now, None) == 20261120
+    assert choose_from_day(replay(since=midnight - 10 * 60_000), plain_sites(utc.sites), now, None) == 20261121
+    assert choose_from_day(replay(incarnation=midnight + 1), plain_sites(utc.sites), now, None) == 20261121
 
 
 def test_from_day_when_no_day_is_whole() -> None:
@@ -59,8 +60,8 @@ def test_from_day_when_no_day_is_whole() -> None:
     midnight = local_midnight_ms(date(2026, 11, 20), utc.sites["default"])
     short = replay(since=midnight - 60_000)
     with pytest.raises(LiveInsightError, match=r"2026-11-19 23:59:00Z.*until 2026-11-21 has begun"):
-        choose_from_day(short, utc, midnight + 23 * HOUR_MS, None)
-    assert choose_from_day(short, utc, midnight + 23 * HOUR_MS, None, force=True) == 20261120
+        choose_from_day(short, plain_sites(utc.sites), midnight + 23 * HOUR_MS, None)
+    assert choose_from_day(short, plain_sites(utc.sites), midnight + 23 * HOUR_MS, None, force=True) == 20261120
 
 
 def test_from_day_that_is_asked_for() -> None:
@@ -69,12 +70,12 @@ def test_from_day_that_is_asked_for() -> None:
     midnight = local_midnight_ms(date(2026, 11, 20), utc.sites["default"])
     trimmed, whole = replay(since=midnight - 2 * HOUR_MS), replay(incarnation=midnight - 2 * HOUR_MS)
     with pytest.raises(LiveInsightError, match="--from-day 2026-11-20 or later"):
-        choose_from_day(trimmed, utc, midnight + DAY_MS, LOG_DAY)
-    assert choose_from_day(trimmed, utc, midnight + DAY_MS, LOG_DAY, force=True) == 20150518
-    assert choose_from_day(whole, utc, midnight + DAY_MS, LOG_DAY) == 20150518
-    assert choose_from_day(trimmed, utc, midnight + DAY_MS, date(2026, 11, 20)) == 20261120
+        choose_from_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY)
+    assert choose_from_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY, force=True) == 20150518
+    assert choose_from_day(whole, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY) == 20150518
+    assert choose_from_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, date(2026, 11, 20)) == 20261120
     with pytest.raises(LiveInsightError, match="has not begun everywhere"):
-        choose_from_day(whole, SETTINGS, midnight + HOUR_MS, date(2026, 11, 20), force=True)
+        choose_from_day(whole, plain_sites(SETTINGS.sites), midnight + HOUR_MS, date(2026, 11, 20), force=True)
 
 
 def test_replay_of_a_young_stream_holds_all(clock: FakeClock) -> None:

@@ -31,6 +31,7 @@ from liveinsight.events import CLICK, Event, encode_record, partition_key
 from liveinsight.fold import CounterKey, dimension_key, totals_key
 from liveinsight.memory import MemoryStore, MemoryStream
 from liveinsight.settings import Settings
+from liveinsight.sites import plain_sites
 from liveinsight.store import CounterWrite, Store, freshest_possible
 from liveinsight.stream import OutRecord, Record, Stream
 from liveinsight.testing import NOON, FakeClock, an_event
@@ -87,7 +88,8 @@ def check(
 
     gathered = Gathered(records, reader.coverage, more)
     quiet = Console(stderr=True, quiet=True)
-    return verify(gathered, store, SETTINGS, days, clock, patience=0, console=quiet, sleep=lambda _: None)
+    zones = SETTINGS.sites
+    return verify(gathered, store, SETTINGS, days, clock, zones=zones, patience=0, console=quiet, sleep=lambda _: None)
 
 
 def corrupt(store: Store, shard: str, key: CounterKey, **changes: int) -> None:
@@ -376,7 +378,7 @@ def test_real_worker_is_held_to_the_recount(
     print(f"seed {seed}")
     stream, store = open_aws(aws)
     environ = {**aws_environ, "LIVEINSIGHT_SESSIONS_INTERVAL": "0.3"}
-    pipeline = Pipeline(aws.sites, "default", stream, lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None))
+    pipeline = Pipeline(lambda: plain_sites(aws.sites), stream, lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None))
     importer = Importer(pipeline, PageRules(), Target("default", "http://blog.example"), system_clock)
     lines = log_lines(random.Random(seed), 3_000)
     for start in range(0, len(lines), 500):

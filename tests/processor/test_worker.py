@@ -178,6 +178,36 @@ def test_store_that_stays_away_ends_the_worker(
         eventually(lambda: views(store) == 5)
 
 
+def test_shard_that_failed_ends_the_worker_while_the_store_is_away(
+    live_stream: MemoryStream, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker does not wait for the store to name new shards when one has failed: its supervisor is to know."""
+    worker = make_worker(live_stream, store)
+    asked_in_vain = threading.Event()
+
+    def refuse(*_: object) -> None:
+        asked_in_vain.set()
+        raise StoreUnavailable("gone")
+
+    def fail(*_: object) -> None:
+        monkeypatch.setattr(store, "load_checkpoints", refuse)
+        assert asked_in_vain.wait(10)
+        raise FlushAbandoned("hopeless")
+
+    monkeypatch.setattr("processor.worker.REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr(store, "write_counters", fail)
+    put(live_stream, 1, 2)
+    ended = threading.Event()
+
+    def run() -> None:
+        with pytest.raises(FlushAbandoned):
+            worker.run(threading.Event())
+        ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    assert ended.wait(10)
+
+
 def test_recreated_stream_is_counted_from_its_start(store: MemoryStore) -> None:
     """Sequence numbers of a re-created stream start anew, and its records count all the same."""
     for created_at in (1, 2):

@@ -1,0 +1,9 @@
+"""The production worker: the Kinesis Client Library drives our record processor, one child process per shard.
+
+    liveinsight worker --runtime kcl          launcher    writes the daemon's files, starts it, passes signals
+      `- java MultiLangDaemon                 (library)   leases, shards, reads, checkpoints
+           |- python -m processor.kcl.child   shard 0     five calls over stdin and stdout, to `RecordProcessor`
+           `- python -m processor.kcl.child   shard 1
+
+`amazon_kclpy` is imported by the child only, so everything else installs and runs without it.
+"""

@@ -1,0 +1,137 @@
+"""`python -m processor.kcl.child`: one shard's process. The Java daemon starts it and talks to it.
+
+Its stdout is the protocol. So the real one is moved away before anything else can write to it, and file descriptor 1
+becomes stderr: whatever is printed by us, by a dependency or by C code ends up in the log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from io import TextIOBase
+from pathlib import Path
+from typing import IO, NoReturn, cast
+
+from liveinsight.clock import Clock, system_clock
+from liveinsight.errors import StreamUnavailable
+from liveinsight.logs import log_to_stderr
+from liveinsight.settings import Settings
+from liveinsight.stream import Stream
+from liveinsight.wiring import open_generations, open_stream
+from processor.collector import collect_less_often
+from processor.generation_worker import options_of
+from processor.kcl.adapter import Adapter
+from processor.kcl.exit_codes import PROTOCOL_BROKEN, Note
+from processor.record_processor import RecordProcessor
+
+logger = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+
+
+class PrintedLines(TextIOBase):
+    """Stands in for `sys.stdout`: each line that somebody prints becomes a line of the log."""
+
+    def __init__(self) -> None:
+        self._started = threading.local()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *whole, rest = (getattr(self._started, "text", "") + text).split("\n")
+        self._started.text = rest
+        for line in whole:
+            if line:
+                logger.info("printed", extra={"action": "print", "text": line})
+        return len(text)
+
+
+def take_stdout() -> IO[str]:
+    """The protocol's stream; from then on file descriptor 1 is stderr."""
+    protocol = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    sys.stdout = cast("IO[str]", PrintedLines())
+    return protocol
+
+
+def incarnation_of(stream: Stream, clock: Clock, sleep: Callable[[float], object], give_up_after: float) -> int:
+    """The stream's incarnation, as soon as the stream says it.
+
+    Raises:
+        StreamUnavailable: it has not for `give_up_after` seconds.
+    """
+    give_up_at = clock() + round(give_up_after * 1000)
+    while True:
+        try:
+            return stream.incarnation()
+        except StreamUnavailable as error:
+            if clock() >= give_up_at:
+                raise
+            logger.warning("waiting", extra={"action": "wait", "problem": str(error)})
+            sleep(error.retry_after)
+
+
+def main() -> NoReturn:
+    """Serve the daemon until it closes our stdin."""
+    protocol = take_stdout()
+    parser = argparse.ArgumentParser(prog="python -m processor.kcl.child")
+    parser.add_argument("--generation", type=int, required=True)
+    parser.add_argument("--notes", type=Path)
+    arguments = parser.parse_args()
+    # The daemon tells us when to stop, after the last batch; a signal to the whole group must not come first.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    settings = Settings.from_env(os.environ)
+    log_to_stderr(settings.log_level)
+    note = Note(arguments.notes, os.getpid())
+    threading.Thread(target=_leave_with_the_daemon, args=(os.getppid(),), daemon=True).start()
+    try:
+        _serve(settings, arguments.generation, note, protocol)
+    except BaseException as error:  # noqa: BLE001 - of the library's own code: what it cannot read, a closed pipe
+        try:
+            logger.critical("protocol broken", exc_info=error, extra={"action": "protocol_broken"})
+            note.failed(PROTOCOL_BROKEN)
+        finally:
+            _leave(PROTOCOL_BROKEN)
+    _leave(0)
+
+
+def _serve(settings: Settings, generation: int, note: Note, protocol: IO[str]) -> None:
+    from amazon_kclpy.kcl import CheckpointError, KCLProcess  # noqa: PLC0415 - after stdout has been moved
+
+    options = options_of(settings)
+    collect_less_often()
+    stream, store = open_stream(settings), open_generations(settings)(generation)
+
+    def make_processor() -> RecordProcessor:
+        incarnation = incarnation_of(stream, system_clock, time.sleep, options.give_up_after)
+        return RecordProcessor(store, incarnation, options, system_clock)
+
+    adapter = Adapter(make_processor, CheckpointError, note, _leave)
+    KCLProcess(adapter, input_file=sys.stdin, output_file=protocol, error_file=sys.stderr).run()
+
+
+def _leave_with_the_daemon(daemon: int) -> None:
+    """A daemon that was killed closes our stdin, but we may be in the middle of a call and try for minutes."""
+    while os.getppid() == daemon:
+        time.sleep(WATCH_SECONDS)
+    _leave(PROTOCOL_BROKEN)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: no cleanup of ours or of a library may come between a failure and the end."""
+    try:
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Starts the Java daemon, passes signals to it and says how it ended. It restarts nothing: a supervisor does.
+
+In: settings and changes to the daemon's properties. Out: an exit code (`exit_codes`). Promises: the daemon does not
+outlive the launcher, a stop ends within the daemon's grace and `KILL_AFTER`, and one that drained leaves with 0.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from liveinsight.aws import dynamodb_client, endpoint_of, is_local
+from liveinsight.errors import LiveInsightError, SettingsError
+from liveinsight.lease_table import give_up_leadership
+from liveinsight.pointer import FIRST, load_pointer
+from liveinsight.settings import Settings
+from liveinsight.wiring import open_generations
+from processor.kcl.exit_codes import DRAINED, GENERATION_CHANGED, MEANINGS, failure, outcome, unfinished
+from processor.kcl.java import daemon_command, find_jars, find_java
+from processor.kcl.properties import daemon_properties, grace_seconds, logback_text, properties_text
+
+logger = logging.getLogger(__name__)
+
+KILL_AFTER = 15.0
+"""Seconds beyond the daemon's grace."""
+LEAVE_WITHIN = 6.0
+"""Seconds that the daemon may take to leave when everything is written."""
+TICK_SECONDS = 0.2
+LOOK_SECONDS = 5.0
+"""How often to look whether another generation of counters is to be written."""
+_PR_SET_PDEATHSIG = 1
+_LIBC: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class Stop:
+    """Whether we were told to stop: set by signals, so it only remembers."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def __call__(self, *_: object) -> None:
+        self.told = True
+
+
+def run(settings: Settings, changes: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the daemon until it ends; the exit code says how.
+
+    Raises:
+        LiveInsightError: it was not started; the message says what to do.
+    """
+    java, jars = find_java(environ), find_jars()
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    stores = open_generations(settings)
+    newest = _Newest(lambda: load_pointer(stores(FIRST)).newest)
+    generation = newest.wait(stop)
+    if generation is None:
+        return DRAINED
+    with tempfile.TemporaryDirectory(prefix="liveinsight-kcl-") as name:
+        folder = Path(name)
+        kinesis, dynamodb = endpoint_of(settings, "kinesis"), endpoint_of(settings, "dynamodb")
+        properties = daemon_properties(
+            settings,
+            command=child_command(Path(sys.executable), generation, folder),
+            worker_id=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+            generation=generation,
+            kinesis_endpoint=kinesis,
+            dynamodb_endpoint=dynamodb,
+            changes=changes,
+        )
+        grace = grace_seconds(properties)
+        files = folder / "kcl.properties", folder / "logback.xml"
+        files[0].write_text(properties_text(properties), encoding="ascii")
+        files[1].write_text(logback_text(settings.log_level), encoding="utf-8")
+        environment = child_environment(environ, Path(sys.executable), local=is_local(kinesis) and is_local(dynamodb))
+        daemon = _start(daemon_command(java, jars, *files), environment)
+        names = {"worker": properties["workerId"], "application": properties["applicationName"]}
+        logger.info("daemon begins", extra={"action": "begin", "pid": daemon.pid, **names})
+        changed = _watch(daemon, folder, stop, lambda: newest.ask(generation) != generation)
+        told = stop.told or changed
+        drained = _end(daemon, folder, grace + KILL_AFTER)
+        daemon_code = daemon.wait()
+        code = outcome(folder, told_to_stop=told, drained=drained, daemon_code=daemon_code)
+        give_up_leadership(dynamodb_client(settings), properties["applicationName"], properties["workerId"])
+    if changed and code == DRAINED:
+        code = GENERATION_CHANGED
+    logger.log(
+        logging.INFO if code in {DRAINED, GENERATION_CHANGED} else logging.ERROR,
+        "daemon ends",
+        extra={"action": "end", "daemon_code": daemon_code, "exit_code": code, "meaning": MEANINGS[code]},
+    )
+    return code
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr.fileno(),
+        # Ctrl-C at the terminal is for us: the daemon drains when we say so.
+        start_new_session=True,
+        # Between fork and exec, so it must do next to nothing: one system call, found beforehand.
+        preexec_fn=_end_with_the_launcher if _LIBC else None,  # noqa: PLW1509
+    )
+
+
+def child_command(python: Path, generation: int, folder: Path) -> str:
+    """What the daemon runs for each shard. It cuts this at spaces, so Python is found by its name in the path.
+
+    Raises:
+        SettingsError: the folder for temporary files has a space in its name.
+    """
+    if " " in f"{python.name}{folder}":
+        raise SettingsError(f"{folder}: the daemon cannot use a path with a space; set TMPDIR to one without")
+    return f"{python.name} -m processor.kcl.child --generation {generation} --notes {folder}"
+
+
+def child_environment(environ: Mapping[str, str], python: Path, *, local: bool) -> dict[str, str]:
+    """The environment of the daemon and its children: this Python first, and any credentials for a local stand-in."""
+    environment = dict(environ)
+    environment["PATH"] = os.pathsep.join([str(python.parent), environ.get("PATH", os.defpath)])
+    if local and not environ.get("AWS_ACCESS_KEY_ID") and not environ.get("AWS_PROFILE"):
+        # A stand-in wants a signature, but takes anybody's.
+        environment |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "local")
+    return environment
+
+
+class _Newest:
+    """Asks which generation of counters is to be written."""
+
+    def __init__(self, load: Callable[[], int]) -> None:
+        self._load = load
+
+    def ask(self, otherwise: int | None) -> int | None:
+        try:
+            return self._load()
+        except LiveInsightError as error:
+            logger.warning("newest generation unknown", extra={"action": "wait", "problem": str(error)})
+            return otherwise
+
+    def wait(self, stop: Stop) -> int | None:
+        """The generation, as soon as the table answers; None when told to stop before."""
+        while not stop.told:
+            if (generation := self.ask(None)) is not None:
+                return generation
+            time.sleep(1.0)
+        return None
+
+
+def _watch(daemon: subprocess.Popen[bytes], folder: Path, stop: Stop, changed: Callable[[], bool]) -> bool:
+    """Wait until the daemon or a child ends, we are told to stop, or (True) another generation is to be written."""
+    waited = 0.0
+    while daemon.poll() is None and not stop.told and not failure(folder):
+        time.sleep(TICK_SECONDS)
+        waited += TICK_SECONDS
+        if waited >= LOOK_SECONDS:
+            waited = 0.0
+            if changed():
+                return True
+    return False
+
+
+def _end(daemon: subprocess.Popen[bytes], folder: Path, within: float) -> bool:
+    """Let the daemon drain, and kill what is left of it. Returns whether there was nothing unfinished.
+
+    When all is written it may not find its end: it waits for a shard whose child has given up, or for shards that
+    ended long ago, and takes up again the leases that it has just dropped. Nothing is lost by a kill at any time.
+    """
+    if daemon.poll() is None:
+        daemon.terminate()
+    give_up_at = time.monotonic() + within
+    drained_at = 0.0
+    while daemon.poll() is None:
+        now = time.monotonic()
+        waiting = unfinished(folder)
+        if not waiting and not drained_at:
+            drained_at = now
+        if now >= give_up_at or (drained_at and (waiting or now >= drained_at + LEAVE_WITHIN)):
+            logger.warning("the daemon does not end: killed", extra={"action": "kill", "drained": bool(drained_at)})
+            os.killpg(daemon.pid, signal.SIGKILL)
+            break
+        time.sleep(TICK_SECONDS)
+    return bool(drained_at)
+
+
+def _end_with_the_launcher() -> None:
+    """Have the kernel tell the daemon to drain when the launcher is killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, 15)

@@ -1,0 +1,154 @@
+"""The two files that the Java daemon reads, as text made of our settings. Pure: nothing is looked up here.
+
+Times fit into each other, so that the gentler end comes first:
+
+    drain_within  <  shutdownGraceMillis  <  KILL_AFTER        a stop: write, checkpoint, leave, or be killed
+    drain_within  <  gracefulLeaseHandoffTimeoutMillis         a shard moves to another worker
+    give_up_after  <  timeoutInSeconds                         the tables are gone: the child's own end comes first
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from liveinsight.errors import SettingsError
+from liveinsight.lease_table import lease_table
+from liveinsight.pointer import FIRST
+from liveinsight.settings import Settings
+from liveinsight.stream import StartAt
+
+MAX_RECORDS = 2_000
+"""Records per read: bounds the line of JSON that a batch becomes."""
+LEAST_IDLE_MS = 200
+"""Kinesis allows five reads a second and shard."""
+GRACE_MS = 25_000
+"""What the daemon gives its record processors to write and checkpoint. Its default is nothing at all."""
+HANDOFF_MS = 30_000
+CHILD_TIMEOUT_SECONDS = 900
+"""A child that has not answered by then hangs. It gives up by itself long before when the tables are gone."""
+SLOW_TASK_MS = 60_000
+SHARD_SYNC_MS = 5_000
+"""The library rests for so long after it has listed the shards at the very first start. Its default is a minute."""
+
+FIXED = frozenset({"executableName", "streamName", "streamArn", "applicationName", "tableName"})
+"""Properties that counting depends on: they follow from the settings, and nobody may set them beside."""
+
+
+def daemon_properties(
+    settings: Settings,
+    *,
+    command: str,
+    worker_id: str,
+    generation: int,
+    kinesis_endpoint: str,
+    dynamodb_endpoint: str,
+    changes: Sequence[str] = (),
+) -> dict[str, str]:
+    """The daemon's properties.
+
+    Args:
+        settings: of this worker.
+        command: what the daemon runs for each shard.
+        worker_id: a name that no other worker has.
+        generation: of the counters.
+        kinesis_endpoint: a URL, or "" for AWS itself.
+        dynamodb_endpoint: likewise.
+        changes: ``name=value`` each, taken last.
+
+    Raises:
+        SettingsError: a change is not allowed or not of that form.
+    """
+    # LATEST is about a product's first start: a rebuild leaves out nothing that is there.
+    start_at = settings.start_at if generation == FIRST else StartAt.TRIM_HORIZON
+    properties = {
+        "executableName": command,
+        "streamName": settings.stream_name,
+        "applicationName": lease_table(settings.table_prefix, generation),
+        "workerId": worker_id,
+        "regionName": settings.region,
+        "AwsCredentialsProvider": "DefaultCredentialsProvider",
+        "processingLanguage": "python",
+        "initialPositionInStream": start_at.value,
+        # Enhanced fan-out is the default, and is paid for.
+        "retrievalMode": "POLLING",
+        "maxRecords": str(MAX_RECORDS),
+        "idleTimeBetweenReadsInMillis": str(max(LEAST_IDLE_MS, round(settings.poll_interval * 1000))),
+        # The ticks on which a quiet shard is flushed.
+        "callProcessRecordsEvenForEmptyRecordList": "true",
+        "metricsLevel": "NONE",
+        "shutdownGraceMillis": str(GRACE_MS),
+        "gracefulLeaseHandoffTimeoutMillis": str(HANDOFF_MS),
+        "timeoutInSeconds": str(CHILD_TIMEOUT_SECONDS),
+        "logWarningForTaskAfterMillis": str(SLOW_TASK_MS),
+        "shardSyncIntervalMillis": str(SHARD_SYNC_MS),
+    }
+    if kinesis_endpoint:
+        properties["kinesisEndpoint"] = kinesis_endpoint
+    if dynamodb_endpoint:
+        properties["dynamoDBEndpoint"] = dynamodb_endpoint
+    return properties | _changes(changes)
+
+
+def _changes(changes: Sequence[str]) -> dict[str, str]:
+    taken = {}
+    for change in changes:
+        name, equals, value = (part.strip() for part in change.partition("="))
+        if not name.isidentifier() or not equals or not value:
+            raise SettingsError(f"--kcl {change!r}: use NAME=VALUE, such as --kcl failoverTimeMillis=5000")
+        if name in FIXED:
+            raise SettingsError(f"--kcl {change!r}: {name} follows from the settings LIVEINSIGHT_*")
+        taken[name] = value
+    return taken
+
+
+def grace_seconds(properties: Mapping[str, str]) -> float:
+    """For how long the daemon may take to stop.
+
+    Raises:
+        SettingsError: it is not a number.
+    """
+    text = properties["shutdownGraceMillis"]
+    if not text.isdigit():
+        raise SettingsError(f"shutdownGraceMillis={text!r}: use milliseconds, such as {GRACE_MS}")
+    return int(text) / 1000
+
+
+def properties_text(properties: Mapping[str, str]) -> str:
+    """As Java's ``Properties.load`` reads it: plain ASCII, with backslashes and control characters escaped."""
+    return "".join(f"{name} = {_escaped(value)}\n" for name, value in properties.items())
+
+
+def _escaped(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    return "".join(
+        char if char.isascii() else "".join(f"\\u{unit.hex()}" for unit in _utf16_units(char)) for char in escaped
+    )
+
+
+def _utf16_units(char: str) -> list[bytes]:
+    encoded = char.encode("utf-16-be")
+    return [encoded[at : at + 2] for at in range(0, len(encoded), 2)]
+
+
+def logback_text(log_level: str) -> str:
+    """A logback file: JSON lines on stderr. What a child writes to stderr is passed on as it is, once.
+
+    The library logs five lines for every batch and more for every look at its leases, so it is a level quieter. Two of
+    its classes warn of what is no harm here: aggregates after a split, and metrics that are off.
+    """
+    library = {"DEBUG": "INFO", "INFO": "WARN", "WARNING": "WARN"}.get(log_level, "ERROR")
+    return f"""<configuration>
+  <statusListener class="ch.qos.logback.core.status.NopStatusListener"/>
+  <appender name="STDERR" class="ch.qos.logback.core.ConsoleAppender">
+    <target>System.err</target>
+    <encoder class="ch.qos.logback.classic.encoder.JsonEncoder"/>
+  </appender>
+  <logger name="software.amazon.kinesis" level="{library}"/>
+  <logger name="software.amazon.kinesis.multilang.DrainChildSTDERRTask" level="OFF"/>
+  <logger name="software.amazon.kinesis.lifecycle.ProcessTask" level="ERROR"/>
+  <logger name="software.amazon.kinesis.metrics.CloudWatchPublisherRunnable" level="ERROR"/>
+  <root level="{"ERROR" if library == "ERROR" else "WARN"}">
+    <appender-ref ref="STDERR"/>
+  </root>
+</configuration>
+"""
