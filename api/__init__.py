@@ -14,24 +14,34 @@ from api.assets import serve_dashboard
 from api.routes import Service, serve_endpoints, serve_errors
 from liveinsight.clock import Clock
 from liveinsight.settings import Settings
+from liveinsight.site_directory import SitesNow
+from liveinsight.sites import plain_sites
 from liveinsight.store import ReadStore
 
 DASHBOARD_DIR = Path(__file__).parent.parent / "dashboard"
 
 
-def create_app(settings: Settings, store: ReadStore, clock: Clock, *, dashboard_dir: Path = DASHBOARD_DIR) -> Flask:
+def create_app(
+    settings: Settings,
+    store: ReadStore,
+    clock: Clock,
+    *,
+    sites: SitesNow | None = None,
+    dashboard_dir: Path = DASHBOARD_DIR,
+) -> Flask:
     """The WSGI application.
 
     Args:
-        settings: which sites there are, and their time zones.
+        settings: the sites, if nothing else says which there are.
         store: where the answers are read from.
         clock: gives now, epoch ms.
+        sites: gives the sites that hold now.
         dashboard_dir: folder of the dashboard's files; without it the API works and the page is 404.
     """
     app = Flask(__name__, static_folder=None)
     # A session id may hold slashes, two in a row too: no redirect may change it.
     app.url_map.merge_slashes = False
-    serve_endpoints(app, Service(settings, store, clock))
+    serve_endpoints(app, Service(sites or (lambda: plain_sites(settings.sites)), store, clock))
     serve_dashboard(app, dashboard_dir)
     serve_errors(app)
     return app

@@ -24,7 +24,8 @@ from api.periods import iso
 from api.questions import Answer, Endpoint, Question, Shape
 from liveinsight.clock import Clock
 from liveinsight.errors import InvalidPayload, StoreUnavailable
-from liveinsight.settings import Settings
+from liveinsight.site_directory import SitesNow
+from liveinsight.sites import Sites
 from liveinsight.store import Read, ReadStore, Watermark
 
 RETRY_AFTER_SECONDS = "1"
@@ -48,7 +49,7 @@ _encoder = msgspec.json.Encoder()
 class Service:
     """What all endpoints share."""
 
-    settings: Settings
+    sites: SitesNow
     store: ReadStore
     clock: Clock
 
@@ -74,13 +75,14 @@ def _view(endpoint: Endpoint, service: Service) -> Callable[..., Response]:
     def view(site: str | None = None, session_id: str = "") -> Response:
         values = read_parameters(endpoint.parameters, _query(), strict=endpoint.strict)
         name = site if site is not None else values.get("site")
-        name = service.settings.default_site if name is None else name
+        sites = service.sites()
+        name = sites.default if name is None else name
         now = service.clock()
-        zone = _zone(service.settings, name)
+        zone = _zone(sites, name)
         watermarks = _NO_WATERMARKS if endpoint.shape is Shape.BARE else service.store.read_watermarks()
         freshness = freshness_of(watermarks.rows, now, first=endpoint.fresh and not values.get("by"))
         question = Question(
-            service.store, service.settings.sites, name, zone, now, freshness, values=values, session_id=session_id
+            service.store, sites.zones, name, zone, now, freshness, values=values, session_id=session_id
         )
         answer = endpoint.handler(question)
         items_read = watermarks.items_read + answer.items_read
@@ -101,8 +103,8 @@ def _query() -> MultiDict[str, str]:
         raise InvalidPayload("bad_query", "the query string is no UTF-8; percent-encode it") from None
 
 
-def _zone(settings: Settings, site: str) -> ZoneInfo:
-    zone = settings.sites.get(site)
+def _zone(sites: Sites, site: str) -> ZoneInfo:
+    zone = sites.zones.get(site)
     if zone is None:
         raise InvalidPayload("unknown_site", "there is no such site; /v1/sites lists them", status=404, field="site")
     return zone

@@ -8,8 +8,9 @@ from api import create_app
 from liveinsight.clock import system_clock
 from liveinsight.logs import log_to_stderr
 from liveinsight.settings import Settings
-from liveinsight.wiring import open_reader
+from liveinsight.wiring import open_reader, open_sites
 
 _settings = Settings.from_env(os.environ)
 log_to_stderr(_settings.log_level)
-app = create_app(_settings, open_reader(_settings, system_clock), system_clock)
+_sites = open_sites(_settings, system_clock)
+app = create_app(_settings, open_reader(_settings, _sites, system_clock), system_clock, sites=_sites)

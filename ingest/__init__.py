@@ -6,21 +6,33 @@ Path of a request: `routes` (HTTP) -> `pipeline` -> `parsing` -> `enrich` -> `de
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from flask import Flask
 
 from ingest.cardinality import ValueGuard
 from ingest.context import Policy
+from ingest.datacentres import load_data_centres
 from ingest.delivery import Retries
+from ingest.group_commit import GroupCommit, Pace
 from ingest.health import Readiness
 from ingest.identity import SALT_BYTES, DailySalts
 from ingest.ledger import Ledger
+from ingest.metrics import Metrics
 from ingest.pipeline import Pipeline
+from ingest.places import open_atlas
+from ingest.rates import Rates
 from ingest.routes import Routes, build_app
+from ingest.server_events import ServerEvents
+from ingest.slow_bodies import BodyWatch
+from ingest.trace import TraceStore
 from ingest.user_agents import classify
+from ingest.watched_stream import WatchedStream
 from liveinsight.clock import Clock
 from liveinsight.settings import Settings
+from liveinsight.site_directory import SitesNow
 from liveinsight.store import SaltStore
 from liveinsight.stream import Stream
 
@@ -31,34 +43,83 @@ def create_app(
     salts: SaltStore,
     clock: Clock,
     *,
+    sites: SitesNow,
     tracker_file: Path,
-    drop_bots: bool = True,
+    open_store: Callable[[], TraceStore],
     retries: Retries | None = None,
     ledger: Ledger | None = None,
+    pace: Pace | None = None,
+    metrics: Metrics | None = None,
+    bodies: BodyWatch | None = None,
 ) -> Flask:
     """The ingest application.
 
     Args:
-        settings: sites, allowed origins and trusted proxies are used.
+        settings: trusted proxies are used.
         stream: where records go.
         salts: gives the day's salt for visitors without an id.
         clock: the time of arrival.
+        sites: gives the sites that hold now.
         tracker_file: the script that is served as ``/tracker.js``.
-        drop_bots: whether events of bots and headless browsers are left out.
+        open_store: gives the store that the worker writes to now, for traces.
         retries: how to insist when the stream takes only a part of the records.
         ledger: where what is not let through is counted.
+        pace: how much may wait for the stream.
+        metrics: where operational numbers are kept.
+        bodies: what reads bodies, and what it does when too many of them do not come.
     """
-    ledger = ledger or Ledger(settings.sites, stream, clock)
+    retries = retries or Retries()
+    metrics = metrics or Metrics()
+    watched = WatchedStream(stream, metrics, retries.elapsed)
+    commit = GroupCommit(watched, retries, pace or Pace(), metrics)
+    ledger = ledger or Ledger(sites, stream, clock)
+    salt_of = DailySalts(salts, lambda: os.urandom(SALT_BYTES))
+    policy = Policy(
+        rates=Rates(),
+        guard=ValueGuard(),
+        atlas=open_atlas(settings.geo_db),
+        data_centres=load_data_centres(settings.data_centres),
+    )
     pipeline = Pipeline(
-        settings.sites,
-        settings.default_site,
-        stream,
-        DailySalts(salts, lambda: os.urandom(SALT_BYTES)),
-        policy=Policy(drop_bots=drop_bots, session_gaps=settings.session_gaps, guard=ValueGuard(settings.max_values)),
+        sites,
+        watched,
+        salt_of,
+        policy=policy,
         ledger=ledger,
         retries=retries,
+        commit=commit,
     )
     # The first look at a user agent compiles thousands of patterns: better now than in a visitor's request.
     classify("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
-    routes = Routes(pipeline, Readiness(stream, clock), settings, clock, tracker_file=tracker_file, ledger=ledger)
+    from_servers = Pipeline(
+        sites,
+        watched,
+        salt_of,
+        policy=replace(policy, drop_bots=False),
+        ledger=ledger,
+    )
+    # Half of the threads at most wait for bodies; the others are there for those whose bodies come.
+    bodies = bodies or BodyWatch(max(1, settings.queue_requests // 2))
+    server_events = ServerEvents(
+        from_servers,
+        read_body=bodies.body,
+        stream=watched,
+        retries=retries or Retries(),
+        sites=sites,
+        clock=clock,
+        open_store=open_store,
+        accepted=metrics.accepted.inc,
+    )
+    routes = Routes(
+        pipeline,
+        Readiness(watched, lambda: commit.full, sites),
+        settings,
+        clock,
+        sites=sites,
+        tracker_file=tracker_file,
+        ledger=ledger,
+        server_events=server_events,
+        read_body=bodies.body,
+        metrics=metrics,
+    )
     return build_app(routes, settings.trusted_proxies)

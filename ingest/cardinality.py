@@ -7,6 +7,8 @@ for itself, so a day can have as many times the cap as processes have worked on 
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from msgspec.structs import replace
 
 from liveinsight.events import Event
@@ -15,56 +17,52 @@ from liveinsight.rollups import DIMENSIONS, OTHER, Scope
 REMEMBERED_VALUES = 1_000_000
 """Hashes of values kept in memory over all sites, days and dimensions: about 100 MB at most."""
 
-GUARDED = tuple((d.name, d.field) for d in DIMENSIONS if d.scope is not Scope.LEDGER and not d.of_session)
-"""Entry and exit pages are pages, and so are guarded with them."""
+GUARDED = tuple(dict.fromkeys(d.field for d in DIMENSIONS if d.scope is not Scope.LEDGER and not d.of_session))
+"""Fields of the event. Entry and exit pages are pages, and so are guarded with them."""
+_values = attrgetter(*GUARDED)
 
 
 class ValueGuard:
     """Remembers which values a site's day has had. Thread safe: at worst a few more values than the cap get in.
 
     Args:
-        cap: different values per site, local day and dimension.
         remembered: hashes kept at most; days that were not seen for longest are forgotten first, and begin anew.
     """
 
-    def __init__(self, cap: int, *, remembered: int = REMEMBERED_VALUES) -> None:
-        self._cap = cap
+    def __init__(self, *, remembered: int = REMEMBERED_VALUES) -> None:
         self._remembered = remembered
-        self._days: dict[tuple[str, int], dict[str, set[int]]] = {}
+        self._days: dict[tuple[str, int], list[set[int]]] = {}
         self._count = 0
 
-    def admit(self, event: Event) -> Event:
-        """The event, with values beyond the cap replaced."""
+    def admit(self, event: Event, cap: int) -> Event:
+        """The event, with values beyond the cap (of its site, per local day and dimension) replaced."""
         day = self._day(event.site, event.day)
-        changes = {}
-        for name, field in GUARDED:
-            value = getattr(event, field)
-            if value and not self._known(day, name, value):
-                changes[field] = OTHER
+        new = [
+            number
+            for number, (value, seen) in enumerate(zip(_values(event), day, strict=True))
+            if value and hash(value) not in seen
+        ]
+        if not new:
+            return event
+        changes = {GUARDED[number]: OTHER for number in new if not self._let_in(day[number], event, number, cap)}
         return replace(event, **changes) if changes else event
 
-    def _day(self, site: str, day: int) -> dict[str, set[int]]:
+    def _day(self, site: str, day: int) -> list[set[int]]:
         key = (site, day)
         found = self._days.get(key)
         if found is None:
-            found = self._days[key] = {}
+            found = self._days[key] = [set() for _ in GUARDED]
             self._forget_oldest(key)
         return found
 
-    def _known(self, day: dict[str, set[int]], dimension: str, value: str) -> bool:
-        seen = day.get(dimension)
-        if seen is None:
-            seen = day[dimension] = set()
-        hashed = hash(value)
-        if hashed in seen:
-            return True
-        if len(seen) >= self._cap:
+    def _let_in(self, seen: set[int], event: Event, number: int, cap: int) -> bool:
+        if len(seen) >= cap:
             return False
-        seen.add(hashed)
+        seen.add(hash(getattr(event, GUARDED[number])))
         self._count += 1
         return True
 
     def _forget_oldest(self, but: tuple[str, int]) -> None:
         while self._count > self._remembered and len(self._days) > 1:
             oldest = next(key for key in self._days if key != but)
-            self._count -= sum(len(values) for values in self._days.pop(oldest).values())
+            self._count -= sum(map(len, self._days.pop(oldest)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ingest.cardinality import ValueGuard
+from ingest.datacentres import DataCentres
 from ingest.limits import MAX_AGE_MS
+from ingest.places import Atlas
+from ingest.rates import Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +20,29 @@ class Context:
     user_agent: str = ""
     accept_language: str = ""
     country: str = ""
-    anonymous: bool = False
-    """The visitor asked not to be tracked: ids that the page gives are not used."""
+    region: str = ""
+    origin: str = ""
+    """The page's origin, as its browser says; empty when no browser has sent the event."""
+    opted_out: bool = False
+    """The visitor asked not to be tracked: the site says what that means."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What differs between live traffic and an import. `max_age_ms` None takes events of any age."""
+    """What differs between live traffic and an import.
+
+    Args:
+        max_age_ms: None takes events of any age.
+        drop_bots: None leaves it to the site.
+        rates: None takes events as fast as they come.
+        guard: None lets in any number of different values.
+        atlas: where addresses are, for requests that no trusted proxy has placed; None leaves it unknown.
+        data_centres: addresses whose events are those of bots; None knows of none.
+    """
 
     max_age_ms: int | None = MAX_AGE_MS
-    drop_bots: bool = True
-    session_gaps: Mapping[str, int] = field(default_factory=dict)
-    """Minutes without activity that end a session, for sites that set their own."""
+    drop_bots: bool | None = None
+    rates: Rates | None = None
     guard: ValueGuard | None = None
+    atlas: Atlas | None = None
+    data_centres: DataCentres | None = None

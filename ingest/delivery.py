@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from liveinsight.errors import StreamUnavailable
 from liveinsight.events import Event, encode_record, partition_key
-from liveinsight.stream import MAX_BYTES_PER_PUT, MAX_RECORD_BYTES, MAX_RECORDS_PER_PUT, OutRecord, Stream
+from liveinsight.stream import MAX_BYTES_PER_PUT, MAX_RECORD_BYTES, MAX_RECORDS_PER_PUT, OutRecord, Sink
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ def _encoded(events: list[Event]) -> Iterator[bytes]:
     yield from _encoded(events[middle:])
 
 
-def deliver(stream: Stream, records: Sequence[OutRecord], retries: Retries) -> None:
+def deliver(stream: Sink, records: Sequence[OutRecord], retries: Retries) -> None:
     """Put all records, or raise `StreamUnavailable`."""
     give_up_at = retries.elapsed() + retries.deadline
     for chunk in _chunks(records):
         _put(stream, chunk, retries, give_up_at)
 
 
-def _put(stream: Stream, records: list[OutRecord], retries: Retries, give_up_at: float) -> None:
+def _put(stream: Sink, records: list[OutRecord], retries: Retries, give_up_at: float) -> None:
     wait = retries.first_wait
     while True:
         outcomes = stream.put(records)

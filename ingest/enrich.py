@@ -6,65 +6,63 @@ Refusals are raised as `InvalidPayload`. The client address ends here (`_visitor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-from zoneinfo import ZoneInfo
-
 from ingest import limits
+from ingest.admission import check_sender, exclusion, is_anonymous, site_of
 from ingest.context import Context, Policy
 from ingest.identity import SaltOf, cookieless_visitor, event_id, known_visitor
 from ingest.money import minor_units
 from ingest.pages import Page, parse_page, parse_referrer
 from ingest.payload import Payload, Props
-from ingest.places import primary_language
+from ingest.places import NOWHERE, Atlas, Place, primary_language
 from ingest.reasons import Reason
-from ingest.sources import attribute
+from ingest.sources import attribute, own_hosts
 from ingest.text import clean, clean_phrase
 from ingest.times import occurred_at
 from ingest.user_agents import classify, speaker
 from liveinsight.buckets import local_day_and_hour
 from liveinsight.errors import InvalidPayload
 from liveinsight.events import CONVERSION, PAGE_VIEW, Element, Event, PropertyValue
-from liveinsight.sessions import DEFAULT_GAP_MINUTES
-
-
-class Sites(NamedTuple):
-    """The sites that are measured, and the one meant when a payload names none."""
-
-    zones: Mapping[str, ZoneInfo]
-    default: str
+from liveinsight.sites import Bots, Site, Sites
 
 
 def enrich(payload: Payload, context: Context, policy: Policy, sites: Sites, salt_of: SaltOf) -> Event | Reason:
     """The event that `payload` tells of; a `Reason` when it is valid, but not to be counted."""
     received = context.received_at
-    site, zone = _site(payload, sites)
+    site = site_of(sites, payload.site)
+    check_sender(site, context, policy.rates)
     event_type = _event_type(payload)
-    page = _page(payload, event_type)
+    page = _page(payload, event_type, site)
     occurred = occurred_at(payload.timestamp, payload.sent_at, received, policy.max_age_ms)
     revenue, currency = minor_units(payload.revenue) if payload.revenue else (0, "")
     props = _props(payload)
 
+    if reason := exclusion(site, context, page):
+        return reason
     user_agent = speaker(context.user_agent, payload.user_agent)
     agent = classify(user_agent)
-    if agent.bot and policy.drop_bots:
+    drop_bots = site.bots is Bots.DROP if policy.drop_bots is None else policy.drop_bots
+    if agent.bot and drop_bots:
         return Reason.BOT
+    if drop_bots and policy.data_centres and policy.data_centres.holds(context.client_address):
+        return Reason.DATA_CENTRE
 
-    user_id = "" if context.anonymous else clean(payload.user_id, limits.MAX_ID)
-    session_id = "" if context.anonymous else clean(payload.session_id, limits.MAX_ID)
+    anonymous = is_anonymous(site, context)
+    user_id = "" if anonymous else clean(payload.user_id, limits.MAX_ID)
+    session_id = "" if anonymous else clean(payload.session_id, limits.MAX_ID)
     visitor = (
-        known_visitor(site, user_id)
+        known_visitor(site.name, user_id)
         if user_id
-        else cookieless_visitor(salt_of(occurred, received), site, context.client_address, user_agent)
+        else cookieless_visitor(salt_of(occurred, received), site.name, context.client_address, user_agent)
     )
     referrer = parse_referrer(clean(payload.referrer, limits.MAX_URL))
-    traffic = attribute(page.host, page.query, referrer.host)
-    day, hour = local_day_and_hour(occurred, zone)
+    traffic = attribute(page.host, page.query, referrer.host, own_hosts(site.origins))
+    place = _place(context, policy.atlas)
+    day, hour = local_day_and_hour(occurred, site.zone)
 
     event = Event(
-        site=site,
+        site=site.name,
         visitor=visitor,
-        event_id=event_id(site, visitor, session_id, payload, received),
+        event_id=event_id(site.name, visitor, session_id, payload, received),
         type=event_type,
         occurred_at=occurred,
         received_at=received,
@@ -84,7 +82,8 @@ def enrich(payload: Payload, context: Context, policy: Policy, sites: Sites, sal
         utm_campaign=traffic.campaign.name,
         utm_term=traffic.campaign.term,
         utm_content=traffic.campaign.content,
-        country=context.country,
+        country=place.country,
+        region=place.region,
         device=agent.device,
         browser=agent.browser,
         os=agent.os,
@@ -97,17 +96,15 @@ def enrich(payload: Payload, context: Context, policy: Policy, sites: Sites, sal
         screen_width=_bounded(payload.screen_width, limits.MAX_SCREEN_WIDTH),
         element=_element(payload),
         props=props,
-        gap_minutes=policy.session_gaps.get(site, DEFAULT_GAP_MINUTES),
+        gap_minutes=site.session_gap,
     )
-    return policy.guard.admit(event) if policy.guard else event
+    return policy.guard.admit(event, site.max_values) if policy.guard else event
 
 
-def _site(payload: Payload, sites: Sites) -> tuple[str, ZoneInfo]:
-    site = payload.site or sites.default
-    zone = sites.zones.get(site)
-    if zone is None:
-        raise InvalidPayload(Reason.UNKNOWN_SITE, "no such site is configured", status=404, field="site")
-    return site, zone
+def _place(context: Context, atlas: Atlas | None) -> Place:
+    if context.country:
+        return Place(context.country, context.region)
+    return atlas.place_of(context.client_address) if atlas else NOWHERE
 
 
 def _event_type(payload: Payload) -> str:
@@ -119,11 +116,11 @@ def _event_type(payload: Payload) -> str:
     return event_type
 
 
-def _page(payload: Payload, event_type: str) -> Page:
+def _page(payload: Payload, event_type: str, site: Site) -> Page:
     url = clean(payload.page_url, limits.MAX_URL)
     if not url and event_type == PAGE_VIEW:
         raise InvalidPayload(Reason.MISSING_FIELD, "a page view needs the page's URL", field="page_url")
-    page = parse_page(url)
+    page = parse_page(url, site.query_allow, site.path_groups)
     if page is None:
         raise InvalidPayload(Reason.INVALID_URL, "use an http(s) URL, or a path that starts with /", field="page_url")
     return page

@@ -7,6 +7,7 @@ for 48 hours from the start of their day; then nobody can tell any more who the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from hashlib import blake2b
 
@@ -14,6 +15,7 @@ import msgspec
 
 from ingest.payload import Payload
 from liveinsight.buckets import DAY_MS, quarter_of, utc_day_of_quarter
+from liveinsight.events import Event
 from liveinsight.store import SaltStore
 
 SALT_BYTES = 32
@@ -22,6 +24,7 @@ SaltOf = Callable[[int, int], bytes]
 """Gives the salt for an event, from when it occurred and when it was received."""
 
 _encode = msgspec.msgpack.Encoder().encode
+_MADE_ID = re.compile("[0-9a-f]{16}")
 
 
 class DailySalts:
@@ -85,6 +88,19 @@ def event_id(site: str, visitor: int, session_id: str, payload: Payload, receive
     )
     # As text: numbers from outside may be larger than msgpack takes.
     return _hash63(repr(said).encode("utf-8", "surrogatepass"), person=b"event")
+
+
+def made_id(event: Event) -> str:
+    """The id of an event that came without one: the same for an exact repeat."""
+    return f"{event.event_id:016x}"
+
+
+def hashes_of_id(site: str, given: str) -> set[int]:
+    """What an event's id, its own or a made one, can have become in the record."""
+    hashes = {_hash63(_encode((site, given)), person=b"event")}
+    if _MADE_ID.fullmatch(given):
+        hashes.add(int(given, 16))
+    return hashes
 
 
 def _hash63(data: bytes, *, person: bytes, key: bytes = b"") -> int:

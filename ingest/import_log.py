@@ -28,15 +28,19 @@ from rich.table import Table
 from ingest.access_log import MALFORMED, PageRequest, PageRules, page_requests, parse_lines
 from ingest.cardinality import ValueGuard
 from ingest.context import Context, Policy
+from ingest.datacentres import load_data_centres
 from ingest.delivery import Retries
 from ingest.payload import Payload
 from ingest.pipeline import Outcome, Pipeline
+from ingest.places import open_atlas
 from liveinsight.clock import Clock, system_clock
 from liveinsight.errors import SettingsError, StreamUnavailable
 from liveinsight.events import PAGE_VIEW
 from liveinsight.settings import Settings
+from liveinsight.site_store import load_sites
+from liveinsight.sites import Site, Sites
 from liveinsight.store import ReadStore, freshest_possible
-from liveinsight.wiring import open_newest_store, open_stream
+from liveinsight.wiring import open_newest_store, open_store, open_stream
 
 LINES_PER_BATCH = 5_000
 SHOWN_BAD_LINES = 5
@@ -186,6 +190,18 @@ def show(summary: Summary, seconds: float, console: Console) -> None:
         console.print(f"The events are from {days[0]} to {days[1]} (UTC): ask the API for from={days[0]}&to={days[1]}.")
 
 
+def known_site(sites: Sites, name: str | None) -> Site:
+    """The site of that name, or the default one.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    site = sites.find(name)
+    if site is None:
+        raise SettingsError(f"no site {name or '(default)'}: add it with `liveinsight site add`")
+    return site
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line of `liveinsight import-log`."""
     parser = argparse.ArgumentParser(
@@ -213,27 +229,26 @@ def main(arguments: list[str]) -> int:
     options = build_parser().parse_args(arguments)
     settings = Settings.from_env(os.environ)
     console = Console(stderr=True, highlight=False)
-    site = options.site or settings.default_site
-    if site not in settings.sites:
-        raise SettingsError(f"{site!r} is no site: add it to LIVEINSIGHT_SITES")
     for path in options.files:
         if path != "-" and not Path(path).is_file():
             raise SettingsError(f"{path}: no such file")
+    sites = load_sites(open_store(settings))
+    site = known_site(sites, options.site)
     salt = os.urandom(32)
     pipeline = Pipeline(
-        settings.sites,
-        settings.default_site,
+        lambda: sites,
         open_stream(settings),
         lambda occurred_at, received_at: salt,
         policy=Policy(
             max_age_ms=None,
-            drop_bots=not options.include_bots,
-            session_gaps=settings.session_gaps,
-            guard=ValueGuard(settings.max_values),
+            drop_bots=False if options.include_bots else None,
+            guard=ValueGuard(),
+            atlas=open_atlas(settings.geo_db),
+            data_centres=load_data_centres(settings.data_centres),
         ),
         retries=Retries(deadline=OUTAGE_SECONDS, longest_wait=5.0),
     )
-    target = Target(site, options.base_url.rstrip("/"))
+    target = Target(site.name, options.base_url.rstrip("/"))
     importer = Importer(pipeline, PageRules(include_static=options.include_static), target, system_clock)
     began = time.monotonic()
     code = 0

@@ -11,13 +11,15 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from zoneinfo import ZoneInfo
 
 from ingest.delivery import Retries, deliver, records_of
+from ingest.metrics import Metrics
 from liveinsight.buckets import local_day_and_hour
 from liveinsight.clock import Clock
-from liveinsight.errors import LiveInsightError
+from liveinsight.errors import LiveInsightError, StoreUnavailable
 from liveinsight.events import LEDGER, Event
+from liveinsight.site_directory import SitesNow
+from liveinsight.sites import Site
 from liveinsight.stream import Stream
 
 _log = logging.getLogger(__name__)
@@ -30,20 +32,28 @@ class Ledger:
     """Counts what was not let through. Thread safe.
 
     Args:
-        sites: time zones by site; reasons of other sites go to the first of them.
+        sites: gives the sites that hold now. What is for no known site, whatever name it gives, is noted for the
+            default one: so strangers can neither make up rows nor write into them.
         stream: where the counts go.
         clock: current time.
         gather_seconds: see `GATHER_SECONDS`; 0 sends nothing by itself, only at `send`.
+        metrics: is told, too.
     """
 
     def __init__(
-        self, sites: Mapping[str, ZoneInfo], stream: Stream, clock: Clock, *, gather_seconds: float = GATHER_SECONDS
+        self,
+        sites: SitesNow,
+        stream: Stream,
+        clock: Clock,
+        *,
+        gather_seconds: float = GATHER_SECONDS,
+        metrics: Metrics | None = None,
     ) -> None:
         self._sites = sites
-        self._default_site = next(iter(sites))
         self._stream = stream
         self._clock = clock
         self._gather_seconds = gather_seconds
+        self._metrics = metrics
         self._lock = threading.Lock()
         self._counts: dict[str, Counter[str]] = {}
         self._timer: threading.Timer | None = None
@@ -51,9 +61,13 @@ class Ledger:
 
     def note(self, site: str | None, reason: str, count: int = 1) -> None:
         """Count events of a site that were not let through."""
+        if self._metrics:
+            self._metrics.refused.labels(reason).inc(count)
+        self._add(self._known(site), reason, count)
+
+    def _add(self, known: str, reason: str, count: int) -> None:
         with self._lock:
-            known = site if site in self._sites else None
-            self._counts.setdefault(known or self._default_site, Counter())[reason] += count
+            self._counts.setdefault(known, Counter())[reason] += count
             if self._timer is None and self._gather_seconds:
                 self._timer = threading.Timer(self._gather_seconds, self._send_later)
                 self._timer.daemon = True
@@ -70,14 +84,19 @@ class Ledger:
         if not counts:
             return
         try:
-            deliver(
-                self._stream, records_of([self._event(site, reasons) for site, reasons in counts.items()]), Retries()
-            )
+            deliver(self._stream, records_of(self._events(counts)), Retries())
         except LiveInsightError:
             for site, reasons in counts.items():
                 for reason, count in reasons.items():
-                    self.note(site, reason, count)
+                    self._add(site, reason, count)
             raise
+
+    def _known(self, site: str | None) -> str:
+        """A site's name, as far as it is one; "" is the default site, whichever that is when the counts are sent."""
+        try:
+            return site if site and site in self._sites().by_name else ""
+        except StoreUnavailable:
+            return ""
 
     def _send_later(self) -> None:
         try:
@@ -85,11 +104,21 @@ class Ledger:
         except LiveInsightError as problem:
             _log.warning("action=ledger detail=%s", problem)
 
-    def _event(self, site: str, reasons: Counter[str]) -> Event:
+    def _events(self, counts: Mapping[str, Counter[str]]) -> list[Event]:
+        sites = self._sites()
+        by_site: dict[str, Counter[str]] = {}
+        for name, reasons in counts.items():
+            # A site may have been removed since. Where there is no site at all, nobody could look at the counts.
+            site = sites.by_name.get(name) or sites.find(None)
+            if site:
+                by_site.setdefault(site.name, Counter()).update(reasons)
+        return [self._event(sites.by_name[name], reasons) for name, reasons in by_site.items()]
+
+    def _event(self, site: Site, reasons: Counter[str]) -> Event:
         now = self._clock()
-        day, hour = local_day_and_hour(now, self._sites[site])
+        day, hour = local_day_and_hour(now, site.zone)
         return Event(
-            site=site,
+            site=site.name,
             visitor=self._writer,
             event_id=_random63(),
             type=LEDGER,

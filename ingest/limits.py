@@ -15,6 +15,8 @@ MAX_EVENTS = 100
 # Refused when longer.
 MAX_ID = 128
 MAX_URL = 2000
+MAX_ADDRESS = 64
+"""Characters of an IP address with its zone."""
 MAX_EVENT_TYPE = 50
 MAX_CONVERSION_TYPE = 100
 MAX_PROPS = 30
@@ -29,6 +31,8 @@ MAX_NUMBER_TEXT = 40
 
 # Cut when longer.
 MAX_PAGE = 500
+MAX_PAGE_BYTES = 900
+"""A page is part of a sort key in DynamoDB, which takes 1,024 bytes: letters beyond ASCII take up to four each."""
 MAX_TITLE = 300
 MAX_USER_AGENT = 512
 MAX_ELEMENT_TAG = 100

@@ -56,3 +56,14 @@ class Payload(msgspec.Struct, kw_only=True):
     conversion_type: Annotated[str, Meta(max_length=limits.MAX_CONVERSION_TYPE)] | None = None
     revenue: Revenue | None = None
     props: _Props | None = None
+
+
+class ServerPayload(Payload, kw_only=True):
+    """One event as a server sends it, which speaks for a visitor."""
+
+    visitor_id: _Id | None = None
+    """Another name for `user_id`, which goes first."""
+    client_address: Annotated[str, Meta(max_length=limits.MAX_ADDRESS)] | None = None
+    """The visitor's IP address: hashed with the day's salt if there is no id, and then forgotten."""
+    anonymous: bool | None = None
+    """The visitor asked not to be tracked: ids are not used."""

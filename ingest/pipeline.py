@@ -5,28 +5,29 @@ parse -> enrich -> group into records -> deliver
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from zoneinfo import ZoneInfo
 
 from ingest.context import Context, Policy
 from ingest.delivery import Retries, deliver, records_of
-from ingest.enrich import Sites, enrich
-from ingest.identity import SaltOf
+from ingest.enrich import enrich
+from ingest.identity import SaltOf, made_id
 from ingest.ledger import Ledger
 from ingest.parsing import Parsed, parse
 from ingest.reasons import Reason
 from liveinsight.errors import InvalidPayload
 from liveinsight.events import Event
-from liveinsight.stream import Stream
+from liveinsight.site_directory import SitesNow
+from liveinsight.stream import Sink
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An event that is on the stream; `id` is the payload's own."""
+    """An event that is on the stream; `id` is the payload's own, or one that we have made for it."""
 
     index: int
-    id: str | None
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +54,43 @@ class Outcome:
     dropped: list[Dropped] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds after which what came too fast may come again."""
+        return max(1, *(math.ceil(one.error.retry_after) for one in self.refused)) if self.refused else 0
+
 
 class Pipeline:
     """Takes payloads for a set of sites and puts their events on a stream. Thread safe.
 
     Args:
-        sites: time zones by site.
-        default_site: the site of payloads that name none.
+        sites: gives the sites that hold now.
         stream: where records go.
         salt_of: salt for visitors without an id.
         policy: what live traffic and an import do differently.
         ledger: where refused and dropped events are counted; None counts them nowhere.
         retries: how to insist when the stream takes only a part.
+        commit: puts events onto the stream instead, and returns when they are acknowledged.
     """
 
     def __init__(
         self,
-        sites: Mapping[str, ZoneInfo],
-        default_site: str,
-        stream: Stream,
+        sites: SitesNow,
+        stream: Sink,
         salt_of: SaltOf,
         *,
         policy: Policy | None = None,
         ledger: Ledger | None = None,
         retries: Retries | None = None,
+        commit: Callable[[Sequence[Event]], None] | None = None,
     ) -> None:
-        self._sites = Sites(sites, default_site)
+        self._sites = sites
         self._stream = stream
         self._salt_of = salt_of
         self._policy = policy or Policy()
         self._ledger = ledger
         self._retries = retries or Retries()
+        self._commit = commit or self._deliver
 
     def collect(self, body: bytes, context: Context) -> Outcome:
         """Take a request body. Returns when all of its good events are acknowledged.
@@ -96,15 +103,23 @@ class Pipeline:
 
     def collect_each(self, items: Iterable[tuple[Parsed, Context]]) -> Outcome:
         """As `collect`, for payloads that are parsed already and each have a context of their own."""
+        outcome, events = self.judge(items)
+        if events:
+            self._commit(events)
+        return outcome
+
+    def judge(self, items: Iterable[tuple[Parsed, Context]]) -> tuple[Outcome, list[Event]]:
+        """What is to become of each payload, and the events of the accepted ones, in order. Nothing is delivered."""
         outcome = Outcome()
         events: list[Event] = []
+        sites = self._sites()
         for index, (parsed, context) in enumerate(items):
             if isinstance(parsed, InvalidPayload):
                 outcome.refused.append(Refused(index, parsed))
                 self._note(None, parsed.reason)
                 continue
             try:
-                result = enrich(parsed, context, self._policy, self._sites, self._salt_of)
+                result = enrich(parsed, context, self._policy, sites, self._salt_of)
             except InvalidPayload as refusal:
                 outcome.refused.append(Refused(index, refusal))
                 self._note(parsed.site, refusal.reason)
@@ -114,10 +129,11 @@ class Pipeline:
                 self._note(parsed.site, result)
             else:
                 events.append(result)
-                outcome.accepted.append(Accepted(index, parsed.id))
-        if events:
-            deliver(self._stream, records_of(events), self._retries)
-        return outcome
+                outcome.accepted.append(Accepted(index, parsed.id or made_id(result)))
+        return outcome, events
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        deliver(self._stream, records_of(events), self._retries)
 
     def _note(self, site: str | None, reason: str) -> None:
         if self._ledger:

@@ -15,10 +15,13 @@ class Reason(StrEnum):
     TOO_MANY_EVENTS = "too_many_events"
     NO_EVENTS = "no_events"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"
     BAD_REQUEST = "bad_request"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    MISSING_KEY = "missing_key"
+    UNKNOWN_RECEIPT = "unknown_receipt"
 
     # One event.
     WRONG_TYPE = "wrong_type"
@@ -28,20 +31,74 @@ class Reason(StrEnum):
     MISSING_FIELD = "missing_field"
     RESERVED_NAME = "reserved_name"
     UNKNOWN_SITE = "unknown_site"
+    KEY_NOT_ALLOWED = "key_not_allowed"
+    INVALID_ADDRESS = "invalid_address"
     INVALID_URL = "invalid_url"
     INVALID_TIMESTAMP = "invalid_timestamp"
     FUTURE_TIMESTAMP = "future_timestamp"
     TOO_OLD = "too_old"
     INVALID_REVENUE = "invalid_revenue"
     UNKNOWN_CURRENCY = "unknown_currency"
+    RATE_LIMITED = "rate_limited"
 
     INVALID_EVENTS = "invalid_events"
     """All events of a request were refused, for several reasons."""
 
     # Dropped.
     BOT = "bot"
+    DATA_CENTRE = "data_centre"
+    DO_NOT_TRACK = "do_not_track"
+    EXCLUDED_PATH = "excluded_path"
+    EXCLUDED_ADDRESS = "excluded_address"
 
     # Ours.
     STREAM_UNAVAILABLE = "stream_unavailable"
+    STREAM_REFUSED = "stream_refused"
+    QUEUE_FULL = "queue_full"
     STORE_UNAVAILABLE = "store_unavailable"
     INTERNAL_ERROR = "internal_error"
+
+
+MEANINGS: dict[Reason, str] = {
+    Reason.MALFORMED_JSON: "the body is not valid JSON in UTF-8",
+    Reason.TOO_DEEP: "the body is nested too deeply",
+    Reason.TOO_LARGE: "the body is too large",
+    Reason.TOO_MANY_EVENTS: "the request has too many events",
+    Reason.NO_EVENTS: "the request has no events",
+    Reason.UNSUPPORTED_MEDIA_TYPE: "the content type is neither application/json nor text/plain",
+    Reason.UNSUPPORTED_ENCODING: "the body is compressed",
+    Reason.ORIGIN_NOT_ALLOWED: "pages of this origin may not send events here",
+    Reason.BAD_REQUEST: "the request is wrong in some other way",
+    Reason.NOT_FOUND: "there is no such path",
+    Reason.METHOD_NOT_ALLOWED: "the path has no such method; Allow lists those that it has",
+    Reason.MISSING_KEY: "the request has no API key",
+    Reason.UNKNOWN_RECEIPT: "nothing is known by this receipt or id, or it is for another key",
+    Reason.WRONG_TYPE: "a field has the wrong type",
+    Reason.TOO_LONG: "a field is too long",
+    Reason.OUT_OF_RANGE: "a number is out of range",
+    Reason.TOO_MANY_PROPS: "there are too many properties",
+    Reason.MISSING_FIELD: "a field is missing",
+    Reason.RESERVED_NAME: "event types that start with $ are ours",
+    Reason.UNKNOWN_SITE: "there is no such site",
+    Reason.KEY_NOT_ALLOWED: "the API key is not one of the site's",
+    Reason.INVALID_ADDRESS: "the client address is neither IPv4 nor IPv6",
+    Reason.INVALID_URL: "the page's URL is neither http(s) nor a path",
+    Reason.INVALID_TIMESTAMP: "a time is neither epoch milliseconds nor ISO 8601",
+    Reason.FUTURE_TIMESTAMP: "the event lies in the future",
+    Reason.TOO_OLD: "the event is too old",
+    Reason.INVALID_REVENUE: "the amount is no amount of money",
+    Reason.UNKNOWN_CURRENCY: "the currency is not in ISO 4217",
+    Reason.RATE_LIMITED: "too many events from this address or for this site: send them again later",
+    Reason.INVALID_EVENTS: "all events were refused, for several reasons",
+    Reason.BOT: "the visitor is a bot: not counted",
+    Reason.DATA_CENTRE: "the visitor's address is a data centre's: not counted",
+    Reason.DO_NOT_TRACK: "the visitor asks not to be tracked, and the site leaves such visitors out",
+    Reason.EXCLUDED_PATH: "the site does not count this page",
+    Reason.EXCLUDED_ADDRESS: "the site does not count visitors of this address",
+    Reason.STREAM_UNAVAILABLE: "the stream does not take events: send them again",
+    Reason.QUEUE_FULL: "too many requests wait for the stream: send the events again",
+    Reason.STREAM_REFUSED: "the stream refuses us, which takes an operator: send the events again later",
+    Reason.STORE_UNAVAILABLE: "the store does not answer: ask again",
+    Reason.INTERNAL_ERROR: "something went wrong here; it is in the log, by the request's id",
+}
+"""What each reason means, for the API's document."""

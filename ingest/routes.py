@@ -1,46 +1,54 @@
 """HTTP: requests become calls of the pipeline, outcomes become responses. Nothing is decided here about events.
 
-POST /collect      202 | 207 | 4xx | 503      GET /tracker.js   the browser script
-OPTIONS /collect   204                        GET /healthz, /readyz
+POST /collect      202 | 207 | 4xx | 503      POST /v1/events             202 | 207 | 4xx | 503, with an API key
+OPTIONS /collect   204                        GET /v1/events/{id}/trace   what became of an event
+GET /collect.gif   an event, as an image      GET /openapi.json           this list, for programs
+GET /v1/limits     what is taken, as data
+GET /tracker.js    the browser script         GET /healthz, /readyz, /metrics
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from flask import Flask, Response, abort, request
-from werkzeug.exceptions import HTTPException, UnsupportedMediaType
-from werkzeug.http import parse_options_header
+from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ingest.answers import answer, error, refusal
+from ingest import gif, openapi
+from ingest.admission import site_of
+from ingest.answers import Failure, Status, answer, error, refusal
 from ingest.context import Context
-from ingest.health import Readiness
+from ingest.every_answer import EveryAnswer, add_request_ids, request_id
+from ingest.group_commit import QueueFull
+from ingest.health import MESSAGES, Readiness
+from ingest.incoming import check_body_is_readable, page_origin
 from ingest.ledger import Ledger
 from ingest.limits import MAX_BODY_BYTES
+from ingest.metrics import CONTENT_TYPE, Metrics
 from ingest.pipeline import Pipeline
-from ingest.places import country_of
+from ingest.places import NOWHERE, place_of_headers
+from ingest.published_limits import limits_of
 from ingest.reasons import Reason
+from ingest.responses import json_response
+from ingest.server_events import PREFIX as KEYED
+from ingest.server_events import ServerEvents
 from liveinsight.clock import Clock
 from liveinsight.errors import InvalidPayload, StoreUnavailable, StreamUnavailable
 from liveinsight.settings import Settings
+from liveinsight.site_directory import SitesNow
 
 _log = logging.getLogger(__name__)
-_encode = msgspec.json.Encoder().encode
-
-_MEDIA_TYPES = frozenset({"application/json", "text/plain"})
 _PREFLIGHT = (
     ("Access-Control-Allow-Methods", "POST, OPTIONS"),
     ("Access-Control-Allow-Headers", "Content-Type"),
     ("Access-Control-Max-Age", "86400"),
 )
-_EXPOSED = ("Access-Control-Expose-Headers", "Retry-After")
-_NOT_STORED = ("Cache-Control", "no-store")
+_ANY_PAGE = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", "Retry-After"))
 _TRACKER_MAX_AGE_SECONDS = 3600
 _REASON_BY_STATUS = {
     400: Reason.BAD_REQUEST,
@@ -62,17 +70,25 @@ class Routes:
         settings: Settings,
         clock: Clock,
         *,
+        sites: SitesNow,
         tracker_file: Path,
         ledger: Ledger,
+        server_events: ServerEvents,
+        read_body: Callable[[], bytes],
+        metrics: Metrics,
     ) -> None:
         self._pipeline = pipeline
         self._readiness = readiness
         self._clock = clock
+        self._sites = sites
         self._tracker_file = tracker_file
         self._ledger = ledger
-        self._any_origin = "*" in settings.allowed_origins
-        self._origins = frozenset(settings.allowed_origins)
         self._behind_proxy = settings.trusted_proxies > 0
+        self._gif = gif.Gif(pipeline, self._context)
+        self._server_events = server_events
+        self._read_body = read_body
+        self._metrics = metrics
+        self._document = openapi.document()
 
     def add_to(self, app: Flask) -> None:
         """Register all views and error handlers."""
@@ -80,9 +96,14 @@ class Routes:
             app.add_url_rule(
                 path, "collect" + path, self.collect, methods=["POST", "OPTIONS"], provide_automatic_options=False
             )
+        app.add_url_rule(gif.PATH, "gif", self._gif.view)
+        self._server_events.add_to(app)
+        app.add_url_rule("/v1/limits", "limits", self.limits)
+        app.add_url_rule("/openapi.json", "openapi", self.openapi)
         app.add_url_rule("/tracker.js", "tracker", self.tracker)
         app.add_url_rule("/healthz", "healthz", self.healthz)
         app.add_url_rule("/readyz", "readyz", self.readyz)
+        app.add_url_rule("/metrics", "metrics", self.metrics)
         app.register_error_handler(InvalidPayload, self._refuse)
         app.register_error_handler(StreamUnavailable, self._stream_unavailable)
         app.register_error_handler(StoreUnavailable, self._store_unavailable)
@@ -91,23 +112,23 @@ class Routes:
     def collect(self) -> Response:
         """Take events, or answer a browser's question whether it may send them."""
         environ = request.environ
-        self._check_origin(environ.get("HTTP_ORIGIN"))
         if request.method == "OPTIONS":
             return Response(status=204, headers=[*_PREFLIGHT, *self._cors_headers()])
-        if not _is_readable(environ.get("CONTENT_TYPE", "")):
-            raise UnsupportedMediaType("use application/json or text/plain")
-        outcome = self._pipeline.collect(
-            request.get_data(cache=False),
-            Context(
-                received_at=self._clock(),
-                client_address=request.remote_addr or "",
-                user_agent=environ.get("HTTP_USER_AGENT", ""),
-                accept_language=environ.get("HTTP_ACCEPT_LANGUAGE", ""),
-                country=country_of(environ) if self._behind_proxy else "",
-                anonymous=environ.get("HTTP_DNT") == "1" or environ.get("HTTP_SEC_GPC") == "1",
-            ),
-        )
-        return self._json(*answer(outcome))
+        check_body_is_readable(environ)
+        outcome = self._pipeline.collect(self._read_body(), self._context())
+        response = json_response(*answer(outcome, request_id()), _ANY_PAGE)
+        if response.status_code == 429:
+            response.headers["Retry-After"] = str(outcome.retry_after)
+        return response
+
+    def limits(self) -> Response:
+        """What is taken and what is not."""
+        sites, name = self._sites(), request.args.get("site")
+        return self._json(200, limits_of(site_of(sites, name) if name or sites.default else None))
+
+    def openapi(self) -> Response:
+        """The document that says all this to programs."""
+        return self._json(200, self._document)
 
     def tracker(self) -> Response:
         """The browser script."""
@@ -119,74 +140,85 @@ class Routes:
         response.cache_control.public = True
         response.cache_control.max_age = _TRACKER_MAX_AGE_SECONDS
         response.add_etag()
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        # Pages that isolate themselves load scripts of other origins only with this.
-        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.make_conditional(request)
         return response
 
     def healthz(self) -> Response:
         """The process is alive."""
-        return self._json(200, {"status": "ok"})
+        return self._json(200, Status(status="ok"))
 
     def readyz(self) -> Response:
         """The process can do its work."""
         trouble = self._readiness.trouble()
         if trouble:
-            return self._json(503, error(trouble, "the stream does not answer"))
-        return self._json(200, {"status": "ok"})
+            return self._json(503, error(trouble, MESSAGES[trouble], request_id()))
+        return self._json(200, Status(status="ok"))
 
-    def _check_origin(self, origin: str | None) -> None:
-        if origin and not self._any_origin and origin.lower() not in self._origins:
-            raise InvalidPayload(Reason.ORIGIN_NOT_ALLOWED, "this origin may not send events here", status=403)
+    def metrics(self) -> Response:
+        """Numbers about ingest itself, for Prometheus."""
+        return Response(self._metrics.render(), content_type=CONTENT_TYPE)
 
-    def _json(self, status: int, body: dict[str, Any]) -> Response:
-        headers = [_NOT_STORED, *self._cors_headers()]
-        return Response(_encode(body), status, headers, content_type="application/json")
+    def _context(self) -> Context:
+        environ = request.environ
+        place = place_of_headers(environ) if self._behind_proxy else NOWHERE
+        return Context(
+            received_at=self._clock(),
+            client_address=environ.get("REMOTE_ADDR", ""),
+            user_agent=environ.get("HTTP_USER_AGENT", ""),
+            accept_language=environ.get("HTTP_ACCEPT_LANGUAGE", ""),
+            country=place.country,
+            region=place.region,
+            origin=page_origin(environ) or "",
+            opted_out=environ.get("HTTP_DNT") == "1" or environ.get("HTTP_SEC_GPC") == "1",
+        )
 
-    def _cors_headers(self) -> list[tuple[str, str]]:
-        # Refusals carry them too, or a page could not tell "refused" from "no network" and would try for ever.
-        origin = request.environ.get("HTTP_ORIGIN")
-        if self._any_origin or not origin:
-            return [("Access-Control-Allow-Origin", "*"), _EXPOSED]
-        return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin"), _EXPOSED]
+    def _json(self, status: int, body: Any) -> Response:
+        if request.path == gif.PATH and isinstance(body, Failure):
+            return gif.image(status, body.error.reason)
+        return json_response(status, body, self._cors_headers())
+
+    def _cors_headers(self) -> Sequence[tuple[str, str]]:
+        # A key that a page knows is no secret: no page may read what is answered to one.
+        if request.path.startswith(KEYED):
+            return ()
+        # Refusals carry them too, or a page could not tell "refused" from "no network" and would try for ever. Whose
+        # pages may send events is a matter of each event's site, so any page may ask.
+        return _ANY_PAGE
 
     def _refuse(self, invalid: InvalidPayload) -> Response:
         # What comes here is refused before it is known which site it is for.
         self._ledger.note(None, str(invalid.reason))
-        return self._json(*refusal(invalid))
+        response = self._json(*refusal(invalid, request_id()))
+        if invalid.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
 
     def _stream_unavailable(self, unavailable: StreamUnavailable) -> Response:
-        _log.warning("action=refuse reason=%s detail=%s", Reason.STREAM_UNAVAILABLE, unavailable)
-        return self._unavailable(
-            Reason.STREAM_UNAVAILABLE, "the stream does not take events; send them again", unavailable.retry_after
-        )
+        # Not logged here: it would be a line for each request, and the stream's own errors are in the log.
+        reason = Reason.QUEUE_FULL if isinstance(unavailable, QueueFull) else Reason.STREAM_UNAVAILABLE
+        return self._unavailable(reason, "the stream does not take events; send them again", unavailable.retry_after)
 
     def _store_unavailable(self, unavailable: StoreUnavailable) -> Response:
         _log.warning("action=refuse reason=%s detail=%s", Reason.STORE_UNAVAILABLE, unavailable)
         return self._unavailable(Reason.STORE_UNAVAILABLE, "the store does not answer; send the events again", 1)
 
     def _unavailable(self, reason: Reason, message: str, retry_after: float) -> Response:
-        response = self._json(503, error(reason, message))
+        self._metrics.unavailable.labels(reason).inc()
+        response = self._json(503, error(reason, message, request_id()))
         response.headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
         return response
 
     def _http_error(self, problem: HTTPException) -> Response:
         status = problem.code or 500
         reason = _REASON_BY_STATUS.get(status, Reason.BAD_REQUEST if status < 500 else Reason.INTERNAL_ERROR)
-        if request.path.startswith("/collect"):
+        if request.path.startswith(("/collect", KEYED)):
             self._ledger.note(None, str(reason))
-        response = self._json(status, error(reason, problem.description or problem.name))
+        response = self._json(status, error(reason, problem.description or problem.name, request_id()))
         for name, value in problem.get_headers():
             if name in {"Allow", "Retry-After"}:
                 response.headers[name] = value
         return response
-
-
-@lru_cache(maxsize=256)
-def _is_readable(content_type: str) -> bool:
-    return parse_options_header(content_type)[0].lower() in _MEDIA_TYPES
 
 
 def build_app(routes: Routes, trusted_proxies: int) -> Flask:
@@ -199,4 +231,6 @@ def build_app(routes: Routes, trusted_proxies: int) -> Flask:
     routes.add_to(app)
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=0, x_host=0)  # type: ignore[method-assign]
+    app.wsgi_app = EveryAnswer(app.wsgi_app)  # type: ignore[method-assign]
+    add_request_ids(app.logger, _log)
     return app

@@ -5,25 +5,26 @@ In: the parts of page URL and referrer. Out: a `Traffic`. Pure; the rules are da
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from ingest.limits import MAX_CAMPAIGN_FIELD, MAX_QUERY_FIELDS, MAX_SOURCE
-from ingest.source_names import BY_HOST, BY_LABEL, BY_NAME, Kind, Source
+from ingest.source_names import BY_CLICK_ID, BY_HOST, BY_LABEL, BY_NAME, Click, Kind, Source
 from ingest.text import clean
 
 
 class Campaign(NamedTuple):
-    """What the page's query string says; `paid_click`: it carries the click id of an advertisement."""
+    """What the page's query string says; `click`: where it was clicked, by the id that platforms add to links."""
 
     source: str = ""
     medium: str = ""
     name: str = ""
     term: str = ""
     content: str = ""
-    paid_click: bool = False
+    click: Click | None = None
 
 
 class Traffic(NamedTuple):
@@ -35,13 +36,18 @@ class Traffic(NamedTuple):
 
 
 NO_CAMPAIGN = Campaign()
-_PAID_CLICK_IDS = ("gclid", "msclkid", "gbraid", "wbraid")
+CACHED_SOURCES = 4096
+LONGEST_CACHED = 512
+"""Longer query strings are worked out each time, so that the cache stays small whatever is sent."""
+
 _PAID_MEDIA = frozenset({"cpc", "ppc", "paid", "paidsearch", "paid-search", "paid_search", "sem"})
 _PAID_SOCIAL_MEDIA = frozenset({"paidsocial", "paid-social", "paid_social"})
 _DISPLAY_MEDIA = frozenset({"display", "banner", "interstitial", "cpm"})
-_EMAIL_MEDIA = frozenset({"email", "e-mail", "e_mail", "newsletter"})
+_EMAIL_MEDIA = frozenset({"email", "e-mail", "e_mail", "e mail", "newsletter"})
 _SOCIAL_MEDIA = frozenset({"social", "social-network", "social-media", "social_media", "sm"})
+_AI_MEDIA = frozenset({"ai", "ai-assistant", "ai_assistant", "llm", "chatbot"})
 _SECOND_LEVEL = frozenset({"co", "com", "net", "org"})
+_WORTH_PARSING = re.compile("utm_|" + "|".join(map(re.escape, BY_CLICK_ID)), re.IGNORECASE)
 
 
 class _Signs(NamedTuple):
@@ -55,12 +61,12 @@ class _Signs(NamedTuple):
 _Rule = tuple[str, Callable[[_Signs], bool]]
 
 CHANNELS: tuple[_Rule, ...] = (
-    ("Display", lambda s: s.medium in _DISPLAY_MEDIA),
+    ("Display", lambda s: s.medium in _DISPLAY_MEDIA or (s.paid and s.kind is Kind.DISPLAY)),
     ("Paid Social", lambda s: s.medium in _PAID_SOCIAL_MEDIA or (s.paid and s.kind is Kind.SOCIAL)),
     ("Paid Search", lambda s: s.paid),
     ("Affiliates", lambda s: s.medium in {"affiliate", "affiliates"}),
     ("Email", lambda s: s.medium in _EMAIL_MEDIA or s.kind is Kind.EMAIL),
-    ("AI Assistants", lambda s: s.kind is Kind.AI),
+    ("AI Assistants", lambda s: s.kind is Kind.AI or s.medium in _AI_MEDIA),
     ("Organic Social", lambda s: s.medium in _SOCIAL_MEDIA or s.kind is Kind.SOCIAL),
     ("Organic Search", lambda s: s.medium == "organic" or s.kind is Kind.SEARCH),
     ("Campaign", lambda s: s.tagged),
@@ -70,29 +76,56 @@ CHANNELS: tuple[_Rule, ...] = (
 """The first rule that holds names the channel."""
 
 
-@lru_cache(maxsize=8192)
-def attribute(page_host: str, query: str, referrer_host: str) -> Traffic:
-    """Source, channel and campaign of an event on `page_host`; hosts in lower case, the referrer's without ``www.``."""
+def attribute(page_host: str, query: str, referrer_host: str, own_hosts: Collection[str] = ()) -> Traffic:
+    """Source, channel and campaign of an event.
+
+    Args:
+        page_host: where the page is, in lower case.
+        query: of the page's URL.
+        referrer_host: in lower case and without ``www.``; empty when there is no referrer.
+        own_hosts: other hosts of the same site: who comes from there comes from nowhere new.
+    """
+    if len(query) > LONGEST_CACHED:
+        return _attribute(page_host, query, referrer_host, frozenset(own_hosts))
+    return _cached_attribute(page_host, query, referrer_host, frozenset(own_hosts))
+
+
+def _attribute(page_host: str, query: str, referrer_host: str, own_hosts: frozenset[str]) -> Traffic:
     campaign = parse_campaign(query)
-    known: Source | None
-    if campaign.source:
-        known = BY_NAME.get(campaign.source.lower()) or known_source(campaign.source.lower())
-        source = known.name if known else campaign.source
-    elif not referrer_host or referrer_host == page_host.removeprefix("www."):
-        known, source = None, ""
-    else:
-        known = known_source(referrer_host)
-        source = known.name if known else referrer_host[:MAX_SOURCE]
+    internal = referrer_host == page_host.removeprefix("www.") or referrer_host in own_hosts
+    source, kind = _source(campaign, "" if internal else referrer_host)
     medium = campaign.medium.lower()
     signs = _Signs(
         medium=medium,
-        kind=known.kind if known else None,
-        paid=campaign.paid_click or medium in _PAID_MEDIA,
+        kind=kind,
+        paid=medium in _PAID_MEDIA or (campaign.click is not None and campaign.click.paid),
         tagged=any(campaign[:5]),
         source=source,
     )
     channel = next(name for name, holds in CHANNELS if holds(signs))
     return Traffic(source, channel, campaign)
+
+
+_cached_attribute = lru_cache(maxsize=CACHED_SOURCES)(_attribute)
+
+
+def _source(campaign: Campaign, referrer_host: str) -> tuple[str, Kind | None]:
+    if campaign.source:
+        named = campaign.source.lower()
+        known = BY_NAME.get(named) or known_source(named)
+        return (known.name, known.kind) if known else (campaign.source, None)
+    known = known_source(referrer_host) if referrer_host else None
+    # The id of a click tells less than a place that is known: Facebook adds its own in Instagram, too.
+    if campaign.click and (known is None or known.kind is Kind.OTHER):
+        return campaign.click.source, campaign.click.kind
+    return (known.name, known.kind) if known else (referrer_host[:MAX_SOURCE], None)
+
+
+@lru_cache(maxsize=1024)
+def own_hosts(origins: tuple[str, ...]) -> frozenset[str]:
+    """The hosts of a site's own origins, as referrers name them."""
+    hosts = (origin.partition("://")[2].partition(":")[0] for origin in origins)
+    return frozenset(host.removeprefix("www.") for host in hosts if host)
 
 
 def known_source(host: str) -> Source | None:
@@ -114,7 +147,7 @@ def _any_country(labels: list[str]) -> Source | None:
 
 def parse_campaign(query: str) -> Campaign:
     """The campaign fields of a query string."""
-    if "utm_" not in query and not any(name in query for name in _PAID_CLICK_IDS):
+    if not _WORTH_PARSING.search(query):
         return NO_CAMPAIGN
     try:
         pairs = parse_qsl(query, max_num_fields=MAX_QUERY_FIELDS)
@@ -122,12 +155,12 @@ def parse_campaign(query: str) -> Campaign:
         return NO_CAMPAIGN
     fields: dict[str, str] = {}
     for name, value in pairs:
-        fields.setdefault(name, clean(value, MAX_CAMPAIGN_FIELD))
+        fields.setdefault(name.lower(), clean(value, MAX_CAMPAIGN_FIELD))
     return Campaign(
         fields.get("utm_source", ""),
         fields.get("utm_medium", ""),
         fields.get("utm_campaign", ""),
         fields.get("utm_term", ""),
         fields.get("utm_content", ""),
-        any(fields.get(name) for name in _PAID_CLICK_IDS),
+        next((click for name, click in BY_CLICK_ID.items() if fields.get(name)), None),
     )

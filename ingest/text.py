@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 _SPACES = re.compile(r"\s+")
-# C0, DEL and C1 controls, line and paragraph separators (which break JavaScript strings), lone surrogates.
-_UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# C0, DEL and C1 controls; line and paragraph separators, which break JavaScript strings; what turns the direction of
+# the text after it; lone surrogates; the byte order mark and what is no character.
+_UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 def clean(text: str | None, limit: int) -> str:

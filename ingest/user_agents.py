@@ -12,8 +12,12 @@ from typing import NamedTuple
 import crawleruseragents
 import ua_parser
 
+from ingest.bot_signs import CALLING, CONTACT, HEADLESS, HTTP_LIBRARY, INNOCENT, NO_BROWSER
 from ingest.limits import MAX_USER_AGENT
 from ingest.text import clean
+
+CACHED_AGENTS = 8192
+"""At most about 20 MB, however long the user agents are that somebody makes up."""
 
 
 class Agent(NamedTuple):
@@ -25,14 +29,8 @@ class Agent(NamedTuple):
     bot: bool
 
 
-_HEADLESS = re.compile(r"headless|phantomjs|puppeteer|playwright|selenium|webdriver", re.IGNORECASE)
-
-# Programs that speak HTTP for somebody else. Their own name says nothing about the visitor.
-_HTTP_LIBRARY = re.compile(
-    r"(?:aiohttp|apache-httpclient|axios|curl|dart|deno|go-http-client|guzzlehttp|insomnia|java|libwww-perl|node|okhttp"
-    r"|php|postmanruntime|python|reactor-netty|ruby|undici|werkzeug|wget)\b",
-    re.IGNORECASE,
-)
+NOBODY = Agent("", "", "", bot=True)
+"""Who sends no user agent at all: every browser sends one."""
 
 _BROWSER_NAMES = {
     "Chrome Mobile": "Chrome",
@@ -68,26 +66,38 @@ def speaker(header: str, given: str | None) -> str:
     The header wins over what the payload gives, as a page cannot fake it. Only where a server relays events
     through an HTTP library does the payload know better.
     """
-    if given and (not header or _HTTP_LIBRARY.match(header)):
+    if given and (not header or HTTP_LIBRARY.match(header.lower())):
         return clean(given, MAX_USER_AGENT)
     return clean(header, MAX_USER_AGENT)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=CACHED_AGENTS)
 def classify(user_agent: str) -> Agent:
-    """Browser, system, device and bot verdict. No user agent at all is unknown, but not proof of a bot."""
+    """Browser, system, device and bot verdict."""
     if not user_agent:
-        return Agent("", "", "", bot=False)
-    bot = crawleruseragents.is_crawler(user_agent) or _HEADLESS.search(user_agent) is not None
-    parsed = ua_parser.parse(user_agent)
-    browser = parsed.user_agent.family if parsed.user_agent else ""
-    system = parsed.os.family if parsed.os else ""
-    spider = parsed.device is not None and parsed.device.family == "Spider"
+        return NOBODY
+    browser = ua_parser.parse_user_agent(user_agent)
+    system = ua_parser.parse_os(user_agent)
+    bot = is_bot(user_agent)
     return Agent(
-        _BROWSER_NAMES.get(browser, browser),
-        _OS_NAMES.get(system, system),
-        "Bot" if bot or spider else _device(user_agent),
-        bot or spider,
+        _BROWSER_NAMES.get(browser.family, browser.family) if browser else "",
+        _OS_NAMES.get(system.family, system.family) if system else "",
+        "Bot" if bot else _device(user_agent),
+        bot,
+    )
+
+
+def is_bot(user_agent: str) -> bool:
+    """Whether a program speaks: by the list of known crawlers, or by a sign of `ingest.bot_signs`."""
+    kept = INNOCENT.sub("", user_agent)
+    said = kept.lower()
+    return (
+        HTTP_LIBRARY.match(said) is not None
+        or NO_BROWSER.match(said) is not None
+        or CONTACT.search(said) is not None
+        or HEADLESS.search(said) is not None
+        or CALLING.search(said) is not None
+        or crawleruseragents.is_crawler(kept)
     )
 
 

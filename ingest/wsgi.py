@@ -1,4 +1,8 @@
-"""The ingest application as a WSGI server loads it: ``granian --interface wsgi ingest.wsgi:app``."""
+"""The ingest application as a WSGI server loads it: ``gunicorn --threads 256 ingest.wsgi:app``.
+
+A thread waits for each request that waits for the stream: give each process more threads than
+`LIVEINSIGHT_QUEUE_REQUESTS`. Nothing here starts a thread or talks to AWS, so it may be loaded before a fork.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,39 @@ import os
 from pathlib import Path
 
 from ingest import create_app
+from ingest.group_commit import Pace
 from ingest.ledger import Ledger
+from ingest.metrics import FOLDER_VARIABLE, Metrics
+from ingest.tuning import tune_process
 from liveinsight.clock import system_clock
 from liveinsight.logs import log_to_stderr
+from liveinsight.pointer import FIRST, load_pointer
 from liveinsight.settings import Settings
-from liveinsight.wiring import open_store, open_stream
+from liveinsight.wiring import open_generations, open_sites, open_stream_for_requests
 
 TRACKER_FILE = Path(__file__).resolve().parent.parent / "tracker" / "liveinsight.js"
 
 _settings = Settings.from_env(os.environ)
 log_to_stderr(_settings.log_level)
-_stream = open_stream(_settings)
-_ledger = Ledger(_settings.sites, _stream, system_clock)
+_stream = open_stream_for_requests(_settings)
+_stores = open_generations(_settings)
+_store = _stores(FIRST)
+_sites = open_sites(_settings, system_clock)
+_shared = os.environ.get(FOLDER_VARIABLE)
+_metrics = Metrics(Path(_shared) if _shared else None)
+_ledger = Ledger(_sites, _stream, system_clock, metrics=_metrics)
 # What was counted in the last moment goes out when the server ends in order.
 atexit.register(_ledger.send)
-app = create_app(_settings, _stream, open_store(_settings), system_clock, tracker_file=TRACKER_FILE, ledger=_ledger)
+app = create_app(
+    _settings,
+    _stream,
+    _store,
+    system_clock,
+    sites=_sites,
+    tracker_file=TRACKER_FILE,
+    open_store=lambda: _stores(load_pointer(_store).newest),
+    ledger=_ledger,
+    pace=Pace(waiting_requests=_settings.queue_requests, waiting_bytes=_settings.queue_bytes),
+    metrics=_metrics,
+)
+tune_process()

@@ -54,9 +54,9 @@ def _client(settings: Settings, service: str, read_timeout: float, attempts: int
     return session.client(service, endpoint_url=url or None, config=config)  # type: ignore[call-overload]
 
 
-def kinesis_client(settings: Settings, *, attempts: int = 1) -> KinesisClient:
-    """A Kinesis client. By default it does not retry by itself: callers know what may be repeated."""
-    return _client(settings, "kinesis", 5, attempts)  # type: ignore[return-value]
+def kinesis_client(settings: Settings, *, attempts: int = 1, read_timeout: float = 5) -> KinesisClient:
+    """A Kinesis client that repeats a call at most `attempts` times by itself."""
+    return _client(settings, "kinesis", read_timeout, attempts)  # type: ignore[return-value]
 
 
 def dynamodb_client(settings: Settings, *, attempts: int = 3) -> DynamoDBClient:

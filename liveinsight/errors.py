@@ -5,6 +5,7 @@ LiveInsightError
 |-- InvalidPayload         refuse: 4xx with a machine-readable reason
 |-- UndecodableRecord      dead-letter: keep the record, go on with the shard
 |-- StreamUnavailable      retry, then 503 (ingest) or wait (worker)
+|-- StreamRefused          503 (ingest) or crash (worker): a person must look at access, name or key
 |-- IteratorExpired        take a new iterator after the last sequence number
 |-- StoreUnavailable       retry; what was not written stays pending
 |-- TooManyUndecodable     crash: a person must look before more records are set aside
@@ -30,14 +31,18 @@ class InvalidPayload(LiveInsightError):
         message: one sentence for a person.
         status: HTTP status that fits the refusal.
         field: the payload field at fault, when there is one.
+        retry_after: seconds after which it may be taken, when that is known.
     """
 
-    def __init__(self, reason: str, message: str, *, status: int = 400, field: str = "") -> None:
+    def __init__(
+        self, reason: str, message: str, *, status: int = 400, field: str = "", retry_after: float = 0.0
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.status = status
         self.field = field
+        self.retry_after = retry_after
 
 
 class UndecodableRecord(LiveInsightError):
@@ -54,6 +59,10 @@ class StreamUnavailable(LiveInsightError):
     def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class StreamRefused(LiveInsightError):
+    """The stream refuses what is asked of it, and will until somebody has put right access, its name or its key."""
 
 
 class IteratorExpired(LiveInsightError):

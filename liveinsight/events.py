@@ -86,19 +86,31 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     element: Element | None = None
     props: dict[str, PropertyValue] | None = None
     gap_minutes: int = 30
+    region: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Event])
+_KEYS = tuple(f"b{bucket:03d}" for bucket in range(VIRTUAL_BUCKETS))
 
 
 def partition_key(visitor: int) -> str:
     """The stream's partition key: one of `VIRTUAL_BUCKETS` names."""
-    return f"b{visitor % VIRTUAL_BUCKETS:03d}"
+    return _KEYS[visitor % VIRTUAL_BUCKETS]
 
 
 def encode_record(events: Sequence[Event]) -> bytes:
     """The record that carries `events`, in order."""
+    return _HEADER + _encoder.encode(events)
+
+
+def pack_event(event: Event) -> msgspec.Raw:
+    """An event as it stands in a record, so that it is encoded once, whichever record it will be in."""
+    return msgspec.Raw(_encoder.encode(event))
+
+
+def pack_record(events: Sequence[msgspec.Raw]) -> bytes:
+    """As `encode_record`, of events that are packed already."""
     return _HEADER + _encoder.encode(events)
 
 

@@ -58,7 +58,7 @@ class GenerationalReader:
     Args:
         stores: gives a generation's store.
         pointer: loads the pointer.
-        zones: the sites' time zones: a generation begins to hold at a site's own midnight.
+        zones: gives the sites' time zones: a generation begins to hold at a site's own midnight.
         clock: current time.
     """
 
@@ -66,7 +66,7 @@ class GenerationalReader:
         self,
         stores: Callable[[int], ReadStore],
         pointer: Callable[[], Pointer],
-        zones: Mapping[str, ZoneInfo],
+        zones: Callable[[], Mapping[str, ZoneInfo]],
         clock: Clock,
     ) -> None:
         self._stores = stores
@@ -134,7 +134,7 @@ class GenerationalReader:
         return self._stores(self._active()[-1].generation)
 
     def _zone(self, site: str) -> ZoneInfo:
-        return self._zones.get(site) or _UTC
+        return self._zones().get(site) or _UTC
 
     def _spans(self, active: Sequence[Active], site: str) -> list[tuple[int, int]]:
         """First and last bucket for which each generation holds."""

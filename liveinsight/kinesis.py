@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from liveinsight.errors import IteratorExpired, LiveInsightError, StreamUnavailable
+from liveinsight.errors import IteratorExpired, StreamRefused, StreamUnavailable
 from liveinsight.stream import Batch, OutRecord, PutOutcome, Record, Shard, StartAt
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _translated() -> Iterator[None]:
             raise IteratorExpired(code) from error
         if code in _PASSING or status >= 500:
             raise StreamUnavailable(code) from error
-        raise LiveInsightError(f"Kinesis refused: {error}") from error
+        raise StreamRefused(f"Kinesis refused: {error}") from error
     except BotoCoreError as error:
         raise StreamUnavailable(f"Kinesis did not answer: {type(error).__name__}") from error
 

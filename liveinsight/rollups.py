@@ -66,6 +66,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Dimension("utm_term", Scope.VISIT, "utm_term", "visits"),
     Dimension("utm_content", Scope.VISIT, "utm_content", "visits"),
     Dimension("country", Scope.VISIT, "country", "visits", empty="(unknown)", live=True),
+    Dimension("region", Scope.VISIT, "region", "visits"),
     Dimension("device", Scope.VISIT, "device", "visits", empty="(unknown)"),
     Dimension("browser", Scope.VISIT, "browser", "visits", empty="(unknown)"),
     Dimension("os", Scope.VISIT, "os", "visits", empty="(unknown)"),

@@ -1,10 +1,29 @@
-"""How our WSGI applications are served: Granian, with threads that wait for AWS."""
+"""How our WSGI applications are served: Granian, with threads that wait for AWS, and bounds on what clients may hold.
+
+A connection is closed that has sent no whole header for half a minute, whether it has sent any of it or none. Only
+HTTP/1.1 is spoken: proxies use it, and a connection has one request at a time, so that connections bound requests.
+Granian has no deadline for bodies: each one that does not come holds a thread (see `ingest.slow_bodies`).
+"""
 
 from __future__ import annotations
 
+import importlib
+import resource
+import signal
+from typing import Any
+
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
+
+HEADER_TIMEOUT_MS = 30_000
+"""Also for how long an idle connection is kept: proxies that keep theirs longer open new ones."""
+HEADER_BYTES = 64 * 1024
+CONNECTIONS_PER_THREAD = 4
+"""Connections that wait or idle beside those that are being served."""
+SPARE_FILES = 1024
+"""For connections to AWS, logs, and what libraries keep open."""
 
 
 def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> None:
@@ -17,6 +36,7 @@ def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> N
         workers: processes.
         threads: requests that one process may have under way.
     """
+    _raise_file_limit(workers * (CONNECTIONS_PER_THREAD + 1) * threads + SPARE_FILES)
     Granian(
         target,
         address=host,
@@ -24,8 +44,28 @@ def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> N
         interface=Interfaces.WSGI,
         workers=workers,
         blocking_threads=threads,
-        backpressure=4 * threads,
+        backpressure=CONNECTIONS_PER_THREAD * threads,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=HEADER_BYTES),
         log_level=LogLevels.warning,
         workers_kill_timeout=15,
         respawn_failed_workers=True,
-    ).serve()
+    ).serve(target_loader=_load)
+
+
+def _load(target: str) -> Any:
+    """The application, as a worker process loads it."""
+    # Until Granian's worker has handlers of its own, it has copies of its parent's, which would only make a note of a
+    # signal that nobody reads: a worker that is told to end while it loads would have to be killed.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """Workers inherit the limit. Where less is allowed, accepting waits at the limit instead."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < possible:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))

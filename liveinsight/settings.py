@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from liveinsight.errors import SettingsError
+from liveinsight.site_rules import site_name, time_zone
 from liveinsight.stream import StartAt
-
-SITE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-"""What a site may be called: it is part of storage keys and URLs."""
 
 
 def _text(value: str) -> str:
@@ -65,33 +62,14 @@ def _start(value: str) -> StartAt:
         raise ValueError("use TRIM_HORIZON or LATEST") from None
 
 
-def _origins(value: str) -> tuple[str, ...]:
-    return tuple(part.rstrip("/").lower() for part in value.replace(",", " ").split())
-
-
 def _sites(value: str) -> dict[str, ZoneInfo]:
     sites = {}
     for part in value.replace(",", " ").split():
         name, _, zone = part.partition("=")
-        if not SITE_NAME.fullmatch(name):
-            raise ValueError(f"site {name!r}: use up to 63 lower-case letters, digits, dots, dashes, underscores")
-        try:
-            sites[name] = ZoneInfo(zone or "UTC")
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"site {name!r}: {zone!r} is no IANA time zone such as Europe/Berlin") from None
+        sites[site_name(name)] = ZoneInfo(time_zone(zone or "UTC"))
     if not sites:
         raise ValueError("name at least one site")
     return sites
-
-
-def _gaps(value: str) -> dict[str, int]:
-    gaps = {}
-    for part in value.replace(",", " ").split():
-        name, _, minutes = part.partition("=")
-        if not minutes.isdigit() or not 1 <= int(minutes) <= 1440:
-            raise ValueError(f"{part!r}: use name=minutes, from 1 to 1440")
-        gaps[name] = int(minutes)
-    return gaps
 
 
 @dataclass(frozen=True)
@@ -111,28 +89,8 @@ SETTINGS: tuple[Setting, ...] = (
         "sites",
         "default=UTC",
         _sites,
-        "sites and their time zones, `name=Area/City`, separated by spaces; the first is the default site",
-    ),
-    Setting(
-        "LIVEINSIGHT_SESSION_GAPS",
-        "session_gaps",
-        "",
-        _gaps,
-        "minutes without activity that end a session, for sites that want other than 30: `name=15`",
-    ),
-    Setting(
-        "LIVEINSIGHT_MAX_VALUES",
-        "max_values",
-        "2000",
-        _at_least_one,
-        "different values per site, day and dimension that one ingest process lets in; the rest is `(other)`",
-    ),
-    Setting(
-        "LIVEINSIGHT_ALLOWED_ORIGINS",
-        "allowed_origins",
-        "*",
-        _origins,
-        "origins whose pages may send events, e.g. `https://example.com`; `*` for any",
+        "sites that `init` and `up` make if they have never been, `name=Area/City`, separated by spaces; "
+        "the first becomes the default one; all else about sites: `liveinsight site`",
     ),
     Setting("LIVEINSIGHT_STREAM", "stream_name", "liveinsight-events", _text, "name of the Kinesis stream"),
     Setting(
@@ -152,6 +110,20 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("LIVEINSIGHT_INGEST_HOST", "ingest_host", "127.0.0.1", _text, "address that ingest listens on"),
     Setting("LIVEINSIGHT_INGEST_PORT", "ingest_port", "8101", _at_least_one, "port that ingest listens on"),
+    Setting(
+        "LIVEINSIGHT_QUEUE_REQUESTS",
+        "queue_requests",
+        "224",
+        _at_least_one,
+        "requests that may wait for the stream in one ingest process, more are answered 503 at once; below its threads",
+    ),
+    Setting(
+        "LIVEINSIGHT_QUEUE_BYTES",
+        "queue_bytes",
+        "33554432",
+        _at_least_one,
+        "bytes of events that may wait for the stream in one ingest process",
+    ),
     Setting("LIVEINSIGHT_API_HOST", "api_host", "127.0.0.1", _text, "address that the API and the dashboard listen on"),
     Setting("LIVEINSIGHT_API_PORT", "api_port", "8100", _at_least_one, "port that the API and the dashboard listen on"),
     Setting("LIVEINSIGHT_DEMO_PORT", "demo_port", "8102", _at_least_one, "port of the demo site of `up`"),
@@ -161,6 +133,21 @@ SETTINGS: tuple[Setting, ...] = (
         "0",
         _count,
         "how many reverse proxies in front of ingest add to X-Forwarded-For; 0 ignores the header",
+    ),
+    Setting(
+        "LIVEINSIGHT_GEO_DB",
+        "geo_db",
+        "",
+        _text,
+        "MMDB file that gives countries and regions, such as DB-IP Lite or GeoLite2; empty takes the countries of the "
+        "registries' lists, `off` none",
+    ),
+    Setting(
+        "LIVEINSIGHT_DATACENTRES",
+        "data_centres",
+        "",
+        _text,
+        "file with a range of addresses a line (`192.0.2.0/24`) whose visitors are programs; empty knows of none",
     ),
     Setting(
         "LIVEINSIGHT_START_AT",
@@ -234,19 +221,20 @@ class Settings:
     """Settings with defaults filled in. See `SETTINGS` for what each one means."""
 
     sites: dict[str, ZoneInfo]
-    session_gaps: dict[str, int]
-    max_values: int
-    allowed_origins: tuple[str, ...]
     stream_name: str
     shards: int
     table_prefix: str
     deletion_protection: bool
     ingest_host: str
     ingest_port: int
+    queue_requests: int
+    queue_bytes: int
     api_host: str
     api_port: int
     demo_port: int
     trusted_proxies: int
+    geo_db: str
+    data_centres: str
     start_at: StartAt
     poll_interval: float
     counters_interval: float
@@ -261,11 +249,6 @@ class Settings:
     endpoint_url_kinesis: str
     endpoint_url_dynamodb: str
     region: str
-
-    @property
-    def default_site(self) -> str:
-        """The site of payloads that name none."""
-        return next(iter(self.sites))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

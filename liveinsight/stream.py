@@ -60,14 +60,23 @@ class Batch(NamedTuple):
     millis_behind: int
 
 
-class Stream(Protocol):
-    """What ingest and the worker need of Kinesis.
-
-    All methods may raise `StreamUnavailable`; reads may raise `IteratorExpired`.
-    """
+class Sink(Protocol):
+    """Where records are put."""
 
     def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
-        """One PutRecords call: at most 500 records and 5 MB. Some may be taken and others not."""
+        """One PutRecords call: at most 500 records and 5 MB. Some may be taken and others not.
+
+        Raises:
+            StreamUnavailable: perhaps some were taken, perhaps none.
+            StreamRefused: none was taken, and none will be.
+        """
+
+
+class Stream(Sink, Protocol):
+    """What ingest and the worker need of Kinesis.
+
+    All methods may raise `StreamUnavailable` and `StreamRefused`; reads may raise `IteratorExpired`.
+    """
 
     def incarnation(self) -> int:
         """Creation time of the stream in epoch ms: part of every mark."""

@@ -29,8 +29,10 @@ from liveinsight.demo_site import DemoSite
 from liveinsight.errors import LiveInsightError
 from liveinsight.init import initialise
 from liveinsight.settings import Settings
+from liveinsight.site_store import load_sites
 from liveinsight.standin import StandIn
 from liveinsight.visitors import Visitors
+from liveinsight.wiring import open_store
 
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 40.0
@@ -224,7 +226,8 @@ def _open_demo(run: Run) -> None:
     run.stack.callback(demo.stop)
     if not run.options.no_visitors:
         run.stack.callback(Visitors(ingest_url, demo.url, system_clock).stop)
-    tag = f'<script defer src="{ingest_url}/tracker.js" data-site="{settings.default_site}"></script>'
+    site = load_sites(open_store(settings)).default
+    tag = f'<script defer src="{ingest_url}/tracker.js" data-site="{site}"></script>'
     run.console.print(
         Panel.fit(
             f"[bold]Dashboard[/]  {dashboard_url}/\n[bold]Demo site[/]  {demo.url}/\n"

@@ -13,12 +13,19 @@ from liveinsight.generations import GenerationalReader
 from liveinsight.kinesis import KinesisStream
 from liveinsight.pointer import FIRST, load_pointer
 from liveinsight.settings import Settings
+from liveinsight.site_directory import SiteDirectory, SitesNow
+from liveinsight.site_store import load_sites
 from liveinsight.tables import TableNames
 
 
 def open_stream(settings: Settings) -> KinesisStream:
     """The stream that `settings` name. Nothing is asked of it yet."""
     return KinesisStream(kinesis_client(settings), settings.stream_name)
+
+
+def open_stream_for_requests(settings: Settings) -> KinesisStream:
+    """As `open_stream`, for whoever has people waiting: it fails soon, and does not repeat calls by itself."""
+    return KinesisStream(kinesis_client(settings, attempts=0, read_timeout=2.5), settings.stream_name)
 
 
 def open_store(settings: Settings, *, parallel: int = 4) -> DynamoStore:
@@ -43,7 +50,13 @@ def open_newest_store(settings: Settings) -> DynamoStore:
     return stores(load_pointer(stores(FIRST)).newest)
 
 
-def open_reader(settings: Settings, clock: Clock) -> GenerationalReader:
+def open_sites(settings: Settings, clock: Clock) -> SiteDirectory:
+    """Gives the sites as they are, or were a few seconds ago. Nothing is asked yet."""
+    store = open_store(settings)
+    return SiteDirectory(lambda: load_sites(store), clock)
+
+
+def open_reader(settings: Settings, sites: SitesNow, clock: Clock) -> GenerationalReader:
     """Reads the counters of whichever generations are in use. Nothing is asked of them yet."""
     stores = open_generations(settings)
-    return GenerationalReader(stores, lambda: load_pointer(stores(FIRST)), settings.sites, clock)
+    return GenerationalReader(stores, lambda: load_pointer(stores(FIRST)), lambda: sites().zones, clock)

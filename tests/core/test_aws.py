@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from liveinsight.dynamo import Dynamo, insert
-from liveinsight.errors import IteratorExpired, LiveInsightError, StoreUnavailable, StreamUnavailable
+from liveinsight.errors import IteratorExpired, LiveInsightError, StoreUnavailable, StreamRefused, StreamUnavailable
 from liveinsight.kinesis import KinesisStream
 from liveinsight.stream import OutRecord, Shard, StartAt
 from liveinsight.tables import TTL_ATTRIBUTE, TableNames, create_all
@@ -89,7 +89,7 @@ def kinesis() -> Any:
         ("LimitExceededException", 400, StreamUnavailable),
         ("InternalFailure", 500, StreamUnavailable),
         ("ExpiredIteratorException", 400, IteratorExpired),
-        ("AccessDeniedException", 400, LiveInsightError),
+        ("AccessDeniedException", 400, StreamRefused),
     ],
 )
 def test_kinesis_errors_become_ours(kinesis: Any, code: str, status: int, expected: type[Exception]) -> None:

@@ -53,7 +53,7 @@ class Generations:
     def __init__(self, clock: FakeClock) -> None:
         self.stores = {1: MemoryStore(), 2: MemoryStore(), 3: MemoryStore()}
         self.loads = 0
-        self.reader = GenerationalReader(lambda number: self.stores[number], self._load, ZONES, clock)
+        self.reader = GenerationalReader(lambda number: self.stores[number], self._load, lambda: ZONES, clock)
 
     def _load(self) -> Pointer:
         self.loads += 1

@@ -37,7 +37,11 @@ def test_readme_lists_no_other_setting() -> None:
 def test_defaults() -> None:
     """Nothing set gives a working local configuration."""
     settings = Settings.from_env({})
-    assert (settings.default_site, settings.start_at, settings.region) == ("default", StartAt.TRIM_HORIZON, "us-east-1")
+    assert (list(settings.sites), settings.start_at, settings.region) == (
+        ["default"],
+        StartAt.TRIM_HORIZON,
+        "us-east-1",
+    )
 
 
 @pytest.mark.parametrize(

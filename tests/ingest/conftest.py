@@ -11,14 +11,19 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from msgspec.structs import replace
 from werkzeug.test import TestResponse
 
 from ingest import create_app
 from ingest.delivery import Retries
 from ingest.ledger import Ledger
+from ingest.metrics import Metrics
 from liveinsight.events import Event, decode_record
 from liveinsight.memory import MemoryStore, MemoryStream
 from liveinsight.settings import Settings
+from liveinsight.site_directory import SiteDirectory
+from liveinsight.site_store import change_sites, create_missing, load_sites
+from liveinsight.sites import ApiKey, key_digest
 from liveinsight.stream import Stream
 from liveinsight.testing import FakeClock
 
@@ -56,11 +61,27 @@ class Service:
     time: FakeTime
     ledger: Ledger
 
-    def post(self, body: Any, *, address: str = "198.51.100.1", headers: dict[str, str] | None = None) -> TestResponse:
-        """Send a body (JSON unless it is bytes already) to /collect."""
+    def edit_site(self, name: str = "default", **changes: Any) -> None:
+        """Change a site as an operator does: the service sees it when its copy of the sites is old enough."""
+        change_sites(self.store, lambda sites: sites.with_site(replace(sites.by_name[name], **changes)))
+
+    def give_keys(self, **keys: str) -> None:
+        """Give sites an API key each."""
+        for name, key in keys.items():
+            self.edit_site(name, keys=(ApiKey(id="k", name="test", digest=key_digest(key), created_at=0),))
+
+    def post(
+        self,
+        body: Any,
+        *,
+        address: str = "198.51.100.1",
+        headers: dict[str, str] | None = None,
+        path: str = "/collect",
+    ) -> TestResponse:
+        """Send a body (JSON unless it is bytes already), to /collect unless told otherwise."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.client.post(
-            "/collect",
+            path,
             data=data,
             headers={"Content-Type": "application/json", "User-Agent": CHROME, **(headers or {})},
             environ_base={"REMOTE_ADDR": address},
@@ -91,30 +112,46 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def make_service(clock: FakeClock, tmp_path: Path) -> Callable[..., Service]:
-    """Makes services; keyword arguments are settings by variable name, in lower case without the prefix."""
+    """Makes services; keyword arguments are settings by variable name, in lower case without the prefix.
+
+    `site` are fields of the default site.
+    """
     tracker_file = tmp_path / "liveinsight.js"
     tracker_file.write_text("/* tracker */")
 
     def make(
-        *, drop_bots: bool = True, stream: Stream | None = None, store: MemoryStore | None = None, **settings: str
+        *,
+        site: dict[str, Any] | None = None,
+        stream: Stream | None = None,
+        store: MemoryStore | None = None,
+        **settings: str,
     ) -> Service:
         memory = MemoryStream(clock)
         salts = store or MemoryStore()
         time = FakeTime()
         parsed = Settings.from_env({"LIVEINSIGHT_" + name.upper(): value for name, value in settings.items()})
+        create_missing(salts, parsed.sites)
+        # What services do aside is done at once here, so that tests see it.
+        sites = SiteDirectory(lambda: load_sites(salts), clock, aside=lambda work: work())
         # Nothing is sent by itself: tests say when.
-        ledger = Ledger(parsed.sites, stream or memory, clock, gather_seconds=0)
+        metrics = Metrics()
+        ledger = Ledger(sites, stream or memory, clock, gather_seconds=0, metrics=metrics)
         app = create_app(
             parsed,
             stream or memory,
             salts,
             clock,
             ledger=ledger,
+            sites=sites,
             tracker_file=tracker_file,
-            drop_bots=drop_bots,
+            open_store=lambda: salts,
+            metrics=metrics,
             retries=Retries(sleep=time.sleep, jitter=lambda: 1.0, elapsed=time.elapsed),
         )
-        return Service(app, app.test_client(), memory, salts, clock, time, ledger)
+        service = Service(app, app.test_client(), memory, salts, clock, time, ledger)
+        if site:
+            service.edit_site(next(iter(parsed.sites)), **site)
+        return service
 
     return make
 

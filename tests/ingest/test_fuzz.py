@@ -1,9 +1,14 @@
-"""Whatever is sent: never 5xx, always JSON with a reason, and what is accepted is valid on the stream."""
+"""Whatever is sent: never 5xx, always JSON with a reason, and what is accepted is valid on the stream.
+
+``FUZZ_CASES=10000 pytest tests/ingest/test_fuzz.py tests/ingest/test_fuzz_document.py`` tries at least that many.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -13,7 +18,10 @@ from ingest import limits
 from liveinsight.events import Event, decode_record, partition_key
 
 FUZZ = settings(
-    max_examples=150, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=int(os.environ.get("FUZZ_CASES", "1000")) // 10,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 SCALARS = (
@@ -73,10 +81,10 @@ def check_event(event: Event) -> None:
         assert not any(ord(character) < 32 or character in "\x7f\u2028\u2029" for character in text)
 
 
-def send(service: Any, body: bytes, **options: Any) -> None:
+def send(service: Any, body: bytes, path: str = "/collect", **options: Any) -> None:
     """Send a body; hold answer and stream to the promises."""
     known = len(service.records())
-    answer = service.post(body, **options)
+    answer = service.post(body, path=path, **options)
     assert answer.status_code in {202, 207, 400, 404, 413}, answer.text
     assert answer.mimetype == "application/json"
     said = json.loads(answer.data)
@@ -92,8 +100,9 @@ def send(service: Any, body: bytes, **options: Any) -> None:
     if answer.status_code >= 400:
         assert said["error"]["reason"]
         assert said["error"]["message"]
-    for one in said.get("events", []):
-        assert one["reason"]
+    for index, one in enumerate(said.get("events", [])):
+        assert one["index"] == index
+        assert one["id"] if one["status"] == 202 and "reason" not in one else one["reason"]
 
 
 @FUZZ
@@ -124,6 +133,46 @@ def test_mutated_payloads(service, view, changes, ascii_only):
     text = json.dumps(payloads, ensure_ascii=ascii_only)
     send(service, text.encode("utf-8", "surrogatepass"))
     send(service, json.dumps(payloads[0], ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"))
+
+
+@FUZZ
+@given(
+    changes=st.lists(CHANGES, min_size=1, max_size=3),
+    server=st.dictionaries(
+        st.sampled_from(["visitor_id", "client_address", "anonymous"]),
+        SCALARS | st.ip_addresses().map(str) | st.sampled_from(["::ffff:1.2.3.4", "fe80::1%eth0", "1.2.3.4 "]),
+    ),
+)
+def test_mutated_payloads_of_servers(make_service, view, changes, server):
+    """The same, with a key and the fields that only servers send; each accepted event has a receipt."""
+    service = make_service()
+    service.give_keys(default="key")
+    payloads = [view() | change | server for change in changes]
+    body = json.dumps(payloads).encode("utf-8", "surrogatepass")
+    send(service, body, "/v1/events", headers={"Authorization": "Bearer key"})
+
+
+@FUZZ
+@given(query=st.text(max_size=60) | st.sampled_from(["url=%", "site=%ff", "url=" + "/" * 5000, "url=/&url=//["]))
+def test_arbitrary_query_strings_of_images(service, query):
+    """Always the image, never 5xx."""
+    answer = service.client.get("/collect.gif?" + query.encode("utf-8", "surrogatepass").decode("latin-1"))
+    assert answer.status_code in {200, 400, 404}
+    assert answer.data.startswith(b"GIF89a")
+
+
+@FUZZ
+@given(event_id=st.text(max_size=80), key=st.text(max_size=20), session_id=st.text(max_size=20))
+def test_arbitrary_traces(make_service, event_id, key, session_id):
+    """A receipt or not: 404 at most, whatever it is."""
+    service = make_service()
+    service.give_keys(default="key")
+    headers = {"Authorization": "Bearer key" if len(key) % 2 else "Bearer " + key.encode().decode("latin-1")}
+    headers = {name: "".join(filter(str.isprintable, value)) for name, value in headers.items()}
+    path = f"/v1/events/{quote(event_id, errors='replace', safe='')}/trace"
+    answer = service.client.get(path, query_string={"session_id": session_id}, headers=headers)
+    assert answer.status_code in {308, 401, 403, 404}
+    assert answer.status_code == 308 or answer.json["error"]["reason"]
 
 
 @FUZZ

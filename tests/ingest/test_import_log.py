@@ -13,10 +13,11 @@ from rich.console import Console
 
 from ingest.access_log import PageRules, page_requests, parse_lines
 from ingest.context import Policy
-from ingest.import_log import Importer, Target, _send_all, hide_addresses, main, show
+from ingest.import_log import Importer, Target, _send_all, hide_addresses, known_site, main, show
 from ingest.pipeline import Pipeline
 from liveinsight.errors import SettingsError
 from liveinsight.events import Event, decode_record
+from liveinsight.sites import plain_sites
 from liveinsight.stream import StartAt
 from liveinsight.testing import FakeClock, MemoryStream
 
@@ -71,7 +72,8 @@ def test_no_line_is_fatal(lines: list[str]) -> None:
 @pytest.fixture
 def importer(stream: MemoryStream, clock: FakeClock) -> Importer:
     policy = Policy(max_age_ms=None)
-    pipeline = Pipeline({"default": ZoneInfo("UTC")}, "default", stream, lambda *_: b"salt" * 8, policy=policy)
+    sites = plain_sites({"default": ZoneInfo("UTC")})
+    pipeline = Pipeline(lambda: sites, stream, lambda *_: b"salt" * 8, policy=policy)
     return Importer(pipeline, PageRules(), Target("default", "https://blog.example"), clock)
 
 
@@ -146,8 +148,11 @@ def test_addresses_are_hidden(text: str, hidden: str) -> None:
     assert hide_addresses(text) == hidden
 
 
-@pytest.mark.parametrize("arguments", [["--site", "nowhere", "x"], ["/does/not/exist"]])
-def test_mistakes_are_found_before_anything_is_sent(arguments: list[str]) -> None:
+def test_mistakes_are_found_before_anything_is_sent() -> None:
     """An unknown site or a missing file is an error that says so."""
-    with pytest.raises(SettingsError):
-        main(arguments)
+    with pytest.raises(SettingsError, match="no such file"):
+        main(["/does/not/exist"])
+    sites = plain_sites({"blog": ZoneInfo("UTC")})
+    assert known_site(sites, None).name == "blog"
+    with pytest.raises(SettingsError, match="nowhere"):
+        known_site(sites, "nowhere")

@@ -13,6 +13,7 @@ from ingest.reasons import Reason
 from liveinsight.errors import InvalidPayload
 from liveinsight.events import decode_record
 from liveinsight.memory import MemoryStream
+from liveinsight.sites import plain_sites
 from liveinsight.testing import NOON, FakeClock
 
 MAY_2015 = 1_431_861_905_000
@@ -22,7 +23,7 @@ def test_old_lines_of_a_log_take_the_same_path():
     """Years-old events, a salt of the caller's own, and client facts per event."""
     stream = MemoryStream(FakeClock())
     pipeline = Pipeline(
-        {"blog": ZoneInfo("UTC")}, "blog", stream, lambda occurred, received: b"import",
+        lambda: plain_sites({"blog": ZoneInfo("UTC")}), stream, lambda occurred, received: b"import",
         policy=Policy(max_age_ms=None, drop_bots=False),
     )  # fmt: skip
     line = {"event_type": "page_view", "page_url": "/post/?q=1", "timestamp": MAY_2015, "referrer": "https://t.co/x"}
@@ -40,7 +41,7 @@ def test_old_lines_of_a_log_take_the_same_path():
 
 def test_bots_in_a_log_can_be_left_out():
     """The same switch as for live traffic."""
-    pipeline = Pipeline({"blog": ZoneInfo("UTC")}, "blog", MemoryStream(FakeClock()), lambda *_: b"import")
+    pipeline = Pipeline(lambda: plain_sites({"blog": ZoneInfo("UTC")}), MemoryStream(FakeClock()), lambda *_: b"import")
     payload = payload_from({"event_type": "page_view", "page_url": "/"})
     outcome = pipeline.collect_each([(payload, Context(NOON, "192.0.2.1", "Googlebot/2.1"))])
     assert [(one.index, one.reason) for one in outcome.dropped] == [(0, Reason.BOT)]

@@ -17,6 +17,7 @@ from liveinsight.errors import StreamUnavailable
 from liveinsight.events import LEDGER
 from liveinsight.memory import MemoryStream
 from liveinsight.rollups import OTHER
+from liveinsight.sites import plain_sites
 from liveinsight.testing import an_event
 
 BOT = {"User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}
@@ -36,7 +37,7 @@ def counted(service: Any) -> dict[str, dict[str, int]]:
 
 def test_every_way_not_to_be_counted_is_counted(make_service: Callable[..., Any], view: Callable[..., Any]) -> None:
     """Bots, bad events, unknown sites, foreign origins and bad bodies each have a row, at the site they are for."""
-    service = make_service(sites="default=UTC shop=UTC", allowed_origins="https://shop.example")
+    service = make_service(sites="default=UTC shop=UTC", site={"origins": ("https://shop.example",)})
     service.post([view(), view(event_type=None), view(site="shop", event_type=None)])
     service.post(view(site="shop"), headers=BOT)
     service.post([view(site="nowhere"), view(timestamp=service.clock() + 10**9)])
@@ -69,7 +70,7 @@ def test_counts_are_kept_while_the_stream_is_down(make_service: Callable[..., An
 def test_counts_go_out_by_themselves() -> None:
     """A moment after the first one they are on the stream, whoever asks."""
     stream = MemoryStream(system_clock)
-    ledger = Ledger({"default": ZoneInfo("UTC")}, stream, system_clock, gather_seconds=0.05)
+    ledger = Ledger(lambda: plain_sites({"default": ZoneInfo("UTC")}), stream, system_clock, gather_seconds=0.05)
     threads = [threading.Thread(target=lambda: [ledger.note("default", "bot") for _ in range(100)]) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -89,7 +90,7 @@ def test_clients_cannot_write_the_ledger(service: Any, view: Callable[..., Any])
 
 def test_new_pages_without_end_become_other(make_service: Callable[..., Any], view: Callable[..., Any]) -> None:
     """Beyond the cap pages are one value, in the record; known ones stay what they are; the URL is kept as it was."""
-    service = make_service(max_values="3")
+    service = make_service(site={"max_values": 3})
     for number in [*range(6), 0]:
         service.post(view(page_url=f"https://shop.example/{number}", timestamp=service.clock() - number))
     assert [event.page for event in service.events()] == ["/0", "/1", "/2", OTHER, OTHER, OTHER, "/0"]
@@ -98,24 +99,25 @@ def test_new_pages_without_end_become_other(make_service: Callable[..., Any], vi
 
 def test_caps_are_per_site_day_and_dimension() -> None:
     """A full dimension leaves other sites, days and dimensions alone."""
-    guard = ValueGuard(1)
-    assert guard.admit(an_event(page="/a", source="Google")).page == "/a"
-    folded = guard.admit(an_event(page="/b", source="Google"))
+    guard = ValueGuard()
+    assert guard.admit(an_event(page="/a", source="Google"), 1).page == "/a"
+    folded = guard.admit(an_event(page="/b", source="Google"), 1)
     assert (folded.page, folded.source) == (OTHER, "Google")
-    assert guard.admit(an_event(page="/b", site="other")).page == "/b"
-    assert guard.admit(an_event(page="/b", day=20260101)).page == "/b"
+    assert guard.admit(an_event(page="/b", site="other"), 1).page == "/b"
+    assert guard.admit(an_event(page="/b", day=20260101), 1).page == "/b"
 
 
 def test_memory_of_values_is_bounded() -> None:
     """Days that were not seen for longest are forgotten when too many values are remembered."""
-    guard = ValueGuard(100, remembered=500)
+    guard = ValueGuard(remembered=500)
     for number in range(20_000):
-        guard.admit(an_event(page=f"/{number}", day=20260101 + number // 100))
+        guard.admit(an_event(page=f"/{number}", day=20260101 + number // 100), 100)
     assert guard._count <= 700
 
 
 def test_session_gap_of_a_site_is_in_the_record(make_service: Callable[..., Any], view: Callable[..., Any]) -> None:
     """A site's own gap travels with its events; others have the default."""
-    service = make_service(sites="default=UTC shop=UTC", session_gaps="shop=15")
+    service = make_service(sites="default=UTC shop=UTC")
+    service.edit_site("shop", session_gap=15)
     service.post([view(), view(site="shop")])
     assert [event.gap_minutes for event in service.events()] == [30, 15]

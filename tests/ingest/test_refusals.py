@@ -67,7 +67,13 @@ def test_a_bad_event_is_refused_with_its_reason(service, view, changes, refusal)
     answer = service.post(body)
     assert (answer.status_code, answer.json["error"]["reason"]) == (status, reason)
     assert answer.json["error"]["events"] == [
-        {"index": 0, "reason": reason, "field": field, "message": answer.json["error"]["message"]}
+        {
+            "index": 0,
+            "status": status,
+            "reason": reason,
+            "field": field,
+            "message": answer.json["error"]["message"],
+        }
     ]
     assert service.events() == []
 
@@ -77,9 +83,8 @@ def test_number_beyond_all_floats_spoils_only_its_own_event(service, view):
     bad = json.dumps(view(props={"x": 1})).replace('"x": 1', '"x": 1e999')
     answer = service.post(f"[{json.dumps(view())}, {bad}]".encode())
     assert answer.status_code == 207
-    assert [(one["index"], one["reason"], one["field"]) for one in answer.json["events"]] == [
-        (1, "out_of_range", "props")
-    ]
+    assert [one["status"] for one in answer.json["events"]] == [202, 400]
+    assert (answer.json["events"][1]["reason"], answer.json["events"][1]["field"]) == ("out_of_range", "props")
     assert len(service.events()) == 1
 
 
@@ -154,8 +159,8 @@ def test_good_events_of_a_mixed_request_are_taken(service, view):
     answer = service.post([view(id="a"), view(site="nowhere"), 5, view(id="b"), view(event_type=None)])
     assert answer.status_code == 207
     assert (answer.json["accepted"], answer.json["refused"], answer.json["ids"]) == (2, 3, ["a", "b"])
-    assert [(one["index"], one["reason"]) for one in answer.json["events"]] == [
-        (1, "unknown_site"), (2, "wrong_type"), (4, "missing_field"),
+    assert [(one["index"], one["status"], one.get("id") or one["reason"]) for one in answer.json["events"]] == [
+        (0, 202, "a"), (1, 404, "unknown_site"), (2, 400, "wrong_type"), (3, 202, "b"), (4, 400, "missing_field"),
     ]  # fmt: skip
     assert len(service.events()) == 2
 

@@ -1,73 +1,19 @@
-"""The decisions of ingest as tables: pages, sources and channels, money, time skew."""
+"""The decisions of ingest as tables: sources and channels, money, time skew."""
 
 from __future__ import annotations
 
 import pytest
 
-from ingest.limits import MAX_PAGE
 from ingest.money import EXPONENTS, minor_units
-from ingest.pages import NO_REFERRER, parse_page, parse_referrer
+from ingest.pages import parse_referrer
 from ingest.payload import Revenue
-from ingest.sources import attribute
+from ingest.source_names import BY_HOST, BY_NAME
+from ingest.sources import CACHED_SOURCES, LONGEST_CACHED, _cached_attribute, attribute, known_source, own_hosts
 from ingest.times import occurred_at
 from liveinsight.errors import InvalidPayload
 from liveinsight.testing import NOON
 
 HOUR = 3_600_000
-
-
-@pytest.mark.parametrize(
-    ("url", "page", "stored"),
-    [
-        ("https://shop.example", "/", "https://shop.example/"),
-        ("https://shop.example/", "/", "https://shop.example/"),
-        ("https://shop.example/a/", "/a", "https://shop.example/a/"),
-        ("https://shop.example//a///b//", "/a/b", "https://shop.example//a///b//"),
-        ("https://shop.example/a?token=1#top", "/a", "https://shop.example/a"),
-        ("HTTPS://User:Pw@Shop.Example:8443/A", "/A", "https://shop.example:8443/A"),
-        ("https://shop.example/caf%C3%A9%2Fx", "/caf%C3%A9%2Fx", "https://shop.example/caf%C3%A9%2Fx"),
-        ("https://shop.example/käse", "/käse", "https://shop.example/käse"),
-        ("https://shop.example/#/cart?step=2", "/#/cart", "https://shop.example/"),
-        ("https://shop.example/app/#!/cart", "/app#!/cart", "https://shop.example/app/"),
-        ("http://127.0.0.1:8102/x", "/x", "http://127.0.0.1:8102/x"),
-        ("http://[2001:db8::1]:80/x", "/x", "http://[2001:db8::1]:80/x"),
-        ("/only/a/path/?q=1#x", "/only/a/path", "/only/a/path/"),
-        ("//two//slashes", "/two/slashes", "//two//slashes"),
-        ("/", "/", "/"),
-    ],
-)
-def test_pages_are_normalised(url, page, stored):
-    """The path counts; query, fragment and user info are gone from both."""
-    parsed = parse_page(url)
-    assert parsed is not None
-    assert (parsed.page, parsed.url) == (page, stored)
-
-
-def test_long_paths_are_cut():
-    """A page's name has its limit."""
-    parsed = parse_page("https://shop.example/" + "a" * 1900)
-    assert parsed is not None
-    assert len(parsed.page) == MAX_PAGE
-
-
-@pytest.mark.parametrize("url", ["about:blank", "shop.example/x", "ftp://x/", "https:///x", "data:,x", "?q=1"])
-def test_what_is_no_page_is_said_to_be_none(url):
-    """Only http(s) and bare paths are pages."""
-    assert parse_page(url) is None
-
-
-@pytest.mark.parametrize("url", ["", "about:client", "https://[", "x", "javascript:1", "https:///x", "http://a:b/"])
-def test_a_strange_referrer_is_as_none(url):
-    """It is not worth losing the event."""
-    assert parse_referrer(url) == NO_REFERRER
-
-
-def test_referrers_lose_query_fragment_and_user_info():
-    """They are other sites' URLs, with other sites' secrets in them."""
-    assert parse_referrer("https://me:pw@www.Other.example/a?session=1#x") == (
-        "https://www.other.example/a",
-        "other.example",
-    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +44,45 @@ def test_referrers_lose_query_fragment_and_user_info():
         ("", "https://copilot.microsoft.com/", "Copilot", "AI Assistants"),
         ("", "https://mail.google.com/", "Gmail", "Email"),
         ("", "https://blog.example/post", "blog.example", "Referral"),
+        ("", "android-app://com.google.android.gm/", "Gmail", "Email"),
+        ("", "android-app://com.linkedin.android/", "LinkedIn", "Organic Social"),
+        ("", "android-app://com.example.news/", "com.example.news", "Referral"),
+        ("", "https://notebooklm.google.com/", "NotebookLM", "AI Assistants"),
+        ("", "https://chat.mistral.ai/chat/1", "Mistral", "AI Assistants"),
+        ("", "https://grok.com/", "Grok", "AI Assistants"),
+        ("", "https://duck.ai/", "Duck.ai", "AI Assistants"),
+        ("", "https://deref-gmx.net/mail/client/x", "GMX Mail", "Email"),
+        ("", "https://eur01.safelinks.protection.outlook.com/", "Outlook", "Email"),
+        ("", "https://docs.google.com/document/d/1", "Google Workspace", "Referral"),
+        ("", "https://search.brave.com/search", "Brave", "Organic Search"),
+        ("", "https://yandex.com.tr/", "Yandex", "Organic Search"),
+        ("", "https://mail.yandex.ru/", "Yandex Mail", "Email"),
+        ("", "https://mstdn.social/@me", "Mastodon", "Organic Social"),
+        ("", "https://teams.microsoft.com/", "Microsoft Teams", "Referral"),
         ("gclid=1", "https://www.google.com/", "Google", "Paid Search"),
+        ("gclid=1", "", "Google", "Paid Search"),
+        ("GCLID=1", "", "Google", "Paid Search"),
+        ("gclid=", "", "", "Direct"),
+        ("gbraid=1", "https://blog.example/", "Google", "Paid Search"),
+        ("gclid=1", "https://www.youtube.com/", "YouTube", "Paid Social"),
+        ("msclkid=1", "https://duckduckgo.com/", "DuckDuckGo", "Paid Search"),
+        ("fbclid=1", "", "Facebook", "Organic Social"),
+        ("fbclid=1", "https://l.instagram.com/", "Instagram", "Organic Social"),
+        ("fbclid=1&utm_source=ig&utm_medium=paid", "", "Instagram", "Paid Social"),
+        ("ttclid=1", "https://www.tiktok.com/", "TikTok", "Paid Social"),
+        ("twclid=1", "https://t.co/x", "X", "Paid Social"),
+        ("li_fat_id=1", "", "LinkedIn", "Paid Social"),
+        ("ScCid=1", "", "Snapchat", "Paid Social"),
+        ("rdt_cid=1", "", "Reddit", "Paid Social"),
+        ("yclid=1", "", "Yandex", "Paid Search"),
+        ("dclid=1", "https://news.example/", "Google", "Display"),
+        ("tblci=1", "", "Taboola", "Display"),
+        ("srsltid=1", "", "Google", "Organic Search"),
+        ("mc_eid=1", "", "Mailchimp", "Email"),
+        ("gclid=1&utm_source=newsletter&utm_medium=email", "", "newsletter", "Paid Search"),
+        ("UTM_Source=Bing&UTM_Medium=CPC", "", "Bing", "Paid Search"),
+        ("utm_source=perplexity", "", "Perplexity", "AI Assistants"),
+        ("utm_source=somebot&utm_medium=ai-assistant", "", "somebot", "AI Assistants"),
         ("msclkid=1", "https://www.bing.com/", "Bing", "Paid Search"),
         ("utm_source=google&utm_medium=cpc", "", "Google", "Paid Search"),
         ("utm_source=somewhere&utm_medium=PPC", "", "somewhere", "Paid Search"),
@@ -126,11 +110,42 @@ def test_www_makes_no_other_site():
     assert attribute("www.shop.example", "", referrer).channel == "Direct"
 
 
+def test_a_sites_other_hosts_are_no_source():
+    """Who comes from the shop to the blog of the same site has come from nowhere new."""
+    own = own_hosts(("https://shop.example", "https://www.blog.example:8443", "https://*.shop.example", "*"))
+    assert attribute("shop.example", "", parse_referrer("https://blog.example/a").host, own).channel == "Direct"
+    assert attribute("shop.example", "", parse_referrer("https://other.example/a").host, own).source == "other.example"
+
+
+def test_a_sites_origins_are_its_own_hosts(service, view):
+    """Any origin may send by default: that makes no host the site's own."""
+    assert service.only_event(view(referrer="https://blog.example/")).source == "blog.example"
+
+
+def test_every_known_source_is_found_by_its_hosts_and_its_name():
+    """No entry is hidden by another, and hosts are written as they are looked up."""
+    for host, source in BY_HOST.items():
+        assert host == parse_referrer(f"https://{host}/").host
+        assert known_source(host) == source
+        assert attribute("shop.example", "", host).source == source.name
+    for name, source in BY_NAME.items():
+        assert attribute("shop.example", f"utm_source={name}", "").source == source.name
+
+
+def test_the_cache_of_sources_takes_no_long_queries():
+    """A client that makes up queries of two thousand letters does not fill the memory."""
+    before = _cached_attribute.cache_info().currsize
+    for number in range(10):
+        assert attribute("shop.example", f"utm_source=x{number}&" + "y" * LONGEST_CACHED, "").channel == "Campaign"
+    assert _cached_attribute.cache_info().currsize == before
+    assert _cached_attribute.cache_info().maxsize == CACHED_SOURCES
+
+
 def test_campaign_fields_are_decoded_and_cut():
     """All five are kept, each up to its limit."""
     query = "utm_source=a%20b&utm_medium=m&utm_campaign=" + "c" * 300 + "&utm_term=%C3%A4&utm_content=x+y"
     campaign = attribute("shop.example", query, "").campaign
-    assert campaign == ("a b", "m", "c" * 200, "ä", "x y", False)
+    assert campaign == ("a b", "m", "c" * 200, "ä", "x y", None)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from ingest.pipeline import Pipeline
 from ingest.user_agents import classify
 from liveinsight.clock import system_clock
 from liveinsight.settings import Settings
+from liveinsight.sites import plain_sites
 from liveinsight.store import Store
 from liveinsight.stream import Stream
 
@@ -137,7 +138,7 @@ def assert_equal(got: Numbers, expected: Numbers) -> None:
 
 def an_importer(settings: Settings, stream: Stream) -> Importer:
     salt = b"salt" * 8
-    pipeline = Pipeline(settings.sites, "default", stream, lambda *_: salt, policy=Policy(max_age_ms=None))
+    pipeline = Pipeline(lambda: plain_sites(settings.sites), stream, lambda *_: salt, policy=Policy(max_age_ms=None))
     return Importer(pipeline, PageRules(), Target("default", "http://blog.example"), system_clock)
 
 

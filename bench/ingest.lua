@@ -1,0 +1,50 @@
+-- wrk's requests for `bench.ingest`: page views as the tracker sends them, every event with an id of its own.
+-- Arguments: events in a request, a word that makes this run's ids its own.
+local threads = 0
+
+function setup(thread)
+  thread:set("number", threads)
+  threads = threads + 1
+end
+
+function init(args)
+  events, run, sent = tonumber(args[1]), args[2], 0
+  wrk.method = "POST"
+  wrk.headers["Content-Type"] = "text/plain;charset=UTF-8"
+  wrk.headers["Origin"] = "https://shop.example.com"
+  wrk.headers["Accept-Language"] = "en-GB,en;q=0.8"
+  agents = {
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+  }
+end
+
+local function event(visitor)
+  sent = sent + 1
+  return '{"event_type":"page_view","id":"' .. run .. "-" .. number .. "-" .. sent
+    .. '","user_id":"u_' .. visitor .. '","session_id":"s_' .. visitor .. '","timestamp":' .. os.time() * 1000
+    .. ',"page_url":"https://shop.example.com/products/' .. sent % 200 .. '?utm_source=letter&color=' .. sent % 7
+    .. '","referrer":"https://www.google.com/","title":"A thing to buy, number ' .. sent % 200
+    .. '","language":"en-GB","screen_width":1920,"sent_at":' .. os.time() * 1000 .. "}"
+end
+
+function request()
+  local visitor = number * 100000 + sent % 5000
+  wrk.headers["User-Agent"] = agents[sent % 3 + 1]
+  if events == 1 then
+    return wrk.format(nil, nil, nil, event(visitor))
+  end
+  local parts = {}
+  for index = 1, events do
+    parts[index] = event(visitor + index)
+  end
+  return wrk.format(nil, nil, nil, "[" .. table.concat(parts, ",") .. "]")
+end
+
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format('{"requests":%d,"seconds":%.4f,"bad_status":%d,"broken":%d,"p50":%.2f,"p99":%.2f,"most":%.2f}\n',
+    summary.requests, summary.duration / 1e6, e.status, e.connect + e.read + e.write + e.timeout,
+    latency:percentile(50) / 1000, latency:percentile(99) / 1000, latency.max / 1000))
+end

@@ -1,0 +1,109 @@
+"""What `bench.ingest` measures, as one WSGI application: a bare Flask view, and ours on a stream that takes its time.
+
+POST /bare      parse the body with msgspec, answer 202
+everything else ours; each PutRecords takes BENCH_PUT_MS, and what it brought goes to a file of BENCH_FOLDER
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, request
+
+from ingest import create_app
+from ingest.group_commit import Pace
+from ingest.metrics import FOLDER_VARIABLE, Metrics
+from ingest.payload import Payload
+from ingest.tuning import tune_process
+from liveinsight.clock import system_clock
+from liveinsight.memory import MemoryStore
+from liveinsight.settings import Settings
+from liveinsight.site_directory import SiteDirectory
+from liveinsight.site_store import create_missing, load_sites
+from liveinsight.stream import OutRecord, PutOutcome
+
+_LENGTHS = struct.Struct("<II")
+
+
+class SlowStream:
+    """Takes everything, after a while; what it took is kept for the parent to look at."""
+
+    def __init__(self, seconds: float, folder: Path | None) -> None:
+        self._seconds = seconds
+        self._file = None if folder is None else (folder / f"{os.getpid()}.records").open("ab", buffering=0)
+
+    def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
+        if self._seconds:
+            time.sleep(self._seconds)
+        if self._file:
+            frames = (_LENGTHS.pack(len(key), len(data)) + key.encode() + data for key, data in records)
+            self._file.write(b"".join([_LENGTHS.pack(0, len(records)), *frames]))
+        return [PutOutcome("shardId-000000000000", "1", "")] * len(records)
+
+
+def read_calls(path: Path) -> Iterator[list[OutRecord]]:
+    """The records of each call that a `SlowStream` has kept."""
+    data = path.read_bytes()
+    at = 0
+    while at < len(data):
+        _, count = _LENGTHS.unpack_from(data, at)
+        at += _LENGTHS.size
+        call = []
+        for _ in range(count):
+            key, size = _LENGTHS.unpack_from(data, at)
+            at += _LENGTHS.size + key + size
+            call.append(OutRecord(data[at - key - size : at - size].decode(), data[at - size : at]))
+        yield call
+
+
+def bare_app() -> Flask:
+    """What Flask and the parser cost by themselves."""
+    app = Flask("bare", static_folder=None)
+    one, many = msgspec.json.Decoder(Payload), msgspec.json.Decoder(list[Payload])
+    encode = msgspec.json.Encoder().encode
+
+    def view() -> Response:
+        body = request.get_data(cache=False)
+        payloads = many.decode(body) if body[:1] == b"[" else [one.decode(body)]
+        answer = {"accepted": len(payloads), "ids": [payload.id for payload in payloads]}
+        return Response(encode(answer), 202, content_type="application/json")
+
+    app.add_url_rule("/bare", "bare", view, methods=["POST"])
+    return app
+
+
+def our_app(stream: Any, *, pace: Pace | None = None, metrics: Metrics | None = None) -> Flask:
+    """The ingest application, all in memory."""
+    settings = Settings.from_env({})
+    store = MemoryStore()
+    create_missing(store, settings.sites)
+    sites = SiteDirectory(lambda: load_sites(store), system_clock)
+    tracker = Path(__file__).resolve().parent.parent / "tracker" / "liveinsight.js"
+    return create_app(
+        settings, stream, store, system_clock,
+        sites=sites, tracker_file=tracker, open_store=lambda: store, pace=pace, metrics=metrics,
+    )  # fmt: skip
+
+
+def both() -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+    """The application that Granian serves."""
+    folder = os.environ.get("BENCH_FOLDER")
+    stream = SlowStream(float(os.environ.get("BENCH_PUT_MS", "10")) / 1000, Path(folder) if folder else None)
+    shared = os.environ.get(FOLDER_VARIABLE)
+    bare, ours = bare_app(), our_app(stream, metrics=Metrics(Path(shared) if shared else None))
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        return (bare if environ["PATH_INFO"] == "/bare" else ours)(environ, start_response)
+
+    return app
+
+
+if "BENCH_FOLDER" in os.environ:
+    app = both()
+    tune_process()
