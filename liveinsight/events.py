@@ -7,6 +7,7 @@ the outside world (user agent, source, bot verdict, local day). Records are
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 import msgspec
@@ -131,8 +132,8 @@ def decode_record(data: bytes) -> list[Event]:
 
 
 def encode_events(events: Sequence[tuple[str, Event]]) -> bytes:
-    """Events with their marks, as one timeline chunk stores them."""
-    return _encoder.encode(events)
+    """Events with their marks, as one timeline chunk stores them: compressed, as a visit's events are much alike."""
+    return zlib.compress(_encoder.encode(events), 1)
 
 
 _timeline_decoder = msgspec.msgpack.Decoder(list[tuple[str, Event]])
@@ -140,4 +141,4 @@ _timeline_decoder = msgspec.msgpack.Decoder(list[tuple[str, Event]])
 
 def decode_events(data: bytes) -> list[tuple[str, Event]]:
     """Inverse of `encode_events`."""
-    return _timeline_decoder.decode(data)
+    return _timeline_decoder.decode(zlib.decompress(data))

@@ -168,14 +168,14 @@ SETTINGS: tuple[Setting, ...] = (
         "counters_interval",
         "1",
         _seconds,
-        "seconds between writes of counters: freshness against cost",
+        "seconds between writes of totals and live minutes: freshness against cost",
     ),
     Setting(
         "LIVEINSIGHT_SESSIONS_INTERVAL",
         "sessions_interval",
         "5",
         _seconds,
-        "seconds between writes of sessions and checkpoints: freshness of the session list against cost",
+        "seconds between writes of breakdowns, sessions and checkpoints: freshness against cost",
     ),
     Setting(
         "LIVEINSIGHT_SESSION_DAYS",

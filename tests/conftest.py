@@ -91,6 +91,17 @@ def dynamodb_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoD
     process.stop()
 
 
+@pytest.fixture(scope="module")
+def fresh_dynamodb_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoDBLocal]:
+    """One that no other module has used, for the Kinesis Client Library: it makes an index of its own, which in an
+    instance with many tables behind it may stay in the making for ever."""
+    need(JAVA_TOOLS)
+    install_dynamodb_local()
+    process = DynamoDBLocal(tmp_path_factory.mktemp("fresh-dynamodb-local"))
+    yield process
+    process.stop()
+
+
 @pytest.fixture
 def aws_environ(stand_in: StandIn) -> dict[str, str]:
     """Environment for a program that works on a fresh stream and fresh tables of the stand-in."""

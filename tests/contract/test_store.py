@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from liveinsight.counters import CounterItem, apply_pending
@@ -194,8 +196,11 @@ def test_timeline_gives_each_event_once(any_store: Store) -> None:
 
 def test_timeline_chunk_larger_than_an_item(any_store: Store) -> None:
     """A chunk that would not fit one item is kept whole all the same."""
-    props = {f"key{number}": "x" * 2000 for number in range(30)}
-    events = [(mark(number), an_event(at=NOON + number, props=props)) for number in range(12)]
+    rng = random.Random(1)  # what cannot be compressed below half
+    events = [
+        (mark(number), an_event(at=NOON + number, props={f"key{at}": rng.randbytes(1000).hex() for at in range(30)}))
+        for number in range(12)
+    ]
     any_store.write_timeline([TimelineChunk("default", "big", events, FAR)])
     assert any_store.read_timeline("default", "big", 100).rows == events
 

@@ -217,6 +217,18 @@ class Place:
         )
         assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-2_000:]
 
+    def status(self) -> dict[str, dict[str, Any]]:
+        """What `liveinsight status` says of each shard; its exit code must call all of them well."""
+        done = subprocess.run(
+            [sys.executable, "-m", "liveinsight", "status", "--json"],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {shard["shard"]: shard for shard in json.loads(done.stdout)["shards"]}
+
     def environment(self, **more: str) -> dict[str, str]:
         base = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEINSIGHT_", "AWS_"))}
         quick = {"LIVEINSIGHT_COUNTERS_INTERVAL": "0.1", "LIVEINSIGHT_SESSIONS_INTERVAL": "0.3"}
@@ -303,7 +315,7 @@ class Worker:
 
 
 @pytest.fixture(scope="module")
-def place(kinesis_mock: KinesisMock, dynamodb_local: DynamoDBLocal) -> Place:
+def place(kinesis_mock: KinesisMock, fresh_dynamodb_local: DynamoDBLocal) -> Place:
     try:
         find_java(os.environ)
         find_jars()
@@ -314,7 +326,7 @@ def place(kinesis_mock: KinesisMock, dynamodb_local: DynamoDBLocal) -> Place:
     place = Place(
         {
             "AWS_ENDPOINT_URL_KINESIS": kinesis_mock.url,
-            "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_local.url,
+            "AWS_ENDPOINT_URL_DYNAMODB": fresh_dynamodb_local.url,
             "LIVEINSIGHT_STREAM": "kcl",
             "LIVEINSIGHT_TABLE_PREFIX": "kcl",
             "LIVEINSIGHT_SHARDS": "4",
@@ -340,6 +352,9 @@ def test_counts_everything_drains_and_goes_on(place: Place, tmp_path: Path) -> N
         second.wait_for_shards()
         place.wait_until_counted(second)
         eventually(lambda: not place.unread(), 20, "checkpoints at the end of all shards")
+        shards = place.status()
+        assert {shard["lag_ms"] for shard in shards.values()} == {0}
+        assert {shard["lease"]["owner"] for shard in shards.values()} == {second.name}
         assert second.stop() == DRAINED
     delivered = first.delivered() + second.delivered()
     twice = delivered - (place.records - records_before)
@@ -414,6 +429,11 @@ def test_shards_are_split_and_merged(place: Place, tmp_path: Path) -> None:
             )
             place.wait_for_more()
         place.wait_until_counted(worker)
+        told = place.status()
+        assert {shard.shard_id: told[shard.shard_id]["parents"] for shard in new} == {
+            shard.shard_id: list(shard.parents) for shard in new
+        }
+        assert all(told[parent]["state"] == "done" for shard in new for parent in shard.parents if parent in told)
         assert worker.stop() == DRAINED
     begun = {line["shard"]: line["time"] for line in worker.lines("initialize")}
     ended = {line["shard"]: line["time"] for line in worker.lines("shard_ended")}

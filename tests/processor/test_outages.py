@@ -267,7 +267,7 @@ def stories(
     try:
         find_java(os.environ)
         find_jars()
-        pair = request.getfixturevalue("kinesis_mock"), request.getfixturevalue("dynamodb_local")
+        pair = request.getfixturevalue("kinesis_mock"), request.getfixturevalue("fresh_dynamodb_local")
     except (LiveInsightError, pytest.skip.Exception):
         pair = None
     if pair:
