@@ -9,7 +9,7 @@ from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.dynamo import Dynamo, Item, Statement, between, insert, key_item, translated, update
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event, decode_events, encode_events
-from liveinsight.fold import CounterKey, home
+from liveinsight.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
 from liveinsight.keys import (
     CHECKPOINTS,
     NOTES,
@@ -183,10 +183,12 @@ class DynamoStore:
 
     def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
         items: list[Item] = []
-        span = between(bucket_text(first_quarter), bucket_text(last_quarter) + AFTER_ALL)
-        for day in utc_days_of_quarters(first_quarter, last_quarter):
+        first_bucket = first_quarter - first_quarter % QUARTERS_PER_ITEM
+        span = between(bucket_text(first_bucket), bucket_text(last_quarter) + AFTER_ALL)
+        for day in utc_days_of_quarters(first_bucket, last_quarter):
             items.extend(self._dynamo.query(self._counters, totals_partition(site, day), **span))
-        return _by_bucket(items)
+        read = _by_bucket(items)
+        return Read(totals_apart(read.rows, first_quarter, last_quarter), read.items_read)
 
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
         host, name = home(("dimension", site, day, dimension, ""))

@@ -38,6 +38,7 @@ A minute has two more counters: `LIVE` has the present visitors by page, source 
 `live_name` names; `SEEN` has the visitors themselves, as measures that `seen_name` names: who has a live event in it.
 """
 
+QUARTERS_PER_ITEM = 4
 LIVE = "live"
 SEEN = "seen"
 
@@ -102,16 +103,35 @@ def home(key: CounterKey) -> tuple[CounterKey, str]:
     """Where a counter is stored: the key of its item, and its name beside that item's own counter ("": it is that).
 
     A page that is viewed is often the visit's entry or exit page, too: as one item they are one write instead of three.
+    The totals of an hour's four quarters are one item: a quiet site then has a write an hour, not one an event.
     """
-    dimension = key[3]
+    kind, site, bucket, dimension, value = key
+    if kind == "totals":
+        quarter = bucket % QUARTERS_PER_ITEM
+        return (("totals", site, bucket - quarter, "", ""), str(quarter)) if quarter else (key, "")
     if host := BESIDE.get(dimension):
-        return (key[0], key[1], key[2], host, key[4]), dimension
+        return (kind, site, bucket, host, value), dimension
     return key, ""
 
 
 def beside(item: CounterKey, name: str) -> CounterKey:
     """Inverse of `home`."""
-    return (item[0], item[1], item[2], name, item[4]) if name else item
+    if not name:
+        return item
+    kind, site, bucket, _, value = item
+    return ("totals", site, bucket + int(name), "", "") if kind == "totals" else (kind, site, bucket, name, value)
+
+
+def totals_apart(
+    items: Iterable[tuple[int, CounterItem]], first_quarter: int, last_quarter: int
+) -> list[tuple[int, CounterItem]]:
+    """The quarters from first to last that items of totals hold, as (quarter, counter); `items` come by bucket."""
+    found = []
+    for bucket, item in items:
+        for number, counter in [(bucket, item), *((bucket + int(name), one) for name, one in item.beside.items())]:
+            if first_quarter <= number <= last_quarter and (counter.measures or counter.sketch is not None):
+                found.append((number, counter))
+    return found
 
 
 def stored_apart(items: Iterable[tuple[CounterKey, CounterItem]]) -> Iterator[tuple[CounterKey, CounterItem]]:

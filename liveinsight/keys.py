@@ -1,7 +1,7 @@
 """Storage keys: the only place that turns what is counted into DynamoDB keys and back.
 
     counters table   pk                                 sk
-      totals         t#<site>#<UTC day>                 <bucket>#<shard>
+      totals         t#<site>#<UTC day>                 <bucket of the hour>#<shard>
       dimension      d#<site>#<local day>#<dimension>   <shard>#<value>
       minute         m#<site>[#live]                    <minute>#<shard>
       watermark      w#                                 <shard>

@@ -12,7 +12,7 @@ from liveinsight.clock import Clock
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.errors import IteratorExpired, StreamUnavailable
 from liveinsight.events import Event
-from liveinsight.fold import CounterKey, home
+from liveinsight.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
 from liveinsight.positions import NO_MARK
 from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, visitor_of
 from liveinsight.store import (
@@ -111,7 +111,9 @@ class MemoryStore:
                 self.checkpoints[shard_id] = checkpoint
 
     def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
-        return self._buckets("totals", site, first_quarter, last_quarter)
+        first_bucket = first_quarter - first_quarter % QUARTERS_PER_ITEM
+        read = self._buckets("totals", site, first_bucket, last_quarter)
+        return Read(totals_apart(read.rows, first_quarter, last_quarter), read.items_read)
 
     def read_minutes(
         self, site: str, first_minute: int, last_minute: int, dimension: str = ""

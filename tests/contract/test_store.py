@@ -99,15 +99,20 @@ def test_shards_have_items_of_their_own(any_store: Store) -> None:
 
 
 def test_totals_are_read_by_range(any_store: Store) -> None:
-    """Totals are found from the first to the last bucket asked for, over the border of a UTC day, of one site."""
+    """Totals are found from the first to the last bucket asked for, over the border of a UTC day, of one site.
+
+    An hour's four buckets are one item.
+    """
     midnight = 1_988_832
     assert midnight % 96 == 0
-    for bucket in range(midnight - 3, midnight + 4):
-        any_store.write_counters(SHARD, [CounterWrite(totals_key("default", bucket), "", an_item(1), 0)])
+    for hour in (midnight - 4, midnight):
+        item = an_item(1)
+        item.beside = {str(quarter): an_item(1) for quarter in (1, 2, 3)}
+        any_store.write_counters(SHARD, [CounterWrite(totals_key("default", hour), "", item, 0)])
     any_store.write_counters(SHARD, [CounterWrite(totals_key("other", midnight), "", an_item(1), 0)])
     read = any_store.read_totals("default", midnight - 2, midnight + 1)
     assert sorted(bucket for bucket, _ in read.rows) == [midnight - 2, midnight - 1, midnight, midnight + 1]
-    assert read.items_read == 4
+    assert read.items_read == 2
 
 
 def test_dimension_values_are_read_back_as_they_were(any_store: Store) -> None:

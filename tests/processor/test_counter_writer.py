@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import pytest
 
 from liveinsight.errors import StoreUnavailable
-from liveinsight.fold import LIVE, Contribution, CounterKey, dimension_key, minute_key, totals_key, visit_group
+from liveinsight.fold import (
+    LIVE,
+    Contribution,
+    CounterKey,
+    dimension_key,
+    minute_key,
+    stored_apart,
+    totals_key,
+    visit_group,
+)
 from liveinsight.memory import MemoryStore
 from liveinsight.store import CounterWrite, Written
 from processor.counter_writer import CounterWriter
@@ -20,7 +29,8 @@ PRESENT = minute_key("default", 1, LIVE)
 
 
 def stored(store: MemoryStore) -> dict[CounterKey, dict[str, int]]:
-    return {key: item.measures for (_, key), item in store.counters.items()}
+    items = stored_apart((key, item) for (_, key), item in store.counters.items())
+    return {key: item.measures for key, item in items if item.measures}
 
 
 def test_group_goes_to_all_of_its_counters(store: MemoryStore) -> None:
