@@ -6,7 +6,14 @@ from collections.abc import Collection
 from itertools import islice
 from operator import itemgetter
 
-from liveinsight.counters import Batch, CounterItem, PendingContribution, apply_batches
+from liveinsight.counters import (
+    SKETCH_LG_K,
+    TOTALS_LG_K,
+    Batch,
+    CounterItem,
+    PendingContribution,
+    apply_batches,
+)
 from liveinsight.errors import StoreUnavailable
 from liveinsight.fold import Contribution, CounterKey, KeyGroup, Target, beside, home, is_fresh
 from liveinsight.store import CounterWrite, ProcessorStore
@@ -63,7 +70,7 @@ class CounterWriter:
         for key, added in batches.items():
             item = self._clean.pop(key, None) or CounterItem()
             expected = item.mark
-            if apply_batches(item, added):
+            if apply_batches(item, added, TOTALS_LG_K if key[0] == "totals" else SKETCH_LG_K):
                 writes.append(CounterWrite(key, expected, item, _expires_at(key)))
             else:
                 self._clean[key] = item

@@ -167,9 +167,9 @@ def no_compare_and_set(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
 def no_mark_filter(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """After a failed write the item is loaded again, but all that is pending is applied to it."""
 
-    def apply_all(item: CounterItem, batches: Iterable[Batch]) -> bool:
+    def apply_all(item: CounterItem, batches: Iterable[tuple[str, Batch]], lg_k: int) -> bool:
         stored, item.mark = item.mark, NO_MARK
-        apply_batches(item, batches)
+        apply_batches(item, batches, lg_k)
         item.mark = max(stored, item.mark)
         return True
 
