@@ -1,6 +1,7 @@
 # Everything a person or CI does with the project. `make help` lists it.
 PYTHON ?= python3
 VENV   ?= .venv
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -29,8 +30,8 @@ kcl: setup ## install the Kinesis Client Library for Python and its jars (needs 
 demo: setup ## run the whole pipeline on this machine, with a page to look at
 	@$(BIN)/liveinsight up $(ARGS)
 
-test: setup-dev ## run all tests (those that need a tool this machine lacks are skipped, and say so)
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup-dev ## run all tests, JOBS=2 files at once (those that need a tool this machine lacks are skipped, and say so)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup-dev ## format, lint, types, imports
 	$(BIN)/ruff format --check .

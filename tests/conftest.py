@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -17,6 +19,7 @@ from liveinsight.faithful import (
     NODE_TOOLS,
     DynamoDBLocal,
     KinesisMock,
+    free_port,
     install_dynamodb_local,
     install_kinesis_mock,
     missing,
@@ -40,6 +43,21 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _alone(request: pytest.FixtureRequest, testrun_uid: str) -> Iterator[None]:
+    """Where several processes share the tests, one that is marked `alone` has the machine for itself.
+
+    Two locks: all take turns at the gate, and who must be alone stays in it until the others have ended.
+    """
+    folder = Path(tempfile.gettempdir())
+    alone = request.node.get_closest_marker("alone") is not None
+    with (folder / f"{testrun_uid}.gate").open("w") as gate, (folder / f"{testrun_uid}.room").open("w") as room:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
@@ -57,8 +75,8 @@ def stream(clock: FakeClock) -> MemoryStream:
 
 @pytest.fixture(scope="session")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """A MiniStack on loopback, shared by all tests: each uses names of its own."""
-    process = StandIn(Path(tmp_path_factory.mktemp("standin")))
+    """A MiniStack on loopback, shared by the tests of a process: each uses names of its own."""
+    process = StandIn(Path(tmp_path_factory.mktemp("standin")), port=free_port())
     yield process
     process.stop()
 

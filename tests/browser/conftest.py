@@ -122,6 +122,11 @@ class Collector:
         return [event for request in self.requests if request.status == 202 for event in request.events]
 
     @property
+    def distinct_events(self) -> list[Json]:
+        """Accepted events without repetitions: when a clock leaps, requests time out and are sent again."""
+        return list({event["id"]: event for event in reversed(self.events)}.values())[::-1]
+
+    @property
     def refused(self) -> list[Json]:
         return [event for request in self.requests if request.status != 202 for event in request.events]
 

@@ -86,6 +86,7 @@ def test_demo_is_up_within_three_minutes(demo: Demo) -> None:
     assert demo.seconds < READY_WITHIN
 
 
+@pytest.mark.alone
 def test_page_view_shows_within_two_seconds(demo: Demo, chromium: Any, tmp_path: Path) -> None:
     """A visit to the demo site is on the open dashboard within two seconds, and so is its path through the site."""
     problems: list[str] = []
