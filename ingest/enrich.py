@@ -9,7 +9,7 @@ from __future__ import annotations
 from ingest import limits
 from ingest.admission import check_sender, exclusion, is_anonymous, site_of
 from ingest.context import Context, Policy
-from ingest.identity import SaltOf, cookieless_visitor, event_id, known_visitor
+from ingest.identity import SaltOf, cookieless_visitor, event_id
 from ingest.money import minor_units
 from ingest.pages import Page, parse_page, parse_referrer
 from ingest.payload import Payload, Props
@@ -22,6 +22,7 @@ from ingest.user_agents import classify, speaker
 from liveinsight.buckets import local_day_and_hour
 from liveinsight.errors import InvalidPayload
 from liveinsight.events import CONVERSION, PAGE_VIEW, Element, Event, PropertyValue
+from liveinsight.ids import known_visitor
 from liveinsight.sites import Bots, Site, Sites
 
 

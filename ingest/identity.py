@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from hashlib import blake2b
 
 import msgspec
 
 from ingest.payload import Payload
 from liveinsight.buckets import DAY_MS, quarter_of, utc_day_of_quarter
 from liveinsight.events import Event
+from liveinsight.ids import hash63
 from liveinsight.store import SaltStore
 
 SALT_BYTES = 32
@@ -54,14 +54,9 @@ class DailySalts:
         return self._store.salt_of_day(number, self._new_salt(), expires_at)
 
 
-def known_visitor(site: str, user_id: str) -> int:
-    """The visitor with a user id of its own."""
-    return _hash63(_encode((site, user_id)), person=b"user")
-
-
 def cookieless_visitor(salt: bytes, site: str, client_address: str, user_agent: str) -> int:
     """The visitor that gives no id, for one day."""
-    return _hash63(_encode((site, client_address, user_agent)), person=b"cookieless", key=salt)
+    return hash63(_encode((site, client_address, user_agent)), person=b"cookieless", key=salt)
 
 
 def event_id(site: str, visitor: int, session_id: str, payload: Payload, received_at: int) -> int:
@@ -70,7 +65,7 @@ def event_id(site: str, visitor: int, session_id: str, payload: Payload, receive
     Without an id and a timestamp nothing tells a repeat from a new event: each arrival is an event of its own.
     """
     if payload.id:
-        return _hash63(_encode((site, payload.id)), person=b"event")
+        return hash63(_encode((site, payload.id)), person=b"event")
     said = (
         site,
         visitor,
@@ -87,7 +82,7 @@ def event_id(site: str, visitor: int, session_id: str, payload: Payload, receive
         str(payload.props),
     )
     # As text: numbers from outside may be larger than msgpack takes.
-    return _hash63(repr(said).encode("utf-8", "surrogatepass"), person=b"event")
+    return hash63(repr(said).encode("utf-8", "surrogatepass"), person=b"event")
 
 
 def made_id(event: Event) -> str:
@@ -97,13 +92,7 @@ def made_id(event: Event) -> str:
 
 def hashes_of_id(site: str, given: str) -> set[int]:
     """What an event's id, its own or a made one, can have become in the record."""
-    hashes = {_hash63(_encode((site, given)), person=b"event")}
+    hashes = {hash63(_encode((site, given)), person=b"event")}
     if _MADE_ID.fullmatch(given):
         hashes.add(int(given, 16))
     return hashes
-
-
-def _hash63(data: bytes, *, person: bytes, key: bytes = b"") -> int:
-    digest = blake2b(data, digest_size=8, person=person, key=key).digest()
-    # 0 stands for "no visitor" in the counters.
-    return (int.from_bytes(digest, "big") >> 1) or 1

@@ -8,8 +8,8 @@ from typing import Any
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.dynamo import Dynamo, Item, Statement, between, insert, key_item, translated, update
 from liveinsight.errors import StoreUnavailable
-from liveinsight.events import Event, decode_events, encode_events
 from liveinsight.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
+from liveinsight.ids import visitor_of
 from liveinsight.keys import (
     CHECKPOINTS,
     NOTES,
@@ -29,7 +29,7 @@ from liveinsight.keys import (
     visitor_key,
 )
 from liveinsight.positions import NO_MARK
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, visitor_of
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
 from liveinsight.store import (
     SHARD_END,
     Checkpoint,
@@ -43,10 +43,10 @@ from liveinsight.store import (
     VisitorWrite,
     Watermark,
     Written,
-    in_timeline_order,
     tail_of,
 )
 from liveinsight.tables import TableNames
+from liveinsight.timeline import Marked, decode_timeline, encode_timeline, in_timeline_order
 
 PART_BYTES = 300_000
 """Largest binary attribute we write: an item may have 400 KB."""
@@ -116,7 +116,7 @@ class DynamoStore:
                 # Both ends are in the key: a chunk cut elsewhere never replaces one with more in it.
                 key = (partition, f"{events[0][0]}{AFTER_ALL}{events[-1][0]}")
                 body = {
-                    "e": {"B": encode_events(events)},
+                    "e": {"B": encode_timeline(events)},
                     "v": {"N": str(chunk.visitor)},
                     "ttl": {"N": str(chunk.expires_at)},
                 }
@@ -208,9 +208,9 @@ class DynamoStore:
         items = self._dynamo.get(self._sessions, [visitor_key(*key) for key in keys], consistent=False)
         return Read([decode_visitor(item["s"]["B"]) for item in items], len(items))
 
-    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
         chunks = self._chunks(site, session_id, limit)
-        read = self.read_visitors([(site, visitor) for visitor in _visitors_of(session_id, chunks)])
+        read = self.read_visitors([(site, visitor) for visitor in _visitors_of(site, session_id, chunks)])
         items_read = len(chunks) + read.items_read
         events = _events_of(chunks)
         last = max((mark for mark, _ in events), default=NO_MARK)
@@ -332,13 +332,13 @@ def _counter(item: Item) -> CounterItem:
     return decode_counter(item["b"]["B"], item["m"]["S"])
 
 
-def _events_of(chunks: Iterable[Item]) -> list[tuple[str, Event]]:
-    return [pair for chunk in chunks for pair in decode_events(chunk["e"]["B"])]
+def _events_of(chunks: Iterable[Item]) -> list[Marked]:
+    return [pair for chunk in chunks for pair in decode_timeline(chunk["e"]["B"])]
 
 
-def _visitors_of(session_id: str, chunks: Iterable[Item]) -> set[int]:
+def _visitors_of(site: str, session_id: str, chunks: Iterable[Item]) -> set[int]:
     visitors = {int(chunk["v"]["N"]) for chunk in chunks}
-    named = visitor_of(session_id)
+    named = visitor_of(site, session_id)
     return visitors if named is None else {*visitors, named}
 
 
@@ -354,9 +354,9 @@ def _rank(sequence_number: str) -> str:
     return AFTER_ALL if sequence_number == SHARD_END else f"{len(sequence_number):03d}{sequence_number}"
 
 
-def _split(events: Sequence[tuple[str, Event]]) -> Iterator[Sequence[tuple[str, Event]]]:
+def _split(events: Sequence[Marked]) -> Iterator[Sequence[Marked]]:
     """Halve until each part fits an item."""
-    if len(events) > 1 and len(encode_events(events)) > PART_BYTES:
+    if len(events) > 1 and len(encode_timeline(events)) > PART_BYTES:
         middle = len(events) // 2
         yield from _split(events[:middle])
         yield from _split(events[middle:])

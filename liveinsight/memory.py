@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from liveinsight.clock import Clock
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.errors import IteratorExpired, StreamUnavailable
-from liveinsight.events import Event
 from liveinsight.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
+from liveinsight.ids import visitor_of
 from liveinsight.positions import NO_MARK
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, visitor_of
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
 from liveinsight.store import (
     SHARD_END,
     Checkpoint,
@@ -28,10 +28,10 @@ from liveinsight.store import (
     VisitorWrite,
     Watermark,
     Written,
-    in_timeline_order,
     tail_of,
 )
 from liveinsight.stream import Batch, OutRecord, PutOutcome, Record, Shard, StartAt
+from liveinsight.timeline import Marked, in_timeline_order
 
 HASH_SPACE = 1 << 128
 
@@ -146,11 +146,11 @@ class MemoryStore:
         rows = list(self.load_visitors(keys).values())
         return Read(rows, len(rows))
 
-    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
         with self._lock:
             chunks = list(self.timeline.get((site, session_id), {}).values())
             visitors = {chunk.visitor for chunk in chunks}
-            if (named := visitor_of(session_id)) is not None:
+            if (named := visitor_of(site, session_id)) is not None:
                 visitors.add(named)
             known = [self.visitors[site, visitor] for visitor in visitors if (site, visitor) in self.visitors]
         events = [pair for chunk in chunks for pair in chunk.events]

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from liveinsight.counters import CounterItem
-from liveinsight.events import Event
 from liveinsight.fold import CounterKey
 from liveinsight.sessions import VisitorState
+from liveinsight.timeline import Marked, unpack_waiting
 
 Row = TypeVar("Row")
 
@@ -71,7 +71,7 @@ class TimelineChunk(NamedTuple):
 
     site: str
     session_id: str
-    events: Sequence[tuple[str, Event]]
+    events: Sequence[Marked]
     expires_at: int
     visitor: int = 0
 
@@ -186,7 +186,7 @@ class ReadStore(Protocol):
     def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
         """The states among `keys`, in no order."""
 
-    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
         """A session's events in order, at most `limit`, without repeats, as (mark, event).
 
         They are in chunks and in the tails of the visitors that the chunks, or the session's id, name.
@@ -255,12 +255,7 @@ def _open(watermarks: Iterable[Watermark]) -> list[Watermark]:
     return [mark for mark in known if not mark.closed and mark.incarnation == newest]
 
 
-def tail_of(states: Iterable[VisitorState], session_id: str) -> list[tuple[str, Event]]:
+def tail_of(states: Iterable[VisitorState], session_id: str) -> list[Marked]:
     """The events of a session that are in no chunk yet."""
-    return [(mark, event) for state in states for session, mark, event in state.tail if session == session_id]
-
-
-def in_timeline_order(marked: Iterable[tuple[str, Event]], limit: int) -> list[tuple[str, Event]]:
-    """Events of a session by time, each mark once."""
-    unique = dict(marked)
-    return sorted(unique.items(), key=lambda pair: (pair[1].occurred_at, pair[0]))[:limit]
+    waiting = (entry for state in states for entry in unpack_waiting(state.tail))
+    return [(mark, event) for session, mark, event in waiting if session == session_id]

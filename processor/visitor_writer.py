@@ -12,8 +12,10 @@ from itertools import islice
 
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor, visitor_of
+from liveinsight.ids import visitor_of
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor
 from liveinsight.store import ProcessorStore, TimelineChunk, VisitorKey, VisitorWrite
+from liveinsight.timeline import Marked, pack_waiting, unpack_waiting
 
 CACHED_VISITORS = 50_000
 """Visitors kept in memory per shard; only those that are written may leave."""
@@ -38,6 +40,8 @@ class VisitorWriter:
         self._packed: dict[VisitorKey, bytes] = {}
         self._dirty: set[VisitorKey] = set()
         self._unseen: set[VisitorKey] = set()
+        # With an event of a session by whose id it could not be found, until that session has a chunk.
+        self._unlisted: set[VisitorKey] = set()
         self.written = 0
         """States written so far."""
 
@@ -67,8 +71,12 @@ class VisitorWriter:
     def touched(self, key: VisitorKey, session_id: str, mark: str, event: Event) -> None:
         """Note that the event at `mark` changed the state of `key`."""
         self._dirty.add(key)
-        if session_id:
-            self._states[key].tail.append((session_id, mark, event))
+        if not session_id:
+            return
+        state = self._states[key]
+        state.tail.append(pack_waiting(session_id, mark, event))
+        if visitor_of(event.site, session_id) != event.visitor and session_id not in state.listed:
+            self._unlisted.add(key)
 
     def flush(self) -> None:
         """Try once to write timelines, then states.
@@ -99,7 +107,7 @@ class VisitorWriter:
         spilling: list[VisitorKey] = []
         for key in self._dirty:
             state = self._states[key]
-            if not _must_be_listed(state):
+            if key not in self._unlisted:
                 encoded[key] = data = encode_visitor(state)
                 if len(data) <= STATE_BYTES or not state.tail:
                     continue
@@ -109,17 +117,19 @@ class VisitorWriter:
         for key in spilling:
             state = self._states[key]
             open_ids = {session.id for session in state.sessions}
-            listed = {*state.listed, *(session_id for session_id, _, _ in state.tail)}
-            state.spilled, state.tail = state.tail[-1][1], []
+            waiting = unpack_waiting(state.tail)
+            listed = {*state.listed, *(session_id for session_id, _, _ in waiting)}
+            state.spilled, state.tail = waiting[-1][1], []
             state.listed = sorted(listed & open_ids)
             encoded[key] = encode_visitor(state)
+            self._unlisted.discard(key)
         return encoded
 
     def _chunks(self, state: VisitorState) -> Iterable[TimelineChunk]:
         """The tail, session by session. Chunks of a visitor are cut at its own marks, so a replay never gives one with
         the same ends and fewer events, not even where two visitors share a session id."""
-        sessions: dict[str, list[tuple[str, Event]]] = {}
-        for session_id, mark, event in state.tail:
+        sessions: dict[str, list[Marked]] = {}
+        for session_id, mark, event in unpack_waiting(state.tail):
             sessions.setdefault(session_id, []).append((mark, event))
         expires_at = self._timeline_expiry(state)
         return [TimelineChunk(state.site, id_, events, expires_at, state.visitor) for id_, events in sessions.items()]
@@ -139,8 +149,3 @@ class VisitorWriter:
         for key in list(islice(self._packed, max(0, len(self._packed) - CACHED_VISITORS))):
             del self._packed[key]
             self._unseen.discard(key)
-
-
-def _must_be_listed(state: VisitorState) -> bool:
-    """Whether a session has events and an id by which they could not be found."""
-    return any(visitor_of(id_) != state.visitor and id_ not in state.listed for id_, _, _ in state.tail)

@@ -25,6 +25,7 @@ from liveinsight.store import (
     Watermark,
 )
 from liveinsight.testing import NOON, an_event
+from liveinsight.timeline import timeline_event
 
 SHARD = "shardId-000000000000"
 OTHER_SHARD = "shardId-000000000001"
@@ -190,7 +191,9 @@ def test_counters_of_one_item_are_read_by_their_dimensions(any_store: Store) -> 
 
 def test_timeline_gives_each_event_once(any_store: Store) -> None:
     """Chunks cut differently by a replay give every event once, in order of time."""
-    events = [(mark(number), an_event(at=NOON + number * 1000, page=f"/{number}")) for number in range(5)]
+    events = [
+        (mark(number), timeline_event(an_event(at=NOON + number * 1000, title=f"{number}"))) for number in range(5)
+    ]
     any_store.write_timeline([TimelineChunk("default", "s1", events[:3], FAR)])
     any_store.write_timeline([TimelineChunk("default", "s1", events[:2], FAR)])
     any_store.write_timeline([TimelineChunk("default", "s1", events[2:], FAR)])
@@ -202,9 +205,9 @@ def test_timeline_gives_each_event_once(any_store: Store) -> None:
 def test_timeline_chunk_larger_than_an_item(any_store: Store) -> None:
     """A chunk that would not fit one item is kept whole all the same."""
     rng = random.Random(1)  # what cannot be compressed below half
+    props = [{f"key{at}": rng.randbytes(1000).hex() for at in range(30)} for _ in range(12)]
     events = [
-        (mark(number), an_event(at=NOON + number, props={f"key{at}": rng.randbytes(1000).hex() for at in range(30)}))
-        for number in range(12)
+        (mark(number), timeline_event(an_event(at=NOON + number, props=each))) for number, each in enumerate(props)
     ]
     any_store.write_timeline([TimelineChunk("default", "big", events, FAR)])
     assert any_store.read_timeline("default", "big", 100).rows == events
