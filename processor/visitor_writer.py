@@ -8,17 +8,21 @@ of a session whose id does not tell its visitor: by the chunk its timeline is fo
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import nlargest
 from itertools import islice
 
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event
 from liveinsight.ids import visitor_of
+from liveinsight.previews import VisitorPreview
 from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor
 from liveinsight.store import ProcessorStore, TimelineChunk, VisitorKey, VisitorWrite
 from liveinsight.timeline import Marked, pack_waiting, unpack_waiting
 
 CACHED_VISITORS = 50_000
 """Visitors kept in memory per shard; only those that are written may leave."""
+PREVIEWED_VISITORS = 100
+"""Visitors in a preview, per shard and site: a few kilobytes, and more than a screen shows."""
 DAY_SECONDS = 86_400
 STATE_BYTES = 880
 """Larger than this, a state's tail becomes chunks: DynamoDB bills by the KB, keys and mark included."""
@@ -42,6 +46,8 @@ class VisitorWriter:
         self._unseen: set[VisitorKey] = set()
         # With an event of a session by whose id it could not be found, until that session has a chunk.
         self._unlisted: set[VisitorKey] = set()
+        # Touched since the last preview.
+        self._stirred: set[VisitorKey] = set()
         self.written = 0
         """States written so far."""
 
@@ -71,6 +77,7 @@ class VisitorWriter:
     def touched(self, key: VisitorKey, session_id: str, mark: str, event: Event) -> None:
         """Note that the event at `mark` changed the state of `key`."""
         self._dirty.add(key)
+        self._stirred.add(key)
         if not session_id:
             return
         state = self._states[key]
@@ -100,6 +107,27 @@ class VisitorWriter:
             if written.unconfirmed:
                 raise StoreUnavailable(f"{len(written.unconfirmed)} visitors were not confirmed")
         self._pack(encoded)
+        self._stirred.clear()
+
+    def previews(self, expires_at: int) -> list[VisitorPreview]:
+        """The visitors that wait to be written, of each site with one that was touched since `previewed` was last
+        called: those that were active last."""
+        waiting: dict[str, list[VisitorState]] = {site: [] for site, _ in self._stirred}
+        for key in self._dirty:
+            if key[0] in waiting:
+                waiting[key[0]].append(self._states[key])
+        previews = []
+        for site, states in waiting.items():
+            if not states:
+                continue
+            shown = nlargest(PREVIEWED_VISITORS, states, key=lambda state: (state.seen_at, state.mark))
+            mark = max(state.mark for state in states)
+            previews.append(VisitorPreview(site, mark, shown, len(shown) == len(states), expires_at))
+        return previews
+
+    def previewed(self) -> None:
+        """The previews that were given last are stored."""
+        self._stirred.clear()
 
     def _spill(self) -> dict[VisitorKey, bytes]:
         """Write the tails that may not wait, and encode all states that are to be written."""
