@@ -137,14 +137,14 @@ class RecordProcessor:
         self._as_of = max(as_of, self._as_of)
         now = self._clock()
         if now >= self._sessions_due or self._counters.waiting > PENDING_LIMIT:
-            self._flush_all(checkpointer, self._options.give_up_after)
+            self._flush_all(checkpointer, self._patience())
         elif millis_behind >= BEHIND_MS:
             return
         elif now >= self._previews_due:
-            if not self._publish_previews(self._options.give_up_after):
-                self._flush_all(checkpointer, self._options.give_up_after)
+            if not self._publish_previews():
+                self._flush_all(checkpointer, self._patience())
         elif now >= self._counters_due:
-            self._flush_fresh(self._options.give_up_after)
+            self._flush_fresh()
 
     def lease_lost(self) -> None:
         """Somebody else has the shard: forget what was not written, they will count it."""
@@ -154,12 +154,12 @@ class RecordProcessor:
         """The shard is closed and read to its end."""
         self._last_sequence = SHARD_END
         self._dirty_since_checkpoint = True
-        self._flush_all(checkpointer, self._options.give_up_after, closed=True)
+        self._flush_all(checkpointer, self._patience(), closed=True)
         logger.info("shard ended", extra={"action": "shard_ended", "shard": self._shard_id})
 
     def shutdown_requested(self, checkpointer: Checkpointer) -> None:
         """The last chance to write and checkpoint."""
-        self._flush_all(checkpointer, self._options.drain_within)
+        self._flush_all(checkpointer, self._clock() + round(self._options.drain_within * 1000))
         logger.info("drained", extra={"action": "shutdown", "shard": self._shard_id})
 
     def _decode(self, records: Sequence[Record]) -> list[tuple[str, Event]]:
@@ -193,7 +193,7 @@ class RecordProcessor:
     def _fold_batch(self, marked: list[tuple[str, Event]]) -> None:
         visitors, counters = self._visitors, self._counters
         keys = [(event.site, event.visitor) for _, event in marked]
-        self._retry(lambda: visitors.load(keys), self._options.give_up_after)
+        self._retry(lambda: visitors.load(keys), self._patience())
         for (mark, event), key in zip(marked, keys, strict=True):
             contributions, session_id = fold(visitors.state(key), event, mark)
             if contributions:
@@ -203,40 +203,41 @@ class RecordProcessor:
                 self.progress.skipped += 1
         self.progress.events += len(marked)
 
-    def _flush_fresh(self, give_up_after: float) -> None:
+    def _flush_fresh(self) -> None:
         began = self._clock()
         if self._counters.waiting:
-            self._retry(lambda: self._counters.flush(Cadence.FAST), give_up_after)
-            self.progress.counter_writes = self._counters.written
-            self._retry(self._publish_watermark, give_up_after)
+            self._write_counters(Cadence.FAST, self._patience())
+            self._retry(self._publish_watermark, self._patience())
         self._counters_due = self._next(began, self._options.counters_interval)
 
-    def _publish_previews(self, give_up_after: float) -> bool:
-        """Whether readers now see what waits: False if it is too much."""
+    def _publish_previews(self) -> bool:
+        """Whether what waits can be shown before it is written: False if it is too much. A preview that the store does
+        not take is left out; the next one is due in any case."""
         began = self._clock()
-        fits = True
-
-        def publish() -> None:
-            nonlocal fits
-            expires_at = began // 1000 + PREVIEW_DAYS * 86_400
-            counters = self._counters.previews(expires_at)
-            fits = counters is not None
-            if counters is not None:
-                self._store.write_previews(self._shard_id, counters, self._visitors.previews(expires_at))
-
         if self._counters.waiting:
-            self._retry(lambda: self._counters.flush(Cadence.MEDIUM), give_up_after)
-            self.progress.counter_writes = self._counters.written
-            self._retry(publish, give_up_after)
-            if not fits:
-                return False
-            self._counters.previewed()
-            self._visitors.previewed()
-        self._previewed_as_of = self._as_of
-        self._retry(self._publish_watermark, give_up_after)
+            self._write_counters(Cadence.MEDIUM, self._patience())
+            expires_at = began // 1000 + PREVIEW_DAYS * 86_400
+            try:
+                counters = self._counters.previews(expires_at)
+                if counters is None:
+                    return False
+                self._store.write_previews(self._shard_id, counters, self._visitors.previews(expires_at))
+            except StoreUnavailable as error:
+                self._unavailable(error)
+            else:
+                self._counters.previewed()
+                self._visitors.previewed()
+                self._previewed_as_of = self._as_of
+        else:
+            self._previewed_as_of = self._as_of
+        self._retry(self._publish_watermark, self._patience())
         self._counters_due = self._next(began, self._options.counters_interval)
         self._previews_due = self._next(began, self._options.previews_interval)
         return True
+
+    def _write_counters(self, up_to: Cadence, give_up_at: int) -> None:
+        self._retry(lambda: self._counters.flush(up_to), give_up_at)
+        self.progress.counter_writes = self._counters.written
 
     def _next(self, began: int, interval: float) -> int:
         """When a flush that began then is due again: one that takes long waits long, so that most time is left for
@@ -244,18 +245,17 @@ class RecordProcessor:
         now = self._clock()
         return now + max(round(interval * 1000), min(FLUSH_SHARE * (now - began), LONGEST_PAUSE_MS))
 
-    def _flush_all(self, checkpointer: Checkpointer, give_up_after: float, *, closed: bool = False) -> None:
+    def _flush_all(self, checkpointer: Checkpointer, give_up_at: int, *, closed: bool = False) -> None:
         began = self._clock()
-        self._retry(self._counters.flush, give_up_after)
-        self._retry(self._write_set_aside, give_up_after)
-        self._retry(self._visitors.flush, give_up_after)
-        self.progress.counter_writes = self._counters.written
+        self._write_counters(Cadence.SLOW, give_up_at)
+        self._retry(self._write_set_aside, give_up_at)
+        self._retry(self._visitors.flush, give_up_at)
         self.progress.visitor_writes = self._visitors.written
         self._stored_as_of = self._as_of
         # Before the checkpoint: after that of a shard's end nobody comes back to close its watermark.
-        self._retry(lambda: self._publish_watermark(closed=closed), give_up_after)
+        self._retry(lambda: self._publish_watermark(closed=closed), give_up_at)
         if self._dirty_since_checkpoint:
-            self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_after)
+            self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_at)
             self._dirty_since_checkpoint = False
         self._counters_due = self._next(began, self._options.counters_interval)
         self._previews_due = self._next(began, self._options.previews_interval)
@@ -278,9 +278,12 @@ class RecordProcessor:
             )
         )
 
-    def _retry(self, step: Callable[[], bool | None], give_up_after: float) -> None:
+    def _patience(self) -> int:
+        """When to give up what begins now; all steps of a flush share it."""
+        return self._clock() + round(self._options.give_up_after * 1000)
+
+    def _retry(self, step: Callable[[], bool | None], give_up_at: int) -> None:
         """Repeat `step` until it does not fail and does not say that something is left (False)."""
-        give_up_at = self._clock() + round(give_up_after * 1000)
         pause = 0.05
         while True:
             problem = "another writer is active"
@@ -289,10 +292,11 @@ class RecordProcessor:
                     return
             except StoreUnavailable as error:
                 problem = str(error)
-                logger.warning(
-                    "store unavailable", extra={"action": "retry", "shard": self._shard_id, "problem": problem}
-                )
+                self._unavailable(error)
             if self._clock() >= give_up_at:
-                raise FlushAbandoned(f"gave up on shard {self._shard_id} after {give_up_after:g} s: {problem}")
+                raise FlushAbandoned(f"gave up on shard {self._shard_id}: {problem}")
             self._sleep(pause)
             pause = min(2 * pause, 5.0)
+
+    def _unavailable(self, error: StoreUnavailable) -> None:
+        logger.warning("store unavailable", extra={"action": "retry", "shard": self._shard_id, "problem": str(error)})

@@ -183,9 +183,9 @@ def sessions_before_counters(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """The first two stages of a flush change places."""
     flush_all = RecordProcessor._flush_all
 
-    def flush(self: Any, checkpointer: Checkpointer, give_up_after: float, *, closed: bool = False) -> None:
-        self._retry(self._visitors.flush, give_up_after)
-        flush_all(self, checkpointer, give_up_after, closed=closed)
+    def flush(self: Any, checkpointer: Checkpointer, give_up_at: int, *, closed: bool = False) -> None:
+        self._retry(self._visitors.flush, give_up_at)
+        flush_all(self, checkpointer, give_up_at, closed=closed)
 
     patch.setattr(RecordProcessor, "_flush_all", flush)
     return MemoryStore
@@ -195,10 +195,10 @@ def checkpoint_before_flush(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """The checkpoint is moved before anything is written."""
     flush_all = RecordProcessor._flush_all
 
-    def flush(self: Any, checkpointer: Checkpointer, give_up_after: float, *, closed: bool = False) -> None:
+    def flush(self: Any, checkpointer: Checkpointer, give_up_at: int, *, closed: bool = False) -> None:
         if self._dirty_since_checkpoint:
-            self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_after)
-        flush_all(self, checkpointer, give_up_after, closed=closed)
+            self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_at)
+        flush_all(self, checkpointer, give_up_at, closed=closed)
 
     patch.setattr(RecordProcessor, "_flush_all", flush)
     return MemoryStore
