@@ -28,7 +28,9 @@ from liveinsight.site_directory import SiteDirectory
 from liveinsight.site_store import create_missing, load_sites
 from liveinsight.stream import OutRecord, PutOutcome
 
-_LENGTHS = struct.Struct("<II")
+_LENGTH = struct.Struct("<I")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[OutRecord]).decode
 
 
 class SlowStream:
@@ -42,8 +44,8 @@ class SlowStream:
         if self._seconds:
             time.sleep(self._seconds)
         if self._file:
-            frames = (_LENGTHS.pack(len(key), len(data)) + key.encode() + data for key, data in records)
-            self._file.write(b"".join([_LENGTHS.pack(0, len(records)), *frames]))
+            call = _encode(records)
+            self._file.write(_LENGTH.pack(len(call)) + call)
         return [PutOutcome("shardId-000000000000", "1", "")] * len(records)
 
 
@@ -52,14 +54,9 @@ def read_calls(path: Path) -> Iterator[list[OutRecord]]:
     data = path.read_bytes()
     at = 0
     while at < len(data):
-        _, count = _LENGTHS.unpack_from(data, at)
-        at += _LENGTHS.size
-        call = []
-        for _ in range(count):
-            key, size = _LENGTHS.unpack_from(data, at)
-            at += _LENGTHS.size + key + size
-            call.append(OutRecord(data[at - key - size : at - size].decode(), data[at - size : at]))
-        yield call
+        (size,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size + size
+        yield _decode(data[at - size : at])
 
 
 def bare_app() -> Flask:

@@ -1,7 +1,7 @@
 """A payload becomes an event: everything that needs the outside world is decided here, once.
 
 In: a payload, its context and its sender. Out: an `Event` that is valid by construction, or the reason to drop it.
-Refusals are raised as `InvalidPayload`. The client address ends here, as one of the texts of a hash: it is in nothing that comes out.
+Refusals are raised as `InvalidPayload`. The client address ends here, in a hash: it is in nothing that comes out.
 """
 
 from __future__ import annotations

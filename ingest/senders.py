@@ -1,7 +1,7 @@
 """Who sends events: all that is the same for the events of one request and site, worked out once.
 
-In: the sites, the policy, a request's context. Out: a `Sender`, or `InvalidPayload` when the site takes nothing from it.
-The address stays in the context: what is kept of it here are verdicts and a place.
+In: the sites, the policy, a request's context. Out: a `Sender`, or `InvalidPayload` when the site takes nothing
+from it. The address stays in the context: what is kept of it here are verdicts and a place.
 """
 
 from __future__ import annotations
