@@ -16,8 +16,15 @@ _encode = msgspec.json.Encoder().encode
 NOT_STORED = ("Cache-Control", "no-store")
 
 
+_ALWAYS = (("Content-Type", "application/json"), NOT_STORED)
+
+
 class JsonResponse(Response):
-    """Has all its headers from the start: there is nothing to find out about them when it is sent."""
+    """JSON in bytes. All its headers are known from the start: none has to be found out when it is sent."""
+
+    def __init__(self, body: bytes, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(None, status, [*_ALWAYS, *headers, ("Content-Length", str(len(body)))])
+        self.response = [body]
 
     def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
         return self.headers
@@ -25,4 +32,4 @@ class JsonResponse(Response):
 
 def json_response(status: int, body: Any, headers: Sequence[tuple[str, str]] = ()) -> Response:
     """`body` as JSON."""
-    return JsonResponse(_encode(body), status, [NOT_STORED, *headers], content_type="application/json")
+    return JsonResponse(_encode(body), status, headers)
