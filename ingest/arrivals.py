@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from ingest.limits import MAX_URL
 from ingest.pages import Page, parse_page, parse_referrer
-from ingest.sources import Traffic, attribute, own_hosts
+from ingest.sources import attribute, own_hosts
 from ingest.text import clean
 from liveinsight.sites import Site
 
@@ -31,13 +32,21 @@ class UrlRules:
     own_hosts: frozenset[str]
 
 
-class Arrival(NamedTuple):
-    """A page, and the way to it."""
+class Arrival(Struct, frozen=True, gc=False):
+    """A page and the way to it, with what an event keeps of them. Empty where there is nothing."""
 
     page: Page
+    name: str
+    """What page views are counted by."""
+    url: str
     referrer: str
-    """Its URL, as far as it is kept."""
-    traffic: Traffic
+    source: str
+    channel: str
+    utm_source: str
+    utm_medium: str
+    utm_campaign: str
+    utm_term: str
+    utm_content: str
 
 
 def url_rules(site: Site) -> UrlRules:
@@ -64,7 +73,8 @@ def _arrival_at(page_url: str, referrer: str, rules: UrlRules) -> Arrival | None
     if page is None:
         return None
     came_from = parse_referrer(clean(referrer, MAX_URL))
-    return Arrival(page, came_from.url, attribute(page.host, page.query, came_from.host, rules.own_hosts))
+    traffic = attribute(page.host, page.query, came_from.host, rules.own_hosts)
+    return Arrival(page, page.page, page.url, came_from.url, traffic.source, traffic.channel, *traffic.campaign[:5])
 
 
 _cached_arrival = lru_cache(maxsize=CACHED_ARRIVALS)(_arrival_at)

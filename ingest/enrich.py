@@ -38,10 +38,9 @@ def enrich(payload: Payload, context: Context, sender: Sender, policy: Policy, s
     revenue, currency = minor_units(payload.revenue) if payload.revenue else (0, "")
     props = _props(payload.props) if payload.props else None
 
-    page, referrer, traffic = arrival
     if sender.excluded:
         return sender.excluded
-    if excludes_page(site, page):
+    if excludes_page(site, arrival.page):
         return Reason.EXCLUDED_PATH
     user_agent, agent = sender.user_agent, sender.agent
     if sender.relays and payload.user_agent:
@@ -59,7 +58,6 @@ def enrich(payload: Payload, context: Context, sender: Sender, policy: Policy, s
         if user_id
         else cookieless_visitor(salt_of(occurred, received), site.name, context.client_address, user_agent)
     )
-    campaign = traffic.campaign
     day, hour = local_day_and_hour(occurred, site.zone)
 
     # By position, in the order in which they are declared: names would take as long as all else here.
@@ -75,17 +73,17 @@ def enrich(payload: Payload, context: Context, sender: Sender, policy: Policy, s
         received - occurred <= limits.RECENT_MS,
         session_id,
         user_id,
-        page.page,
-        page.url,
+        arrival.name,
+        arrival.url,
         clean_phrase(payload.title, limits.MAX_TITLE),
-        referrer,
-        traffic.source,
-        traffic.channel,
-        campaign.source,
-        campaign.medium,
-        campaign.name,
-        campaign.term,
-        campaign.content,
+        arrival.referrer,
+        arrival.source,
+        arrival.channel,
+        arrival.utm_source,
+        arrival.utm_medium,
+        arrival.utm_campaign,
+        arrival.utm_term,
+        arrival.utm_content,
         sender.place.country,
         agent.device,
         agent.browser,
@@ -120,7 +118,7 @@ def _arrival(payload: Payload, event_type: str, rules: UrlRules) -> Arrival:
     arrival = arrival_at(payload.page_url or "", payload.referrer or "", rules)
     if arrival is None:
         raise InvalidPayload(Reason.INVALID_URL, "use an http(s) URL, or a path that starts with /", field="page_url")
-    if event_type == PAGE_VIEW and not arrival.page.url:
+    if event_type == PAGE_VIEW and not arrival.url:
         raise InvalidPayload(Reason.MISSING_FIELD, "a page view needs the page's URL", field="page_url")
     return arrival
 

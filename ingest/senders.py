@@ -6,7 +6,7 @@ from it. The address stays in the context: what is kept of it here are verdicts 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from ingest.admission import check_origin, exclusion, is_anonymous, site_of
 from ingest.arrivals import UrlRules, url_rules
@@ -19,7 +19,7 @@ from ingest.user_agents import Agent, classify, relays
 from liveinsight.sites import Bots, Site, Sites
 
 
-class Sender(NamedTuple):
+class Sender(Struct, frozen=True, gc=False):
     """The sender of some events, as their site sees it."""
 
     site: Site
