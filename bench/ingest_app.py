@@ -23,11 +23,14 @@ from ingest.payload import Payload
 from ingest.tuning import tune_process
 from liveinsight.clock import system_clock
 from liveinsight.memory import MemoryStore
+from liveinsight.serving import at_exit
 from liveinsight.settings import Settings
 from liveinsight.site_directory import SiteDirectory
 from liveinsight.site_store import create_missing, load_sites
 from liveinsight.stream import OutRecord, PutOutcome
 
+_BUFFER = 4 * 1024 * 1024
+"""Bytes: writing lets go of the interpreter, which a call shall do only once, for as long as it takes."""
 _LENGTH = struct.Struct("<I")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[OutRecord]).decode
@@ -38,7 +41,9 @@ class SlowStream:
 
     def __init__(self, seconds: float, folder: Path | None) -> None:
         self._seconds = seconds
-        self._file = None if folder is None else (folder / f"{os.getpid()}.records").open("ab", buffering=0)
+        self._file = None if folder is None else (folder / f"{os.getpid()}.records").open("ab", buffering=_BUFFER)
+        if self._file:
+            at_exit(self._file.close)
 
     def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
         if self._seconds:

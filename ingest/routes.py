@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +113,10 @@ class Routes:
     def collect(self) -> Response:
         """Take events, or answer a browser's question whether it may send them."""
         environ = request.environ
-        if request.method == "OPTIONS":
+        if environ["REQUEST_METHOD"] == "OPTIONS":
             return Response(status=204, headers=[*_PREFLIGHT, *self._cors_headers()])
         check_body_is_readable(environ)
-        outcome = self._pipeline.collect(self._read_body(), self._context())
+        outcome = self._pipeline.collect(self._read_body(), self._context_of(environ))
         response = json_response(*answer(outcome, environ[REQUEST_ID_KEY]), _ANY_PAGE)
         if response.status_code == 429:
             response.headers["Retry-After"] = str(outcome.retry_after)
@@ -161,7 +161,9 @@ class Routes:
         return Response(self._metrics.render(), content_type=CONTENT_TYPE)
 
     def _context(self) -> Context:
-        environ = request.environ
+        return self._context_of(request.environ)
+
+    def _context_of(self, environ: Mapping[str, Any]) -> Context:
         place = place_of_headers(environ) if self._behind_proxy else NOWHERE
         return Context(
             received_at=self._clock(),
