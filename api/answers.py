@@ -9,10 +9,13 @@ from __future__ import annotations
 from msgspec import UNSET, Struct, UnsetType, field
 
 from liveinsight.counters import CounterItem
-from liveinsight.rollups import REVENUE_PREFIX, Dimension, Scope
+from liveinsight.rollups import REVENUE_PREFIX, Dimension, Scope, lg_k_of, relative_error
 
-VISITORS_ERROR = 0.03
-"""Two standard errors of a distinct count, relative: CPC sketches of 2^11 rows. Small counts are near exact."""
+
+def visitors_error(dimension: str = "") -> float:
+    """Two standard errors of a distinct count, relative: of totals, or of a dimension's rows. Small counts are near
+    exact."""
+    return round(2 * relative_error(lg_k_of("dimension" if dimension else "totals", dimension)), 3)
 
 
 class Totals(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -19,13 +19,13 @@ EVENTS_LIMIT = 1000
 def active_sessions(question: Question) -> Answer:
     """GET /api/sessions/active."""
     read = queries.sessions(question.store, question.site, question.now, question.values["limit"])
-    return Answer(read.rows, read.items_read, question.now - SESSION_GAP_MS, question.now)
+    return Answer(read.rows, read.items_read, question.now - SESSION_GAP_MS, question.now, partial=read.partial)
 
 
 def session_events(question: Question) -> Answer:
     """GET /api/sessions/{session_id}/events: an unknown session is an empty array, as it always was."""
     read = queries.session_events(question.store, question.site, question.session_id, EVENTS_LIMIT)
-    return Answer(read.rows, read.items_read)
+    return Answer(read.rows, read.items_read, partial=read.partial)
 
 
 def hourly(question: Question) -> Answer:
@@ -47,4 +47,4 @@ def pages(question: Question) -> Answer:
         question.store, question.site, BY_NAME["page"], asked.days, sort="pageviews", limit=question.values["limit"]
     )
     rows = [PageViews(page=row.value, views=row.pageviews or 0) for row in read.rows]
-    return Answer(rows, read.items_read, asked.start_ms, asked.end_ms)
+    return Answer(rows, read.items_read, asked.start_ms, asked.end_ms, partial=read.partial)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from liveinsight.store import Watermark, freshest_possible, freshest_totals
+from liveinsight.store import Watermark, freshest_possible, freshest_previews, freshest_totals
 
 COMPLETE_WITHIN_MS = 15_000
 """A lag up to this counts as complete: a quiet shard's watermark moves with its polls and flushes."""
@@ -17,10 +17,16 @@ COMPLETE_WITHIN_MS = 15_000
 
 @dataclass(frozen=True)
 class Freshness:
-    """`as_of` is epoch ms by the stream's clock; `now` the API's time when it asked."""
+    """`as_of` is epoch ms by the stream's clock; `now` the API's time when it asked; `stored_as_of` as `as_of`, without
+    previews."""
 
     as_of: int | None
     now: int
+    stored_as_of: int | None = None
+
+    def without_previews(self) -> Freshness:
+        """How fresh an answer is whose previews were stored in part."""
+        return Freshness(self.stored_as_of, self.now, self.stored_as_of)
 
     @property
     def lag_ms(self) -> int | None:
@@ -42,4 +48,6 @@ def freshness_of(watermarks: Iterable[Watermark], now: int, *, first: bool) -> F
         now: epoch ms.
         first: the answer comes from the counters alone that are written first, totals and live minutes.
     """
-    return Freshness((freshest_totals if first else freshest_possible)(watermarks), now)
+    watermarks = list(watermarks)
+    as_of = (freshest_totals if first else freshest_previews)(watermarks)
+    return Freshness(as_of, now, freshest_possible(watermarks))

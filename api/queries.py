@@ -88,10 +88,11 @@ def breakdown(
     Values that corrections have brought back to zero are left out.
     """
     found: dict[str, list[CounterItem]] = defaultdict(list)
-    items_read = 0
+    items_read, partial = 0, False
     for day in days_between(*days):
         read = store.read_dimension(site, day_number(day), dimension.name)
         items_read += read.items_read
+        partial |= read.partial
         for value, item in read.rows:
             found[value].append(item)
     counted = {value: items for value, items in found.items() if _sum(items, dimension.main) > 0}
@@ -99,7 +100,7 @@ def breakdown(
     chosen = sorted(counted, key=lambda value: (-ranks[value], value))[offset : offset + limit]
     # Uniting sketches is the costly part: done for the rows that are shown only.
     rows = [breakdown_row(dimension, value, merge_items(counted[value]), hours=hours) for value in chosen]
-    return Read(rows, items_read), len(counted)
+    return Read(rows, items_read, partial), len(counted)
 
 
 def live(store: ReadStore, site: str, now: int, window: int, dimension: str | None = None) -> Read[Live]:
@@ -136,7 +137,7 @@ def sessions(store: ReadStore, site: str, now: int, limit: int) -> Read[ActiveSe
             for _, item in sorted(minutes.rows, key=lambda row: -row[0]):
                 seen.update(dict.fromkeys(seen_visitor(name) for name in item.measures))
     read = store.read_visitors([(site, visitor) for visitor in list(seen)[:limit]])
-    return Read(active_sessions(read.rows, now, limit), items_read + read.items_read)
+    return Read(active_sessions(read.rows, now, limit), items_read + read.items_read, read.partial)
 
 
 def session_events(store: ReadStore, site: str, session_id: str, limit: int) -> Read[SessionEvent]:
@@ -144,7 +145,7 @@ def session_events(store: ReadStore, site: str, session_id: str, limit: int) -> 
     if len(session_id) > MAX_SESSION_ID:
         return Read([], 0)
     read = store.read_timeline(site, session_id, limit)
-    return Read([session_event(event, session_id) for _, event in read.rows], read.items_read)
+    return Read([session_event(event, session_id) for _, event in read.rows], read.items_read, read.partial)
 
 
 def _quarters(store: ReadStore, site: str, start_ms: int, end_ms: int) -> Read[tuple[int, CounterItem]]:

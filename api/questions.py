@@ -36,6 +36,8 @@ class Answer:
     start_ms: int | None = None
     end_ms: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+    partial: bool = False
+    """See `liveinsight.store.Read`."""
 
 
 class Shape(Enum):

@@ -7,7 +7,7 @@ more than the answer holds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -85,12 +85,14 @@ def _view(endpoint: Endpoint, service: Service) -> Callable[..., Response]:
             service.store, sites.zones, name, zone, now, freshness, values=values, session_id=session_id
         )
         answer = endpoint.handler(question)
+        if answer.partial:
+            question = replace(question, freshness=freshness.without_previews())
         items_read = watermarks.items_read + answer.items_read
         if endpoint.shape is Shape.ENVELOPE:
             return _json({"data": answer.data, "meta": _meta(endpoint, question, answer, items_read)})
         response = _json(answer.data)
         if endpoint.shape is Shape.PLAIN:
-            response.headers.update(_freshness_headers(freshness, answer, items_read))
+            response.headers.update(_freshness_headers(question.freshness, answer, items_read))
         return response
 
     return view

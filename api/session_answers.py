@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from msgspec import UNSET, Struct, UnsetType
 
 from api.currencies import major_units
-from liveinsight.events import Element, Event, PropertyValue
+from liveinsight.events import Element, PropertyValue
 from liveinsight.sessions import SESSION_GAP_MS, Session, VisitorState
+from liveinsight.timeline import TimelineEvent
 
 
 class ActiveSession(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -100,13 +101,13 @@ def _active(session: Session, now: int) -> ActiveSession:
     )
 
 
-def session_event(event: Event, session_id: str) -> SessionEvent:
-    """One event; an event that brought no session id gets the one it was counted under."""
+def session_event(event: TimelineEvent, session_id: str) -> SessionEvent:
+    """One event of the session that it was counted under."""
     element = event.element or Element()
     return SessionEvent(
         event_type=event.type,
         user_id=event.user_id,
-        session_id=event.session_id or session_id,
+        session_id=session_id,
         timestamp=event.occurred_at,
         page_url=event.page_url,
         referrer=event.referrer,
@@ -125,7 +126,7 @@ def session_event(event: Event, session_id: str) -> SessionEvent:
     )
 
 
-def _revenue(event: Event) -> Revenue | UnsetType:
+def _revenue(event: TimelineEvent) -> Revenue | UnsetType:
     if not (event.revenue and event.currency):
         return UNSET
     return Revenue(amount=major_units(event.revenue, event.currency), currency=event.currency)

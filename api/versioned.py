@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from api import queries
-from api.answers import VISITORS_ERROR, Period, Site, Status
+from api.answers import Period, Site, Status, visitors_error
 from api.intervals import buckets_of, choose_interval
 from api.periods import Range, iso, previous_range, resolve_period
 from api.questions import Answer, Question
@@ -33,7 +33,7 @@ def totals(question: Question) -> Answer:
     asked = _range(question, TIME_DEFAULT)
     read = queries.totals(question.store, question.site, asked.start_ms, asked.end_ms)
     data, items_read = read.rows[0], read.items_read
-    more: dict[str, Any] = {"visitors_error": VISITORS_ERROR}
+    more: dict[str, Any] = {"visitors_error": visitors_error()}
     if question.values["compare"]:
         before = previous_range(asked, question.now)
         previous = queries.totals(question.store, question.site, before.start_ms, before.end_ms)
@@ -49,7 +49,7 @@ def timeseries(question: Question) -> Answer:
     interval = choose_interval(question.values["interval"], asked.length_ms)
     buckets = buckets_of(asked.start_ms, asked.end_ms, interval, asked.zone)
     read = queries.timeseries(question.store, question.site, asked, buckets, question.freshness.as_of)
-    more = {"visitors_error": VISITORS_ERROR, "interval": interval}
+    more = {"visitors_error": visitors_error(), "interval": interval}
     return Answer(read.rows, read.items_read, asked.start_ms, asked.end_ms, more)
 
 
@@ -77,14 +77,14 @@ def breakdown(question: Question) -> Answer:
         hours=values["hours"],
     )
     more = {
-        "visitors_error": VISITORS_ERROR,
+        "visitors_error": visitors_error(dimension.name),
         "dimension": dimension.name,
         "sort": sort,
         "limit": values["limit"],
         "offset": values["offset"],
         "total_values": total_values,
     }
-    return Answer(read.rows, read.items_read, asked.start_ms, asked.end_ms, more)
+    return Answer(read.rows, read.items_read, asked.start_ms, asked.end_ms, more, read.partial)
 
 
 def live(question: Question) -> Answer:
@@ -99,7 +99,9 @@ def sessions(question: Question) -> Answer:
     """GET /v1/sites/{site}/sessions."""
     limit = question.values["limit"]
     read = queries.sessions(question.store, question.site, question.now, limit)
-    return Answer(read.rows, read.items_read, question.now - SESSION_GAP_MS, question.now, {"limit": limit})
+    return Answer(
+        read.rows, read.items_read, question.now - SESSION_GAP_MS, question.now, {"limit": limit}, read.partial
+    )
 
 
 def session_events(question: Question) -> Answer:
@@ -108,7 +110,8 @@ def session_events(question: Question) -> Answer:
     read = queries.session_events(question.store, question.site, question.session_id, limit + 1)
     if not read.rows:
         raise InvalidPayload("unknown_session", "this session is not known, or no longer kept", status=404)
-    return Answer(read.rows[:limit], read.items_read, more={"limit": limit, "more": len(read.rows) > limit})
+    more = {"limit": limit, "more": len(read.rows) > limit}
+    return Answer(read.rows[:limit], read.items_read, more=more, partial=read.partial)
 
 
 def healthy(_: Question) -> Answer:

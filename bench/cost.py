@@ -37,8 +37,9 @@ PRICES_OF = "on demand, us-east-1, since November 2024"
 DOLLARS_PER_MILLION_WRITES = 0.625
 DOLLARS_PER_MILLION_READS = 0.125
 
-CADENCES = {"fast": ProcessorOptions(counters_interval=1, sessions_interval=5),
-            "slow": ProcessorOptions(counters_interval=5, sessions_interval=60)}  # fmt: skip
+CADENCES = {"fast": ProcessorOptions(counters_interval=1, previews_interval=5, sessions_interval=60),
+            "slow": ProcessorOptions(counters_interval=5, previews_interval=60, sessions_interval=60),
+            "written": ProcessorOptions(counters_interval=1, previews_interval=60, sessions_interval=5)}  # fmt: skip
 AIMS = {(200, "fast"): 0.90, (200, "slow"): 0.60}
 """Dollars per million events with the live list, by rate and cadence."""
 MINUTES = {1: 60, 20: 30, 200: 12, 1000: 3}
@@ -211,7 +212,11 @@ def main() -> None:
         prog="python -m bench.cost", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rates", type=_numbers, default=[1, 20, 200, 1000], help="events a second and shard")
-    parser.add_argument("--cadences", default="fast,slow", help="fast: counters 1 s, sessions 5 s; slow: 5 s, 60 s")
+    parser.add_argument(
+        "--cadences",
+        default="fast,slow",
+        help="fast, slow, written: see CADENCES",
+    )
     parser.add_argument("--minutes", type=float, default=0, help="simulated minutes measured (default: by rate)")
     parser.add_argument("--kinds-at", type=_numbers, default=[200], help="rates whose items are listed by kind")
     parser.add_argument(

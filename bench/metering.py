@@ -19,9 +19,12 @@ import msgspec
 
 from liveinsight.dynamo import Item
 from liveinsight.fold import LIVE, SEEN
+from liveinsight.keys import previewing_shard
 
 WRITE_KB, READ_KB = 1024, 4096
-KINDS = {"t#": "totals", "w#": "watermark", "v#": "visitor", "e#": "timeline", "c#": "checkpoint", "x#": "set aside"}
+KINDS = {"t#": "totals", "w#": "watermark", "v#": "visitor", "e#": "timeline", "c#": "checkpoint", "x#": "set aside",
+         "p#": "visitor preview"}  # fmt: skip
+PREVIEWS = "preview"
 LIVE_LIST = "live list"
 """Who was seen in a minute."""
 
@@ -119,6 +122,8 @@ class Metering:
 
 def kind_of(partition: str, sort: str) -> str:
     """What an item is, by its key; a dimension's and a minute's items are told apart."""
+    if previewing_shard(sort):
+        return PREVIEWS
     if partition.startswith("d#"):
         return f"dimension {partition.rpartition('#')[2]}"
     if partition.startswith("m#"):

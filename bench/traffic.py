@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from liveinsight.buckets import local_day_and_hour
 from liveinsight.events import CLICK, HEARTBEAT, PAGE_EXIT, PAGE_VIEW, Element, Event, encode_record
+from liveinsight.ids import known_visitor
 from liveinsight.stream import Record
 from liveinsight.testing import NOON
 
@@ -103,9 +104,10 @@ def _visit(rng: random.Random, visitor: int, begins: float, chosen: list[int]) -
     own = random.Random(visitor)
     browser, system, device, _ = own.choices(AGENTS, [entry[-1] for entry in AGENTS])[0]
     country = own.choices(COUNTRIES, [entry[-1] for entry in COUNTRIES])[0][0]
-    identity, user = own.getrandbits(63), str(uuid.UUID(int=own.getrandbits(128)))
+    user = str(uuid.UUID(int=own.getrandbits(128)))
+    identity = known_visitor("default", user)
     source, channel, _ = rng.choices(SOURCES, [entry[-1] for entry in SOURCES])[0]
-    session = str(uuid.UUID(int=rng.getrandbits(128)))
+    session = f"{user}.{rng.getrandbits(48):012x}"
     campaign = "autumn" if source == "newsletter" else ""
     path, title, views = "", "", iter(chosen)
     for step, kind in enumerate(VISIT):

@@ -12,7 +12,7 @@ from ingest import limits
 from ingest.admission import check_rate, excludes_page
 from ingest.arrivals import Arrival, UrlRules, arrival_at
 from ingest.context import Context, Policy
-from ingest.identity import SaltOf, cookieless_visitor, event_id, known_visitor
+from ingest.identity import SaltOf, cookieless_visitor, event_id
 from ingest.money import minor_units
 from ingest.payload import Payload, Props
 from ingest.places import primary_language
@@ -24,6 +24,7 @@ from ingest.user_agents import classify
 from liveinsight.buckets import local_day_and_hour
 from liveinsight.errors import InvalidPayload
 from liveinsight.events import CONVERSION, PAGE_VIEW, Element, Event, PropertyValue
+from liveinsight.ids import known_visitor
 
 
 def enrich(payload: Payload, context: Context, sender: Sender, policy: Policy, salt_of: SaltOf) -> Event | Reason:

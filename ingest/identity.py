@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -17,17 +16,15 @@ import msgspec
 from ingest.payload import Payload
 from liveinsight.buckets import DAY_MS, quarter_of, utc_day_of_quarter
 from liveinsight.events import Event
+from liveinsight.ids import hash63
 from liveinsight.store import SaltStore
 
 SALT_BYTES = 32
-CACHED_VISITORS = 16_384
-"""With ids as long as they may be, 8 MB."""
 
 SaltOf = Callable[[int, int], bytes]
 """Gives the salt for an event, from when it occurred and when it was received."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_USER = blake2b(digest_size=8, person=b"user")
 _EVENT = blake2b(digest_size=8, person=b"event")
 _MADE_ID = re.compile("[0-9a-f]{16}")
 
@@ -59,16 +56,10 @@ class DailySalts:
         return self._store.salt_of_day(number, self._new_salt(), expires_at)
 
 
-@lru_cache(maxsize=CACHED_VISITORS)
-def known_visitor(site: str, user_id: str) -> int:
-    """The visitor with a user id of its own. Cached, as a visit is many events."""
-    return _hash63(_encode((site, user_id)), _USER)
-
-
 def cookieless_visitor(salt: bytes, site: str, client_address: str, user_agent: str) -> int:
     """The visitor that gives no id, for one day."""
     said = _encode((site, client_address, user_agent))
-    return _hash63(said, blake2b(digest_size=8, person=b"cookieless", key=salt))
+    return hash63(said, blake2b(digest_size=8, person=b"cookieless", key=salt))
 
 
 def event_id(site: str, visitor: int, session_id: str, payload: Payload, received_at: int) -> int:
@@ -77,7 +68,7 @@ def event_id(site: str, visitor: int, session_id: str, payload: Payload, receive
     Without an id and a timestamp nothing tells a repeat from a new event: each arrival is an event of its own.
     """
     if payload.id:
-        return _hash63(_encode((site, payload.id)), _EVENT)
+        return hash63(_encode((site, payload.id)), _EVENT)
     said = (
         site,
         visitor,
@@ -94,7 +85,7 @@ def event_id(site: str, visitor: int, session_id: str, payload: Payload, receive
         str(payload.props),
     )
     # As text: numbers from outside may be larger than msgpack takes.
-    return _hash63(repr(said).encode("utf-8", "surrogatepass"), _EVENT)
+    return hash63(repr(said).encode("utf-8", "surrogatepass"), _EVENT)
 
 
 def made_id(event: Event) -> str:
@@ -104,15 +95,7 @@ def made_id(event: Event) -> str:
 
 def hashes_of_id(site: str, given: str) -> set[int]:
     """What an event's id, its own or a made one, can have become in the record."""
-    hashes = {_hash63(_encode((site, given)), _EVENT)}
+    hashes = {hash63(_encode((site, given)), _EVENT)}
     if _MADE_ID.fullmatch(given):
         hashes.add(int(given, 16))
     return hashes
-
-
-def _hash63(data: bytes, kind: blake2b) -> int:
-    # A copy of what was set up once takes half the time of a new one.
-    hashed = kind.copy()
-    hashed.update(data)
-    # 0 stands for "no visitor" in the counters.
-    return (int.from_bytes(hashed.digest(), "big") >> 1) or 1

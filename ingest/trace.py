@@ -22,14 +22,15 @@ from typing import Literal, Protocol
 
 from msgspec import UNSET, Struct, UnsetType
 
-from ingest.identity import hashes_of_id, known_visitor
+from ingest.identity import hashes_of_id
 from ingest.reasons import Reason
 from ingest.receipts import Receipt
 from liveinsight.buckets import MINUTE_MS
-from liveinsight.events import Event
+from liveinsight.ids import known_visitor
 from liveinsight.positions import event_mark, mark_prefix, record_mark
 from liveinsight.sessions import VisitorState
 from liveinsight.store import Read, SetAside, VisitorKey, Watermark
+from liveinsight.timeline import Marked, Waiting, unpack_waiting
 
 TIMELINE_LIMIT = 500
 """Items of a session's timeline that are looked at. An event beyond them is judged by marks alone."""
@@ -45,7 +46,7 @@ class TraceStore(Protocol):
     def load_visitors(self, keys: Sequence[VisitorKey]) -> dict[VisitorKey, VisitorState]:
         """The stored states among `keys`."""
 
-    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
         """A session's events with their marks."""
 
     def read_watermarks(self) -> Read[Watermark]:
@@ -102,14 +103,14 @@ def trace_id(store: TraceStore, site: str, given: str, *, session_id: str, user_
     wanted = hashes_of_id(site, given)
     sessions = [session_id] if session_id else []
     recent: set[int] = set()
-    tail: list[tuple[str, str, Event]] = []
+    tail: list[Waiting] = []
     if not sessions:
         state = search.visitor(site, known_visitor(site, user_id))
         if state is None:
             return None
         sessions = [session.id for session in state.sessions]
         recent = set(state.recent_ids)
-        tail = state.tail
+        tail = unpack_waiting(state.tail)
     read = ((session, mark, event) for session in sessions for mark, event in search.timeline(site, session))
     for session, mark, event in chain(tail, read):
         if event.event_id in wanted:
@@ -134,7 +135,7 @@ class _Search:
         self._trace.items_read += 1
         return self._store.load_visitors([key]).get(key)
 
-    def timeline(self, site: str, session_id: str) -> list[tuple[str, Event]]:
+    def timeline(self, site: str, session_id: str) -> list[Marked]:
         read = self._store.read_timeline(site, session_id, TIMELINE_LIMIT)
         self._trace.items_read += read.items_read
         return read.rows
@@ -152,7 +153,7 @@ class _Search:
         record = record_mark(mark_prefix(incarnation, receipt.shard_id), receipt.sequence_number)
         mark = event_mark(record, receipt.index)
         # The latest events of a timeline are still in the visitor's state.
-        tail = state.tail if state else []
+        tail = unpack_waiting(state.tail) if state else []
         found = {place for _, place, event in tail if event.event_id == receipt.event_id}
         if mark not in found:
             found |= self._in_timelines(receipt, state)

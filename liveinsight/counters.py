@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import datasketches
 import msgspec
 
 from liveinsight.positions import NO_MARK
-from liveinsight.rollups import Measures
-
-SKETCH_LG_K = 11
-"""CPC sketch of 2^11 rows: about 1.5 % standard error, 1.3 KB at most (Apache DataSketches)."""
-TOTALS_LG_K = 12
-"""Totals are few and what people compare: 2^12 rows, 1.1 % standard error, 2.6 KB at most."""
+from liveinsight.rollups import MEASURE_CODES, TOTALS_LG_K, Measures, lg_k_of
 
 PendingContribution = tuple[str, Measures, int, int]
 """(mark, measures to add, local hour or -1, visitor or 0): what waits to be written to one counter."""
@@ -41,20 +37,35 @@ class CounterItem:
 
 
 class Batch:
-    """Contributions that go to the same counters, added up once for all of them."""
+    """Contributions that go to the same counters, added up once for all of them. `parts` are in order of their marks.
 
-    __slots__ = ("first", "hours", "last", "measures", "parts", "visitors")
+    What is appended to `parts` is in the sums after `sum_up`.
+    """
 
-    def __init__(self, parts: Sequence[PendingContribution]) -> None:
-        """`parts` are in order of their marks."""
-        self.parts = parts
-        self.first = parts[0][0]
-        self.last = parts[-1][0]
+    __slots__ = ("_summed", "hours", "measures", "parts", "visitors")
+
+    def __init__(self, parts: Iterable[PendingContribution] = ()) -> None:
+        self.parts = list(parts)
         self.measures: Measures = {}
         self.hours: dict[int, int] = {}
         self.visitors: set[int] = set()
+        self._summed = 0
+
+    @property
+    def has_new(self) -> bool:
+        """Whether there are parts that are not in the sums yet."""
+        return self._summed < len(self.parts)
+
+    def take(self, others: Iterable[Batch]) -> None:
+        """Put in the parts of others, each at its place. Only before anything is added up."""
+        self.parts = sorted([*self.parts, *(part for other in others for part in other.parts)], key=itemgetter(0))
+
+    def sum_up(self) -> None:
+        """Bring the sums up to date."""
         measures, hours, visitors = self.measures, self.hours, self.visitors
-        for _, amounts, hour, visitor in parts:
+        new = self.parts[self._summed :] if self._summed else self.parts
+        self._summed = len(self.parts)
+        for _, amounts, hour, visitor in new:
             for name, amount in amounts.items():
                 measures[name] = measures.get(name, 0) + amount
             if hour >= 0 and (views := amounts.get("pageviews")):
@@ -63,21 +74,25 @@ class Batch:
                 visitors.add(visitor)
 
 
-def apply_batches(item: CounterItem, batches: Iterable[tuple[str, Batch]], lg_k: int = SKETCH_LG_K) -> bool:
+def apply_batches(
+    item: CounterItem, batches: Iterable[tuple[str, Batch]], kind: str = "totals", dimension: str = ""
+) -> bool:
     """Add to `item`, in place, the contributions beyond its mark. False when there were none.
 
-    Each batch comes with the name of the counter beside the item's own that it is for, or "". New sketches get
-    2^`lg_k` rows.
+    Each batch comes with the name of the counter beside the item's own that it is for, or "". `kind` and
+    `dimension` are the item's own and decide the size of new sketches.
     """
     start = mark = item.mark
     for name, batch in batches:
-        if batch.last <= start:
+        last = batch.parts[-1][0]
+        if last <= start:
             continue
-        if batch.first <= start:
+        if batch.parts[0][0] <= start:
             # A replay that is ahead in part: only what the item does not hold yet.
-            batch = Batch([part for part in batch.parts if part[0] > start])  # noqa: PLW2901
-        _add(item.beside.setdefault(name, CounterItem()) if name else item, batch, lg_k)
-        mark = max(mark, batch.last)
+            batch = Batch(part for part in batch.parts if part[0] > start)  # noqa: PLW2901
+        batch.sum_up()
+        _add(item.beside.setdefault(name, CounterItem()) if name else item, batch, lg_k_of(kind, name or dimension))
+        mark = max(mark, last)
     item.mark = mark
     return mark != start
 
@@ -101,8 +116,12 @@ def _add(item: CounterItem, batch: Batch, lg_k: int) -> None:
             update(visitor)
 
 
+_CODE_OF: dict[str, int | str] = {name: code for code, name in enumerate(MEASURE_CODES)}
+_NAME_OF: dict[int | str, str] = {code: name for name, code in _CODE_OF.items()}
+
+
 class _Body(msgspec.Struct, array_like=True, omit_defaults=True):
-    measures: Measures
+    measures: dict[int | str, int]
     hours: dict[int, int]
     sketch: bytes
     beside: dict[str, _Body] = {}
@@ -118,7 +137,8 @@ def encode_counter(item: CounterItem) -> bytes:
 
 
 def _body(item: CounterItem) -> _Body:
-    measures = {name: amount for name, amount in item.measures.items() if amount}
+    code_of = _CODE_OF.get
+    measures = {code_of(name, name): amount for name, amount in item.measures.items() if amount}
     sketch = b"" if item.sketch is None else item.sketch.serialize()
     return _Body(measures, item.hours, sketch, {name: _body(other) for name, other in item.beside.items()})
 
@@ -131,7 +151,12 @@ def decode_counter(data: bytes, mark: str) -> CounterItem:
 def _item(body: _Body, mark: str) -> CounterItem:
     sketch = datasketches.cpc_sketch.deserialize(body.sketch) if body.sketch else None
     beside = {name: _item(other, NO_MARK) for name, other in body.beside.items()}
-    return CounterItem(body.measures, body.hours, sketch, mark, beside)
+    measures = {_name(code): amount for code, amount in body.measures.items()}
+    return CounterItem(measures, body.hours, sketch, mark, beside)
+
+
+def _name(code: int | str) -> str:
+    return code if isinstance(code, str) else _NAME_OF[code]
 
 
 def merge_items(items: Iterable[CounterItem]) -> CounterItem:

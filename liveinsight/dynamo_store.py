@@ -8,28 +8,43 @@ from typing import Any
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.dynamo import Dynamo, Item, Statement, between, insert, key_item, translated, update
 from liveinsight.errors import StoreUnavailable
-from liveinsight.events import Event, decode_events, encode_events
 from liveinsight.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
+from liveinsight.ids import visitor_of
 from liveinsight.keys import (
     CHECKPOINTS,
     NOTES,
     SET_ASIDE,
     WATERMARKS,
+    Key,
     bucket_of,
     bucket_text,
     counter_key,
     dimension_partition,
     minutes_partition,
+    preview_key,
+    previewing_shard,
     salt_key,
+    shard_tag,
     site_and_day,
     timeline_partition,
     totals_partition,
     utc_days_of_quarters,
+    value_key,
     value_of,
     visitor_key,
+    visitor_previews_partition,
 )
 from liveinsight.positions import NO_MARK
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, visitor_of
+from liveinsight.previews import (
+    CounterPreview,
+    PreviewRow,
+    VisitorPreview,
+    decode_rows,
+    decode_states,
+    encode_states,
+    on_top,
+)
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
 from liveinsight.store import (
     SHARD_END,
     Checkpoint,
@@ -43,10 +58,11 @@ from liveinsight.store import (
     VisitorWrite,
     Watermark,
     Written,
-    in_timeline_order,
     tail_of,
+    visitors_read,
 )
 from liveinsight.tables import TableNames
+from liveinsight.timeline import Marked, decode_timeline, encode_timeline, in_timeline_order
 
 PART_BYTES = 300_000
 """Largest binary attribute we write: an item may have 400 KB."""
@@ -116,7 +132,7 @@ class DynamoStore:
                 # Both ends are in the key: a chunk cut elsewhere never replaces one with more in it.
                 key = (partition, f"{events[0][0]}{AFTER_ALL}{events[-1][0]}")
                 body = {
-                    "e": {"B": encode_events(events)},
+                    "e": {"B": encode_timeline(events)},
                     "v": {"N": str(chunk.visitor)},
                     "ttl": {"N": str(chunk.expires_at)},
                 }
@@ -141,19 +157,38 @@ class DynamoStore:
                 items.append(key_item((SET_ASIDE, _part_key(record.mark, number))) | body)
         self._dynamo.put(self._sessions, items)
 
+    def write_previews(
+        self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
+    ) -> None:
+        tag = shard_tag(shard)
+        statements = [
+            _replacing(self._counters, preview_key(each.site, each.day, each.dimension, tag), each, each.rows)
+            for each in counters
+        ]
+        for one in visitors:
+            key = visitor_previews_partition(one.site), tag
+            statements.append(_replacing(self._sessions, key, one, encode_states(one)))
+        # A preview of the day before is there, most often; what is refused twice is as new as this one.
+        first = self._dynamo.execute([statement for statement, _ in statements])
+        second = self._dynamo.execute([statements[index][1] for index in first.refused])
+        if first.unconfirmed or second.unconfirmed:
+            raise StoreUnavailable("previews were not confirmed")
+
     def write_watermark(self, watermark: Watermark) -> None:
         condition = (
             "attribute_not_exists(pk) OR incarnation < :incarnation OR (incarnation = :incarnation AND is_closed = :no"
         )
         values: Item = {":incarnation": {"N": str(watermark.incarnation)}, ":no": {"BOOL": False}}
         if not watermark.closed:
-            condition += " AND as_of <= :as_of AND fresh_as_of <= :fresh_as_of"
-            condition += " AND (as_of < :as_of OR fresh_as_of < :fresh_as_of)"
+            condition += " AND as_of <= :as_of AND fresh_as_of <= :fresh_as_of AND preview_as_of <= :preview_as_of"
+            condition += " AND (as_of < :as_of OR fresh_as_of < :fresh_as_of OR preview_as_of < :preview_as_of)"
             values[":as_of"] = {"N": str(watermark.as_of)}
             values[":fresh_as_of"] = {"N": str(watermark.fresh_as_of)}
+            values[":preview_as_of"] = {"N": str(watermark.preview_as_of)}
         body: Item = {
             "as_of": {"N": str(watermark.as_of)},
             "fresh_as_of": {"N": str(watermark.fresh_as_of)},
+            "preview_as_of": {"N": str(watermark.preview_as_of)},
             "is_closed": {"BOOL": watermark.closed},
             "incarnation": {"N": str(watermark.incarnation)},
         }
@@ -193,10 +228,24 @@ class DynamoStore:
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
         host, name = home(("dimension", site, day, dimension, ""))
         items = self._dynamo.query(self._counters, dimension_partition(site, day, host[3]))
-        stored = [(value_of(item["sk"]["S"]), _counter(item)) for item in items]
+        rows = []
+        marks: dict[str, str] = {}
+        previews: list[tuple[str, list[PreviewRow]]] = []
+        for item in items:
+            sort_key = item["sk"]["S"]
+            if tag := previewing_shard(sort_key):
+                previews.append((tag, decode_rows(item["b"]["B"])))
+            else:
+                marks[sort_key] = item["m"]["S"]
+                rows.append((value_of(sort_key), _counter(item)))
+        partial = False
+        for tag, previewed in previews:
+            shown, in_part = on_top(previewed, marks, value_key(tag, ""))
+            rows.extend(shown)
+            partial |= in_part
         if name:
-            stored = [(value, item.beside[name]) for value, item in stored if name in item.beside]
-        return Read(stored, len(items))
+            rows = [(value, item.beside[name]) for value, item in rows if name in item.beside]
+        return Read(rows, len(items), partial)
 
     def read_minutes(
         self, site: str, first_minute: int, last_minute: int, dimension: str = ""
@@ -205,12 +254,18 @@ class DynamoStore:
         return _by_bucket(self._dynamo.query(self._counters, minutes_partition(site, dimension), **span))
 
     def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
+        sites = sorted({site for site, _ in keys})
+        previews = [
+            decode_states(item["b"]["B"])
+            for site in sites
+            for item in self._dynamo.query(self._sessions, visitor_previews_partition(site))
+        ]
         items = self._dynamo.get(self._sessions, [visitor_key(*key) for key in keys], consistent=False)
-        return Read([decode_visitor(item["s"]["B"]) for item in items], len(items))
+        return visitors_read(keys, [decode_visitor(item["s"]["B"]) for item in items], previews)
 
-    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
         chunks = self._chunks(site, session_id, limit)
-        read = self.read_visitors([(site, visitor) for visitor in _visitors_of(session_id, chunks)])
+        read = self.read_visitors([(site, visitor) for visitor in _visitors_of(site, session_id, chunks)])
         items_read = len(chunks) + read.items_read
         events = _events_of(chunks)
         last = max((mark for mark, _ in events), default=NO_MARK)
@@ -219,7 +274,8 @@ class DynamoStore:
             chunks = self._chunks(site, session_id, limit)
             items_read += len(chunks)
             events += _events_of(chunks)
-        return Read(in_timeline_order([*events, *tail_of(read.rows, session_id)], limit), items_read)
+        tail = tail_of(read.rows, session_id)
+        return Read(in_timeline_order([*events, *tail], limit), items_read, read.partial)
 
     def _chunks(self, site: str, session_id: str, limit: int) -> list[Item]:
         return self._dynamo.query(self._sessions, timeline_partition(site, session_id), limit=limit)
@@ -233,6 +289,7 @@ class DynamoStore:
                 item["is_closed"]["BOOL"],
                 int(item["incarnation"]["N"]),
                 int(item["fresh_as_of"]["N"]),
+                int(item["preview_as_of"]["N"]),
             )
             for item in items
         ]
@@ -332,13 +389,22 @@ def _counter(item: Item) -> CounterItem:
     return decode_counter(item["b"]["B"], item["m"]["S"])
 
 
-def _events_of(chunks: Iterable[Item]) -> list[tuple[str, Event]]:
-    return [pair for chunk in chunks for pair in decode_events(chunk["e"]["B"])]
+def _replacing(
+    table: str, key: Key, preview: CounterPreview | VisitorPreview, body: bytes
+) -> tuple[Statement, Statement]:
+    """Write a preview where there is an older one, or where there is none."""
+    mark = {"S": preview.mark}
+    attributes: Item = {"m": mark, "b": {"B": body}, "ttl": {"N": str(preview.expires_at)}}
+    return update(table, key, attributes, '"m" < ?', mark), insert(table, key, attributes)
 
 
-def _visitors_of(session_id: str, chunks: Iterable[Item]) -> set[int]:
+def _events_of(chunks: Iterable[Item]) -> list[Marked]:
+    return [pair for chunk in chunks for pair in decode_timeline(chunk["e"]["B"])]
+
+
+def _visitors_of(site: str, session_id: str, chunks: Iterable[Item]) -> set[int]:
     visitors = {int(chunk["v"]["N"]) for chunk in chunks}
-    named = visitor_of(session_id)
+    named = visitor_of(site, session_id)
     return visitors if named is None else {*visitors, named}
 
 
@@ -354,9 +420,9 @@ def _rank(sequence_number: str) -> str:
     return AFTER_ALL if sequence_number == SHARD_END else f"{len(sequence_number):03d}{sequence_number}"
 
 
-def _split(events: Sequence[tuple[str, Event]]) -> Iterator[Sequence[tuple[str, Event]]]:
+def _split(events: Sequence[Marked]) -> Iterator[Sequence[Marked]]:
     """Halve until each part fits an item."""
-    if len(events) > 1 and len(encode_events(events)) > PART_BYTES:
+    if len(events) > 1 and len(encode_timeline(events)) > PART_BYTES:
         middle = len(events) // 2
         yield from _split(events[:middle])
         yield from _split(events[middle:])

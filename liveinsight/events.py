@@ -7,7 +7,6 @@ the outside world (user agent, source, bot verdict, local day). Records are
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
 import msgspec
@@ -129,16 +128,3 @@ def decode_record(data: bytes) -> list[Event]:
         return _decoder.decode(memoryview(data)[3:])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UndecodableRecord("damaged", str(error)) from error
-
-
-def encode_events(events: Sequence[tuple[str, Event]]) -> bytes:
-    """Events with their marks, as one timeline chunk stores them: compressed, as a visit's events are much alike."""
-    return zlib.compress(_encoder.encode(events), 1)
-
-
-_timeline_decoder = msgspec.msgpack.Decoder(list[tuple[str, Event]])
-
-
-def decode_events(data: bytes) -> list[tuple[str, Event]]:
-    """Inverse of `encode_events`."""
-    return _timeline_decoder.decode(zlib.decompress(data))

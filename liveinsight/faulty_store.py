@@ -15,6 +15,7 @@ from typing import TypeVar
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.errors import StoreUnavailable
 from liveinsight.fold import CounterKey
+from liveinsight.previews import CounterPreview, VisitorPreview
 from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
 from liveinsight.store import (
     Checkpoint,
@@ -93,6 +94,18 @@ class FaultyStore:
 
     def write_set_aside(self, records: Sequence[SetAside]) -> None:
         self._write(tuple(records), _unconditional(self._store.write_set_aside))
+
+    def write_previews(
+        self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
+    ) -> None:
+        sent = [one._replace(states=[decode_visitor(encode_visitor(s)) for s in one.states]) for one in visitors]
+        both: list[CounterPreview | VisitorPreview] = [*counters, *sent]
+
+        def send(part: Sequence[CounterPreview | VisitorPreview]) -> None:
+            of_counters = [one for one in part if isinstance(one, CounterPreview)]
+            self._store.write_previews(shard, of_counters, [one for one in part if isinstance(one, VisitorPreview)])
+
+        self._write(both, _unconditional(send))
 
     def write_watermark(self, watermark: Watermark) -> None:
         self._write([watermark], _one_by_one(self._store.write_watermark))

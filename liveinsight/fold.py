@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator
+from enum import IntEnum
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -142,9 +143,22 @@ def stored_apart(items: Iterable[tuple[CounterKey, CounterItem]]) -> Iterator[tu
             yield beside(key, name), counter
 
 
-def is_fresh(key: CounterKey) -> bool:
-    """Whether a counter is written at the fast cadence: totals and live minutes, a few items whatever the traffic."""
-    return key[0] != "dimension" and not key[3]
+class Cadence(IntEnum):
+    """How often a counter is written."""
+
+    FAST = 0
+    """Totals and live minutes: a few items whatever the traffic."""
+    MEDIUM = 1
+    """Who is present where, and who was seen: few items, but large ones."""
+    SLOW = 2
+    """Breakdowns: one item for each value."""
+
+
+def cadence_of(key: CounterKey) -> Cadence:
+    """When a counter's item is written."""
+    if key[0] == "dimension":
+        return Cadence.SLOW
+    return Cadence.MEDIUM if key[3] else Cadence.FAST
 
 
 def by_counter(contributions: Iterable[Contribution]) -> Iterator[tuple[CounterKey, Measures, int, int]]:

@@ -30,10 +30,10 @@ from liveinsight.buckets import (
 from liveinsight.clock import Clock
 from liveinsight.counters import CounterItem
 from liveinsight.errors import StoreUnavailable
-from liveinsight.events import Event
 from liveinsight.pointer import Active, Pointer
 from liveinsight.sessions import VisitorState
 from liveinsight.store import Read, ReadStore, SetAside, VisitorKey, Watermark
+from liveinsight.timeline import Marked
 
 REFRESH_MS = 5_000
 """For how long an answer may come from a pointer that has been changed."""
@@ -102,7 +102,7 @@ class GenerationalReader:
     def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
         return self._newest().read_visitors(keys)
 
-    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
         items_read = 0
         for active in reversed(self._active()):
             read = self._stores(active.generation).read_timeline(site, session_id, limit)

@@ -3,10 +3,12 @@
     counters table   pk                                 sk
       totals         t#<site>#<UTC day>                 <bucket of the hour>#<shard>
       dimension      d#<site>#<local day>#<dimension>   <shard>#<value>
+      its preview    the same                           !<shard>
       minute         m#<site>[#live]                    <minute>#<shard>
       watermark      w#                                 <shard>
     sessions table
       visitor        v#<site>#<visitor>                 -
+      their preview  p#<site>                           <shard>
       timeline       e#<site>#<session id>              <first mark>~<last mark>~<part>
       set aside      x#                                 <mark>#<part>
       checkpoint     c#                                 <shard>
@@ -26,6 +28,8 @@ WATERMARKS = "w#"
 SET_ASIDE = "x#"
 NOTES = "g#"
 ONLY = "-"
+PREVIEW = "!"
+"""Sorts below the digits that shard tags begin with."""
 
 Key = tuple[str, str]
 """(partition key, sort key)."""
@@ -44,7 +48,28 @@ def counter_key(key: CounterKey, shard_id: str) -> Key:
         return totals_partition(site, utc_day_of_quarter(bucket)), f"{bucket_text(bucket)}#{tag}"
     if kind == "minute":
         return minutes_partition(site, dimension), f"{bucket_text(bucket)}#{tag}"
-    return dimension_partition(site, bucket, dimension), f"{tag}#{value}"
+    return dimension_partition(site, bucket, dimension), value_key(tag, value)
+
+
+def value_key(tag: str, value: str) -> str:
+    """Sort key of a dimension's value; `tag` is the shard's."""
+    return f"{tag}#{value}"
+
+
+def preview_key(site: str, day: int, dimension: str, tag: str) -> Key:
+    """Where a shard keeps the preview of a dimension: before the items that it comes on top of, so it is read first,
+    and what is written in between is not shown twice."""
+    return dimension_partition(site, day, dimension), f"{PREVIEW}{tag}"
+
+
+def previewing_shard(sort_key: str) -> str:
+    """The tag of the shard whose preview is under a dimension's sort key, or ""."""
+    return sort_key[1:] if sort_key.startswith(PREVIEW) else ""
+
+
+def visitor_previews_partition(site: str) -> str:
+    """Partition of the previews of a site's visitors, by shard tag."""
+    return f"p#{site}"
 
 
 def totals_partition(site: str, utc_day: int) -> str:

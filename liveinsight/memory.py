@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from liveinsight.clock import Clock
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.errors import IteratorExpired, StreamUnavailable
-from liveinsight.events import Event
 from liveinsight.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
+from liveinsight.ids import visitor_of
 from liveinsight.positions import NO_MARK
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, visitor_of
+from liveinsight.previews import CounterPreview, VisitorPreview, decode_rows, decode_states, encode_states, on_top
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
 from liveinsight.store import (
     SHARD_END,
     Checkpoint,
@@ -28,10 +29,11 @@ from liveinsight.store import (
     VisitorWrite,
     Watermark,
     Written,
-    in_timeline_order,
     tail_of,
+    visitors_read,
 )
 from liveinsight.stream import Batch, OutRecord, PutOutcome, Record, Shard, StartAt
+from liveinsight.timeline import Marked, in_timeline_order
 
 HASH_SPACE = 1 << 128
 
@@ -50,6 +52,8 @@ class MemoryStore:
         self.timeline: dict[tuple[str, str], dict[tuple[str, str], TimelineChunk]] = {}
         self.set_aside: dict[str, SetAside] = {}
         self.watermarks: dict[str, Watermark] = {}
+        self.counter_previews: dict[tuple[str, str, int, str], CounterPreview] = {}
+        self.visitor_previews: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
         self.salts: dict[int, bytes] = {}
         self.notes: dict[str, Note] = {}
@@ -94,6 +98,19 @@ class MemoryStore:
         with self._lock:
             self.set_aside.update({record.mark: record for record in records})
 
+    def write_previews(
+        self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
+    ) -> None:
+        with self._lock:
+            for each in counters:
+                name = (shard, each.site, each.day, each.dimension)
+                if name not in self.counter_previews or self.counter_previews[name].mark < each.mark:
+                    self.counter_previews[name] = each
+            for one in visitors:
+                known = self.visitor_previews.get((shard, one.site))
+                if known is None or known[0] < one.mark:
+                    self.visitor_previews[shard, one.site] = (one.mark, encode_states(one))
+
     def write_watermark(self, watermark: Watermark) -> None:
         with self._lock:
             stored = self.watermarks.get(watermark.shard_id)
@@ -134,28 +151,35 @@ class MemoryStore:
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
         host, name = home(("dimension", site, day, dimension, ""))
         with self._lock:
-            items = [(key[4], item) for (_, key), item in self.counters.items() if key[:4] == host[:4]]
-            rows = [
-                (value, _copy(item.beside[name] if name else item))
-                for value, item in items
-                if not name or name in item.beside
-            ]
-        return Read(rows, len(items))
+            items = {(shard, key[4]): item for (shard, key), item in self.counters.items() if key[:4] == host[:4]}
+            previews = {key[0]: each for key, each in self.counter_previews.items() if key[1:] == host[1:4]}
+            rows = [(value, _copy(item)) for (_, value), item in items.items()]
+        partial = False
+        for shard, preview in previews.items():
+            marks = {value: item.mark for (of, value), item in items.items() if of == shard}
+            shown, in_part = on_top(decode_rows(preview.rows), marks)
+            rows.extend(shown)
+            partial |= in_part
+        if name:
+            rows = [(value, item.beside[name]) for value, item in rows if name in item.beside]
+        return Read(rows, len(items) + len(previews), partial)
 
     def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
-        rows = list(self.load_visitors(keys).values())
-        return Read(rows, len(rows))
+        sites = {site for site, _ in keys}
+        with self._lock:
+            previews = [decode_states(data) for (_, site), (_, data) in self.visitor_previews.items() if site in sites]
+        return visitors_read(keys, self.load_visitors(keys).values(), previews)
 
-    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
         with self._lock:
             chunks = list(self.timeline.get((site, session_id), {}).values())
             visitors = {chunk.visitor for chunk in chunks}
-            if (named := visitor_of(session_id)) is not None:
+            if (named := visitor_of(site, session_id)) is not None:
                 visitors.add(named)
-            known = [self.visitors[site, visitor] for visitor in visitors if (site, visitor) in self.visitors]
+        known = self.read_visitors([(site, visitor) for visitor in visitors])
         events = [pair for chunk in chunks for pair in chunk.events]
-        tail = tail_of((decode_visitor(data) for _, data in known), session_id)
-        return Read(in_timeline_order([*events, *tail], limit), len(chunks) + len(known))
+        tail = tail_of(known.rows, session_id)
+        return Read(in_timeline_order([*events, *tail], limit), len(chunks) + known.items_read, known.partial)
 
     def read_watermarks(self) -> Read[Watermark]:
         with self._lock:
@@ -206,8 +230,12 @@ def _supersedes(new: Watermark, stored: Watermark) -> bool:
         return new.incarnation > stored.incarnation
     if stored.closed or new.closed:
         return not stored.closed
-    rises = new.as_of > stored.as_of or new.fresh_as_of > stored.fresh_as_of
-    return rises and new.as_of >= stored.as_of and new.fresh_as_of >= stored.fresh_as_of
+    pairs = list(zip(_times(new), _times(stored), strict=True))
+    return any(later > earlier for later, earlier in pairs) and all(later >= earlier for later, earlier in pairs)
+
+
+def _times(watermark: Watermark) -> tuple[int, int, int]:
+    return watermark.as_of, watermark.fresh_as_of, watermark.preview_as_of
 
 
 def _rank(checkpoint: Checkpoint) -> tuple[int, float]:

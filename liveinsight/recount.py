@@ -18,6 +18,7 @@ from liveinsight.memory import MemoryStore
 from liveinsight.positions import NO_MARK
 from liveinsight.sessions import VisitorState, new_visitor
 from liveinsight.store import VisitorKey
+from liveinsight.timeline import Marked, timeline_event, unpack_waiting
 
 Numbers = dict[CounterKey, tuple[dict[str, int], dict[int, int], int]]
 """Measures, page views by local hour, and visitors of each counter, all shards together."""
@@ -28,7 +29,7 @@ class Tally(NamedTuple):
 
     counters: Numbers
     sessions: dict[VisitorKey, VisitorState]
-    timelines: dict[tuple[str, str], list[tuple[str, Event]]]
+    timelines: dict[tuple[str, str], list[Marked]]
     set_aside: list[str]
     """Marks of the records that could not be decoded."""
 
@@ -36,7 +37,7 @@ class Tally(NamedTuple):
 def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> Tally:
     """Fold each event once, in order, as (mark, event): no batches, no store, no marks to compare."""
     sessions: dict[VisitorKey, VisitorState] = {}
-    timelines: dict[tuple[str, str], list[tuple[str, Event]]] = {}
+    timelines: dict[tuple[str, str], list[Marked]] = {}
     pending: dict[CounterKey, list[PendingContribution]] = {}
     for mark, event in placed:
         key = event.site, event.visitor
@@ -46,7 +47,7 @@ def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> 
         for counter, measures, hour, visitor in by_counter(contributions):
             pending.setdefault(counter, []).append((mark, measures, hour, visitor))
         if session_id:
-            timelines.setdefault((event.site, session_id), []).append((mark, event))
+            timelines.setdefault((event.site, session_id), []).append((mark, timeline_event(event)))
     items = {counter: CounterItem() for counter in pending}
     for counter, item in items.items():
         apply_pending(item, pending[counter])
@@ -58,7 +59,10 @@ def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> 
 def stored_in(store: MemoryStore) -> Tally:
     """Everything in a store."""
     stored = store.load_visitors(list(store.visitors))
-    names = {*store.timeline, *((state.site, name) for state in stored.values() for name, _, _ in state.tail)}
+    names = {
+        *store.timeline,
+        *((state.site, name) for state in stored.values() for name, _, _ in unpack_waiting(state.tail)),
+    }
     timelines = {name: store.read_timeline(*name, limit=10_000).rows for name in names}
     sessions = {key: as_folded(state) for key, state in stored.items()}
     counters = numbers(stored_apart((key, item) for (_, key), item in store.counters.items()))
@@ -99,6 +103,6 @@ def differences(got: Tally, expected: Tally) -> list[str]:
 
 
 def _sorted(
-    timelines: dict[tuple[str, str], list[tuple[str, Event]]],
-) -> dict[tuple[str, str], list[tuple[str, Event]]]:
+    timelines: dict[tuple[str, str], list[Marked]],
+) -> dict[tuple[str, str], list[Marked]]:
     return {session: sorted(events, key=lambda pair: pair[0]) for session, events in timelines.items()}

@@ -9,6 +9,7 @@ Two kinds of facts are counted:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -40,6 +41,7 @@ class Dimension:
         empty: what an empty value is shown as; None leaves it out.
         live: present visitors are counted by its values, too.
         beside: another dimension with the same values, in whose items this one's counters are stored.
+        lg_k: its sketches of visitors have 2^`lg_k` rows.
     """
 
     name: str
@@ -50,14 +52,15 @@ class Dimension:
     empty: str | None = None
     live: bool = False
     beside: str = ""
+    lg_k: int = 11
 
 
 DIMENSIONS: tuple[Dimension, ...] = (
     Dimension("page", Scope.EVENT, "page", "pageviews", live=True),
     Dimension("event", Scope.EVENT, "type", "events"),
     Dimension("conversion_type", Scope.EVENT, "conversion_type", "conversions"),
-    Dimension("entry_page", Scope.VISIT, "entry_page", "visits", of_session=True, beside="page"),
-    Dimension("exit_page", Scope.VISIT, "exit_page", "visits", of_session=True, beside="page"),
+    Dimension("entry_page", Scope.VISIT, "entry_page", "visits", of_session=True, beside="page", lg_k=10),
+    Dimension("exit_page", Scope.VISIT, "exit_page", "visits", of_session=True, beside="page", lg_k=10),
     Dimension("source", Scope.VISIT, "source", "visits", empty="(direct)", live=True),
     Dimension("channel", Scope.VISIT, "channel", "visits", empty="Direct"),
     Dimension("utm_source", Scope.VISIT, "utm_source", "visits"),
@@ -75,6 +78,23 @@ DIMENSIONS: tuple[Dimension, ...] = (
 )
 
 BY_NAME = {dimension.name: dimension for dimension in DIMENSIONS}
+
+TOTALS_LG_K = 12
+"""Totals are few and what people compare: their sketches have the most rows."""
+
+
+def lg_k_of(kind: str, dimension: str) -> int:
+    """Rows of a counter's sketch, as a power of two, by the counter's kind and dimension (see `fold.CounterKey`)."""
+    if kind == "totals":
+        return TOTALS_LG_K
+    return BY_NAME[dimension].lg_k if dimension in BY_NAME else Dimension.lg_k
+
+
+def relative_error(lg_k: int) -> float:
+    """Standard error of a CPC sketch of 2^`lg_k` rows, as a share of the count: ln 2 / sqrt(rows), merged or not (Lang,
+    "Back to the Future: an Even More Nearly Optimal Cardinality Estimation Algorithm", 2017)."""
+    return math.log(2) / math.sqrt(1 << lg_k)
+
 
 _EVENT_SCOPED = tuple((d.name, d.field) for d in DIMENSIONS if d.scope is Scope.EVENT)
 _FROM_FIRST_EVENT = tuple(
@@ -98,6 +118,12 @@ MEASURES_BY_TYPE: dict[str, Measures] = {
     HEARTBEAT: {"events": 1, "heartbeats": 1},
     ENGAGEMENT: {"events": 1},
 }
+MEASURE_CODES = (
+    "events", "pageviews", "visits", "bounces", "duration_ms", "engaged_ms", "scroll_percent", "scroll_reports",
+    "clicks", "conversions", "heartbeats", "custom_events", "duplicates", "active",
+)  # fmt: skip
+"""Measures that are stored as their place here instead of by name: append only. Others are stored by name."""
+
 _CUSTOM: Measures = {"events": 1, "custom_events": 1}
 
 NOT_INTERACTIVE = frozenset({PAGE_VIEW, PAGE_EXIT, HEARTBEAT, ENGAGEMENT})

@@ -13,14 +13,13 @@ No clock, timer or expiry decides anything here, so a replay comes to the same r
 
 from __future__ import annotations
 
-import re
-import zlib
-
 import msgspec
 from msgspec.structs import replace
 
 from liveinsight.buckets import MINUTE_MS, quarter_of
+from liveinsight.compression import compress, decompress
 from liveinsight.events import PAGE_EXIT, PAGE_VIEW, Event
+from liveinsight.ids import own_session_id
 from liveinsight.positions import NO_MARK
 from liveinsight.rollups import NOT_INTERACTIVE, Measures, visit_rows
 
@@ -31,7 +30,6 @@ PRESENCE_MS = 5 * MINUTE_MS
 """How long another tab without a sign of life still keeps a visitor present who leaves a page."""
 MAX_SESSIONS = 8
 """Sessions kept per visitor; the one with the oldest activity goes first."""
-_OWN_ID = re.compile(r"([0-7][0-9a-f]{15})-[0-9a-f]+")
 MAX_RECENT_IDS = 64
 """Event ids remembered per visitor: the window in which a repeated event is recognised."""
 
@@ -89,8 +87,8 @@ class VisitorState(msgspec.Struct, array_like=True, gc=False):
     `seen_at` is the time of the latest live event. While the visitor is present, `last_minute` is the live minute it
     is counted in and `live` the names it is counted under; after leaving they are 0 and empty.
 
-    The fold leaves the rest alone: `tail` has the events of the timelines that are in no chunk yet, as (session id,
-    mark, event); `spilled` is the mark of the last one that is; `listed` names the sessions that have chunks.
+    The fold leaves the rest alone: `tail` has the events of the timelines that are in no chunk yet (see
+    `timeline.pack_waiting`); `spilled` is the mark of the last one that is; `listed` names the sessions with chunks.
     """
 
     site: str
@@ -102,7 +100,7 @@ class VisitorState(msgspec.Struct, array_like=True, gc=False):
     received_at: int = 0
     seen_at: int = 0
     live: tuple[str, ...] = ()
-    tail: list[tuple[str, str, Event]] = []
+    tail: list[msgspec.Raw] = []
     spilled: str = NO_MARK
     listed: list[str] = []
 
@@ -112,13 +110,13 @@ _decoder = msgspec.msgpack.Decoder(VisitorState)
 
 
 def encode_visitor(state: VisitorState) -> bytes:
-    """Stored form of a visitor's state: compressed, as the events in it and its sessions say much alike."""
-    return zlib.compress(_encoder.encode(state), 1)
+    """Stored form of a visitor's state."""
+    return compress(_encoder.encode(state))
 
 
 def decode_visitor(data: bytes) -> VisitorState:
     """Inverse of `encode_visitor`."""
-    return _decoder.decode(zlib.decompress(data))
+    return _decoder.decode(decompress(data))
 
 
 def remember_id(state: VisitorState, event_id: int) -> bool:
@@ -155,17 +153,6 @@ def advance(state: VisitorState, event: Event, measures: Measures) -> tuple[Sess
 def new_visitor(site: str, visitor: int) -> VisitorState:
     """The state of a visitor that was never seen."""
     return VisitorState(site, visitor, sessions=[], recent_ids=[])
-
-
-def own_session_id(visitor: int, started_at: int) -> str:
-    """The id of a session that was given none."""
-    return f"{visitor:016x}-{started_at:x}"
-
-
-def visitor_of(session_id: str) -> int | None:
-    """The visitor that a session id made by `own_session_id` names; None for ids that were given."""
-    match = _OWN_ID.fullmatch(session_id)
-    return int(match[1], 16) if match else None
 
 
 def has_left(state: VisitorState, session: Session) -> bool:

@@ -171,11 +171,18 @@ SETTINGS: tuple[Setting, ...] = (
         "seconds between writes of totals and live minutes: freshness against cost",
     ),
     Setting(
-        "LIVEINSIGHT_SESSIONS_INTERVAL",
-        "sessions_interval",
+        "LIVEINSIGHT_PREVIEWS_INTERVAL",
+        "previews_interval",
         "5",
         _seconds,
-        "seconds between writes of breakdowns, sessions and checkpoints: freshness against cost",
+        "seconds between previews of breakdowns and sessions, which show what waits to be written",
+    ),
+    Setting(
+        "LIVEINSIGHT_SESSIONS_INTERVAL",
+        "sessions_interval",
+        "60",
+        _seconds,
+        "seconds between writes of breakdowns, sessions and checkpoints: cost against work done again after a crash",
     ),
     Setting(
         "LIVEINSIGHT_SESSION_DAYS",
@@ -238,6 +245,7 @@ class Settings:
     start_at: StartAt
     poll_interval: float
     counters_interval: float
+    previews_interval: float
     sessions_interval: float
     session_days: int
     timeline_days: int

@@ -12,14 +12,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from liveinsight.counters import CounterItem
-from liveinsight.events import Event
 from liveinsight.fold import CounterKey
+from liveinsight.previews import CounterPreview, VisitorPreview, newest
 from liveinsight.sessions import VisitorState
+from liveinsight.timeline import Marked, unpack_waiting
 
 Row = TypeVar("Row")
 
@@ -71,7 +72,7 @@ class TimelineChunk(NamedTuple):
 
     site: str
     session_id: str
-    events: Sequence[tuple[str, Event]]
+    events: Sequence[Marked]
     expires_at: int
     visitor: int = 0
 
@@ -107,13 +108,15 @@ class Checkpoint(NamedTuple):
 
 class Watermark(NamedTuple):
     """Everything that arrived on the shard before `as_of` (epoch ms) is stored; before `fresh_as_of`, in the counters
-    that are written first (see `fold.is_fresh`). The latter is never behind the former, whatever stands here."""
+    that are written first (`Cadence.FAST`); before `preview_as_of`, it is stored or in a preview. The latter two are
+    never behind the first, whatever stands here."""
 
     shard_id: str
     as_of: int
     closed: bool
     incarnation: int
     fresh_as_of: int = 0
+    preview_as_of: int = 0
 
 
 class Note(NamedTuple):
@@ -128,6 +131,8 @@ class Read(NamedTuple, Generic[Row]):
 
     rows: list[Row]
     items_read: int
+    partial: bool = False
+    """Less is in it than the previews' time claims: it is as of what is stored."""
 
 
 class ProcessorStore(Protocol):
@@ -151,10 +156,15 @@ class ProcessorStore(Protocol):
     def write_set_aside(self, records: Sequence[SetAside]) -> None:
         """Keep undecodable records. The same record again changes nothing."""
 
+    def write_previews(
+        self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
+    ) -> None:
+        """Replace the shard's previews of the same names whose marks are lower."""
+
     def write_watermark(self, watermark: Watermark) -> None:
         """Publish how fresh a shard's counters are.
 
-        Within one incarnation of the stream neither time falls, and what is closed stays closed: what a zombie
+        Within one incarnation of the stream none of its times falls, and what is closed stays closed: what a zombie
         says late is ignored.
         """
 
@@ -176,7 +186,7 @@ class ReadStore(Protocol):
         """Totals of the 15-minute buckets from first to last, both included, as (bucket, item)."""
 
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
-        """All values of a dimension on one site-local day, as (value, item)."""
+        """All values of a dimension on one site-local day, as (value, item), what is previewed in rows of its own."""
 
     def read_minutes(
         self, site: str, first_minute: int, last_minute: int, dimension: str = ""
@@ -184,9 +194,9 @@ class ReadStore(Protocol):
         """Live minutes from first to last, both included, as (minute, item); `LIVE` gives their second counters."""
 
     def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
-        """The states among `keys`, in no order."""
+        """The states among `keys` as they are stored or previewed, in no order."""
 
-    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[tuple[str, Event]]:
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
         """A session's events in order, at most `limit`, without repeats, as (mark, event).
 
         They are in chunks and in the tails of the visitors that the chunks, or the session's id, name.
@@ -249,18 +259,31 @@ def freshest_totals(watermarks: Iterable[Watermark]) -> int | None:
     return min((max(mark.as_of, mark.fresh_as_of) for mark in _open(watermarks)), default=None)
 
 
+def freshest_previews(watermarks: Iterable[Watermark]) -> int | None:
+    """As `freshest_possible`, for what is stored or previewed."""
+    return min((max(mark.as_of, mark.preview_as_of) for mark in _open(watermarks)), default=None)
+
+
 def _open(watermarks: Iterable[Watermark]) -> list[Watermark]:
     known = list(watermarks)
     newest = max((mark.incarnation for mark in known), default=0)
     return [mark for mark in known if not mark.closed and mark.incarnation == newest]
 
 
-def tail_of(states: Iterable[VisitorState], session_id: str) -> list[tuple[str, Event]]:
+def tail_of(states: Iterable[VisitorState], session_id: str) -> list[Marked]:
     """The events of a session that are in no chunk yet."""
-    return [(mark, event) for state in states for session, mark, event in state.tail if session == session_id]
+    waiting = (entry for state in states for entry in unpack_waiting(state.tail))
+    return [(mark, event) for session, mark, event in waiting if session == session_id]
 
 
-def in_timeline_order(marked: Iterable[tuple[str, Event]], limit: int) -> list[tuple[str, Event]]:
-    """Events of a session by time, each mark once."""
-    unique = dict(marked)
-    return sorted(unique.items(), key=lambda pair: (pair[1].occurred_at, pair[0]))[:limit]
+def visitors_read(
+    keys: Sequence[VisitorKey],
+    stored: Collection[VisitorState],
+    previews: Sequence[tuple[list[VisitorState], bool]],
+) -> Read[VisitorState]:
+    """The answer about `keys`, from stored states and previews, each with whether none of its visitors is left out."""
+    wanted = set(keys)
+    shown = [state for states, _ in previews for state in states if (state.site, state.visitor) in wanted]
+    left_out = wanted.difference((state.site, state.visitor) for state in shown)
+    partial = bool(left_out) and not all(whole for _, whole in previews)
+    return Read(newest(stored, shown), len(stored) + len(previews), partial)

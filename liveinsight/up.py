@@ -231,9 +231,20 @@ def _open_demo(run: Run) -> None:
     run.console.print(
         Panel.fit(
             f"[bold]Dashboard[/]  {dashboard_url}/\n[bold]Demo site[/]  {demo.url}/\n"
-            f"[bold]Ingest[/]     {ingest_url}/collect\n\nYour own pages:\n{tag}\n\nCtrl-C drains and saves.",
+            f"[bold]Ingest[/]     {ingest_url}/collect\n\nYour own pages:\n{tag}\n\n{_elsewhere(run)}"
+            "Ctrl-C drains and saves.",
             title="LiveInsight is up",
         )
+    )
+
+
+def _elsewhere(run: Run) -> str:
+    """How other commands find the stand-in that was started here; it may be at another port than the usual one."""
+    if "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT_URL" not in run.environ:
+        return ""
+    return (
+        "import-log, status and the like, in another terminal:\n"
+        f"export AWS_ENDPOINT_URL={run.environ['AWS_ENDPOINT_URL']}\n\n"
     )
 
 

@@ -45,9 +45,10 @@ def _pick(rng: random.Random, choices: tuple[tuple[str, int], ...]) -> str:
 def visit(rng: random.Random, site_url: str, clock: Clock) -> Iterator[tuple[Payload, float]]:
     """One visit: payloads, each with the seconds to stay before the next."""
     agent = _pick(rng, AGENTS)
+    user_id = str(uuid.UUID(int=rng.getrandbits(128)))
     common: Payload = {
-        "user_id": str(uuid.UUID(int=rng.getrandbits(128))),
-        "session_id": str(uuid.UUID(int=rng.getrandbits(128))),
+        "user_id": user_id,
+        "session_id": f"{user_id}.{rng.getrandbits(48):012x}",
         "user_agent": agent,
         "language": _pick(rng, LANGUAGES),
         "screen_width": 390 if "Mobile" in agent else 1440,

@@ -32,6 +32,7 @@ def options_of(settings: Settings) -> ProcessorOptions:
     """The record processor's cadences and limits that `settings` name."""
     return ProcessorOptions(
         counters_interval=settings.counters_interval,
+        previews_interval=settings.previews_interval,
         sessions_interval=settings.sessions_interval,
         session_days=settings.session_days,
         timeline_days=settings.timeline_days,

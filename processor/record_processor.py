@@ -4,11 +4,14 @@ The order that makes counting exact, whatever dies between two writes:
 
     process_records   decode -> load visitors -> fold -> pending
     flush             1. counters: those that are few however many events there are (totals, live minutes) every
-                         `counters_interval`, all of them every `sessions_interval`, and then
+                         `counters_interval`, who is present and was seen every `previews_interval`, all of them
+                         every `sessions_interval`, and then
                       ---- barrier ----
                       2. timelines, set-aside records, visitors
                       ---- barrier ----
                       3. checkpoint
+
+Every `previews_interval` readers get a preview of what waits for the next full flush; nothing depends on it.
 
 A record at or below its visitor's mark is skipped: its counters are in, because step 1 came before step 2.
 Flushes happen only between records' batches. What cannot be written is kept and tried again; if that is
@@ -27,8 +30,9 @@ from typing import Protocol
 from liveinsight.clock import Clock
 from liveinsight.errors import FlushAbandoned, StoreUnavailable, UndecodableRecord
 from liveinsight.events import Event, decode_record
-from liveinsight.fold import fold
+from liveinsight.fold import Cadence, fold
 from liveinsight.positions import event_mark, mark_prefix, record_mark
+from liveinsight.previews import PREVIEW_DAYS
 from liveinsight.store import SHARD_END, ProcessorStore, SetAside, Watermark
 from liveinsight.stream import Record
 from processor.counter_writer import CounterWriter
@@ -44,6 +48,10 @@ PENDING_LIMIT = 200_000
 BEHIND_MS = 5_000
 """A shard that is further behind catches up first: all counters then wait for the next full flush, as one write of an
 item then holds the events of seconds instead of one, and nobody is served by numbers that are late anyway."""
+FLUSH_SHARE = 4
+"""Times its own duration that a flush waits, at least, before it is due again."""
+LONGEST_PAUSE_MS = 15_000
+"""More than this it does not wait for that reason."""
 SET_ASIDE_DAYS = 30
 
 
@@ -59,7 +67,8 @@ class ProcessorOptions:
     """Cadences and limits, in seconds unless the name says days."""
 
     counters_interval: float = 1.0
-    sessions_interval: float = 5.0
+    previews_interval: float = 5.0
+    sessions_interval: float = 60.0
     session_days: int = 7
     timeline_days: int = 30
     give_up_after: float = 300.0
@@ -99,7 +108,7 @@ class RecordProcessor:
         self._set_aside: list[SetAside] = []
         self._limit = SetAsideLimit(options.set_aside_limit)
         self._last_sequence = ""
-        self._as_of = self._stored_as_of = 0
+        self._as_of = self._stored_as_of = self._previewed_as_of = 0
         self._dirty_since_checkpoint = False
         self.progress = Progress()
 
@@ -108,7 +117,7 @@ class RecordProcessor:
         self._shard_id = shard_id
         self._prefix = mark_prefix(self._incarnation, shard_id)
         self._counters = CounterWriter(self._store, shard_id)
-        self._counters_due = self._sessions_due = self._clock()
+        self._counters_due = self._previews_due = self._sessions_due = self._clock()
         logger.info("shard begins", extra={"action": "initialize", "shard": shard_id, "after": sequence_number})
 
     def process_records(self, records: Sequence[Record], checkpointer: Checkpointer, millis_behind: int) -> None:
@@ -129,7 +138,12 @@ class RecordProcessor:
         now = self._clock()
         if now >= self._sessions_due or self._counters.waiting > PENDING_LIMIT:
             self._flush_all(checkpointer, self._options.give_up_after)
-        elif now >= self._counters_due and millis_behind < BEHIND_MS:
+        elif millis_behind >= BEHIND_MS:
+            return
+        elif now >= self._previews_due:
+            if not self._publish_previews(self._options.give_up_after):
+                self._flush_all(checkpointer, self._options.give_up_after)
+        elif now >= self._counters_due:
             self._flush_fresh(self._options.give_up_after)
 
     def lease_lost(self) -> None:
@@ -190,13 +204,48 @@ class RecordProcessor:
         self.progress.events += len(marked)
 
     def _flush_fresh(self, give_up_after: float) -> None:
+        began = self._clock()
         if self._counters.waiting:
-            self._retry(lambda: self._counters.flush(everything=False), give_up_after)
+            self._retry(lambda: self._counters.flush(Cadence.FAST), give_up_after)
             self.progress.counter_writes = self._counters.written
             self._retry(self._publish_watermark, give_up_after)
-        self._counters_due = self._clock() + round(self._options.counters_interval * 1000)
+        self._counters_due = self._next(began, self._options.counters_interval)
+
+    def _publish_previews(self, give_up_after: float) -> bool:
+        """Whether readers now see what waits: False if it is too much."""
+        began = self._clock()
+        fits = True
+
+        def publish() -> None:
+            nonlocal fits
+            expires_at = began // 1000 + PREVIEW_DAYS * 86_400
+            counters = self._counters.previews(expires_at)
+            fits = counters is not None
+            if counters is not None:
+                self._store.write_previews(self._shard_id, counters, self._visitors.previews(expires_at))
+
+        if self._counters.waiting:
+            self._retry(lambda: self._counters.flush(Cadence.MEDIUM), give_up_after)
+            self.progress.counter_writes = self._counters.written
+            self._retry(publish, give_up_after)
+            if not fits:
+                return False
+            self._counters.previewed()
+            self._visitors.previewed()
+        self._previewed_as_of = self._as_of
+        self._retry(self._publish_watermark, give_up_after)
+        self._counters_due = self._next(began, self._options.counters_interval)
+        self._previews_due = self._next(began, self._options.previews_interval)
+        return True
+
+    def _next(self, began: int, interval: float) -> int:
+        """When a flush that began then is due again: one that takes long waits long, so that most time is left for
+        records, and one write of an item holds the more of them."""
+        now = self._clock()
+        return now + max(round(interval * 1000), min(FLUSH_SHARE * (now - began), LONGEST_PAUSE_MS))
 
     def _flush_all(self, checkpointer: Checkpointer, give_up_after: float, *, closed: bool = False) -> None:
+        began = self._clock()
         self._retry(self._counters.flush, give_up_after)
         self._retry(self._write_set_aside, give_up_after)
         self._retry(self._visitors.flush, give_up_after)
@@ -208,9 +257,9 @@ class RecordProcessor:
         if self._dirty_since_checkpoint:
             self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_after)
             self._dirty_since_checkpoint = False
-        now = self._clock()
-        self._counters_due = now + round(self._options.counters_interval * 1000)
-        self._sessions_due = now + round(self._options.sessions_interval * 1000)
+        self._counters_due = self._next(began, self._options.counters_interval)
+        self._previews_due = self._next(began, self._options.previews_interval)
+        self._sessions_due = self._next(began, self._options.sessions_interval)
 
     def _write_set_aside(self) -> None:
         if self._set_aside:
@@ -219,7 +268,14 @@ class RecordProcessor:
 
     def _publish_watermark(self, *, closed: bool = False) -> None:
         self._store.write_watermark(
-            Watermark(self._shard_id, self._stored_as_of, closed, self._incarnation, self._as_of)
+            Watermark(
+                self._shard_id,
+                self._stored_as_of,
+                closed,
+                self._incarnation,
+                self._as_of,
+                max(self._previewed_as_of, self._stored_as_of),
+            )
         )
 
     def _retry(self, step: Callable[[], bool | None], give_up_after: float) -> None:

@@ -8,15 +8,21 @@ of a session whose id does not tell its visitor: by the chunk its timeline is fo
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import nlargest
 from itertools import islice
 
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor, visitor_of
+from liveinsight.ids import visitor_of
+from liveinsight.previews import VisitorPreview
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor
 from liveinsight.store import ProcessorStore, TimelineChunk, VisitorKey, VisitorWrite
+from liveinsight.timeline import Marked, pack_waiting, unpack_waiting
 
 CACHED_VISITORS = 50_000
 """Visitors kept in memory per shard; only those that are written may leave."""
+PREVIEWED_VISITORS = 100
+"""Visitors in a preview, per shard and site: a few kilobytes, and more than a screen shows."""
 DAY_SECONDS = 86_400
 STATE_BYTES = 880
 """Larger than this, a state's tail becomes chunks: DynamoDB bills by the KB, keys and mark included."""
@@ -38,6 +44,10 @@ class VisitorWriter:
         self._packed: dict[VisitorKey, bytes] = {}
         self._dirty: set[VisitorKey] = set()
         self._unseen: set[VisitorKey] = set()
+        # With an event of a session by whose id it could not be found, until that session has a chunk.
+        self._unlisted: set[VisitorKey] = set()
+        # Touched since the last preview.
+        self._stirred: set[VisitorKey] = set()
         self.written = 0
         """States written so far."""
 
@@ -67,8 +77,13 @@ class VisitorWriter:
     def touched(self, key: VisitorKey, session_id: str, mark: str, event: Event) -> None:
         """Note that the event at `mark` changed the state of `key`."""
         self._dirty.add(key)
-        if session_id:
-            self._states[key].tail.append((session_id, mark, event))
+        self._stirred.add(key)
+        if not session_id:
+            return
+        state = self._states[key]
+        state.tail.append(pack_waiting(session_id, mark, event))
+        if visitor_of(event.site, session_id) != event.visitor and session_id not in state.listed:
+            self._unlisted.add(key)
 
     def flush(self) -> None:
         """Try once to write timelines, then states.
@@ -92,6 +107,27 @@ class VisitorWriter:
             if written.unconfirmed:
                 raise StoreUnavailable(f"{len(written.unconfirmed)} visitors were not confirmed")
         self._pack(encoded)
+        self._stirred.clear()
+
+    def previews(self, expires_at: int) -> list[VisitorPreview]:
+        """The visitors that wait to be written, of each site with one that was touched since `previewed` was last
+        called: those that were active last."""
+        waiting: dict[str, list[VisitorState]] = {site: [] for site, _ in self._stirred}
+        for key in self._dirty:
+            if key[0] in waiting:
+                waiting[key[0]].append(self._states[key])
+        previews = []
+        for site, states in waiting.items():
+            if not states:
+                continue
+            shown = nlargest(PREVIEWED_VISITORS, states, key=lambda state: (state.seen_at, state.mark))
+            mark = max(state.mark for state in states)
+            previews.append(VisitorPreview(site, mark, shown, len(shown) == len(states), expires_at))
+        return previews
+
+    def previewed(self) -> None:
+        """The previews that were given last are stored."""
+        self._stirred.clear()
 
     def _spill(self) -> dict[VisitorKey, bytes]:
         """Write the tails that may not wait, and encode all states that are to be written."""
@@ -99,7 +135,7 @@ class VisitorWriter:
         spilling: list[VisitorKey] = []
         for key in self._dirty:
             state = self._states[key]
-            if not _must_be_listed(state):
+            if key not in self._unlisted:
                 encoded[key] = data = encode_visitor(state)
                 if len(data) <= STATE_BYTES or not state.tail:
                     continue
@@ -109,17 +145,19 @@ class VisitorWriter:
         for key in spilling:
             state = self._states[key]
             open_ids = {session.id for session in state.sessions}
-            listed = {*state.listed, *(session_id for session_id, _, _ in state.tail)}
-            state.spilled, state.tail = state.tail[-1][1], []
+            waiting = unpack_waiting(state.tail)
+            listed = {*state.listed, *(session_id for session_id, _, _ in waiting)}
+            state.spilled, state.tail = waiting[-1][1], []
             state.listed = sorted(listed & open_ids)
             encoded[key] = encode_visitor(state)
+            self._unlisted.discard(key)
         return encoded
 
     def _chunks(self, state: VisitorState) -> Iterable[TimelineChunk]:
         """The tail, session by session. Chunks of a visitor are cut at its own marks, so a replay never gives one with
         the same ends and fewer events, not even where two visitors share a session id."""
-        sessions: dict[str, list[tuple[str, Event]]] = {}
-        for session_id, mark, event in state.tail:
+        sessions: dict[str, list[Marked]] = {}
+        for session_id, mark, event in unpack_waiting(state.tail):
             sessions.setdefault(session_id, []).append((mark, event))
         expires_at = self._timeline_expiry(state)
         return [TimelineChunk(state.site, id_, events, expires_at, state.visitor) for id_, events in sessions.items()]
@@ -139,8 +177,3 @@ class VisitorWriter:
         for key in list(islice(self._packed, max(0, len(self._packed) - CACHED_VISITORS))):
             del self._packed[key]
             self._unseen.discard(key)
-
-
-def _must_be_listed(state: VisitorState) -> bool:
-    """Whether a session has events and an id by which they could not be found."""
-    return any(visitor_of(id_) != state.visitor and id_ not in state.listed for id_, _, _ in state.tail)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from liveinsight.aws import dynamodb_client, kinesis_client
@@ -33,6 +34,10 @@ from liveinsight.testing import FakeClock, MemoryStore, MemoryStream
 
 IN_CI = os.environ.get("CI") == "true"
 _numbers = count()
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.load_profile("any-machine")
 
 
 @pytest.fixture(autouse=True)

@@ -101,7 +101,8 @@
   function sessionId(isActivity) {
     const current = readSession();
     if (!isActivity && current.id) return current.id;
-    const id = current.ended ? newId() : current.id;
+    // It begins with the user's id: so the session is found by it without an index.
+    const id = current.ended ? userId() + '.' + newId().slice(-12) : current.id;
     lastSession = id + ' ' + Date.now();
     save('sessionStorage', SESSION, lastSession);
     return id;

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import configparser
 import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -48,9 +49,9 @@ def install(environ: Mapping[str, str]) -> Path:
     requirement = _requirement()
     if mirror := environ.get(MIRROR):
         # The library puts path and URL together as they are.
-        output = _run(_pip("install", requirement), {MIRROR: mirror.rstrip("/") + "/"})
+        output = _run(_install(requirement), {MIRROR: mirror.rstrip("/") + "/"})
     else:
-        output = _run(_pip("install", requirement), {})
+        output = _run(_install(requirement), {})
         if output and shutil.which("mvn"):
             sys.stdout.write("the library could not fetch its jars: trying Maven\n")
             output = _with_maven(requirement)
@@ -88,7 +89,7 @@ def _with_maven(requirement: str) -> str:
         options = ["-Dmdep.useRepositoryLayout=true", f"-DoutputDirectory={folder / 'repository'}"]
         if output := _run([*fetch, *options], {}):
             return output
-        return _run(_pip("install", requirement), {MIRROR: f"{(folder / 'repository').as_uri()}/"})
+        return _run(_install(requirement), {MIRROR: f"{(folder / 'repository').as_uri()}/"})
 
 
 def exact_pom(pom: str) -> str:
@@ -114,6 +115,17 @@ def exact_pom(pom: str) -> str:
         "<groupId>liveinsight</groupId><artifactId>kcl</artifactId><version>1</version><packaging>pom</packaging>"
         f"<dependencies>{''.join(listed)}</dependencies></project>\n"
     )
+
+
+def _install(requirement: str) -> list[str]:
+    """For pip a library without its jars is installed, and a build without them may be in its cache."""
+    try:
+        find_jars()
+        again: tuple[str, ...] = ()
+    except LiveInsightError:
+        there = importlib.util.find_spec("amazon_kclpy") is not None
+        again = ("--force-reinstall", "--no-deps", "--no-cache-dir") if there else ()
+    return _pip("install", *again, requirement)
 
 
 def _pip(*arguments: str) -> list[str]:

@@ -18,6 +18,7 @@ from liveinsight.sessions import VisitorState
 from liveinsight.settings import Settings
 from liveinsight.store import CounterWrite, TimelineChunk, VisitorWrite, Watermark
 from liveinsight.testing import NOON, FakeClock, MemoryStore, an_event
+from liveinsight.timeline import timeline_event
 
 SITES = (
     "default=UTC decoy=UTC kolkata=Asia/Kolkata kathmandu=Asia/Kathmandu "
@@ -55,7 +56,9 @@ class Feed:
                 item_key, name = home(key)
                 pending[item_key].append((name, Batch([(mark, measures, hour, visitor)])))
             if folded.session_id:
-                self.store.write_timeline([TimelineChunk(event.site, folded.session_id, [(mark, event)], 0)])
+                self.store.write_timeline(
+                    [TimelineChunk(event.site, folded.session_id, [(mark, timeline_event(event))], 0)]
+                )
         stored = self.store.load_counters(shard, list(pending))
         writes = []
         for key, contributions in pending.items():

@@ -42,7 +42,7 @@ def test_visits_by_source_with_all_measures(feed, get, clock):
         ],
         "meta": {
             "site": "default", "time_zone": "UTC", "as_of": NOON, "lag_ms": 0, "complete": True, "items_read": 3,
-            "from": "2026-09-21T00:00:00+00:00", "to": "2026-09-22T00:00:00+00:00", "visitors_error": 0.03,
+            "from": "2026-09-21T00:00:00+00:00", "to": "2026-09-22T00:00:00+00:00", "visitors_error": 0.031,
             "dimension": "source", "sort": "visits", "limit": 10, "offset": 0, "total_values": 2,
         },
     }  # fmt: skip

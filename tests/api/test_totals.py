@@ -55,7 +55,7 @@ def test_totals_sum_every_measure_and_divide_where_there_is_something_to_divide_
             "items_read": 2,
             "from": "2026-09-20T13:00:00+00:00",
             "to": "2026-09-21T13:00:00+00:00",
-            "visitors_error": 0.03,
+            "visitors_error": 0.022,
         },
     }
 

@@ -6,11 +6,12 @@ import random
 
 import pytest
 
-from liveinsight.counters import CounterItem, apply_pending
+from liveinsight.counters import CounterItem, apply_pending, encode_counter
 from liveinsight.fold import dimension_key, fold, minute_key, totals_key
 from liveinsight.init import initialise
 from liveinsight.memory import MemoryStore
 from liveinsight.positions import event_mark, mark_prefix, record_mark
+from liveinsight.previews import CounterPreview, PreviewRow, VisitorPreview, encode_rows, pack_row
 from liveinsight.sessions import VisitorState
 from liveinsight.settings import Settings
 from liveinsight.store import (
@@ -25,6 +26,7 @@ from liveinsight.store import (
     Watermark,
 )
 from liveinsight.testing import NOON, an_event
+from liveinsight.timeline import timeline_event
 
 SHARD = "shardId-000000000000"
 OTHER_SHARD = "shardId-000000000001"
@@ -188,9 +190,55 @@ def test_counters_of_one_item_are_read_by_their_dimensions(any_store: Store) -> 
     }
 
 
+def a_preview(number: int, *rows: PreviewRow) -> CounterPreview:
+    packed = encode_rows([pack_row(row) for row in rows])
+    return CounterPreview("default", 20260922, "page", mark(number), packed, FAR)
+
+
+def a_row(value: str, base: str, last: int, views: int) -> PreviewRow:
+    return PreviewRow(value, base, mark(last), encode_counter(an_item(last, views=views)))
+
+
+def test_preview_comes_on_top_of_what_is_stored(any_store: Store) -> None:
+    """A row is added to the item it says; when that holds the row it is left out; in between the answer is partial."""
+    keys = [dimension_key("default", 20260922, "page", value) for value in ("/a", "/b", "/c")]
+    for key, number in zip(keys, (1, 6, 3), strict=True):
+        any_store.write_counters(SHARD, [CounterWrite(key, "", an_item(number, views=10), 0)])
+    any_store.write_counters(OTHER_SHARD, [CounterWrite(keys[0], "", an_item(9, views=100), 0)])
+    rows = [a_row("/a", mark(1), 5, 2), a_row("/b", mark(1), 5, 3), a_row("/new", "", 5, 4)]
+    any_store.write_previews(SHARD, [a_preview(5, *rows)], [])
+    any_store.write_previews(SHARD, [a_preview(4, a_row("/a", mark(1), 4, 1))], [])
+    read = any_store.read_dimension("default", 20260922, "page")
+    shown = sorted((value, item.measures["pageviews"]) for value, item in read.rows)
+    assert shown == [("/a", 2), ("/a", 10), ("/a", 100), ("/b", 10), ("/c", 10), ("/new", 4)]
+    assert (read.items_read, read.partial) == (5, False)
+    any_store.write_previews(SHARD, [a_preview(7, *rows, a_row("/c", mark(1), 7, 1))], [])
+    read = any_store.read_dimension("default", 20260922, "page")
+    assert sorted((value, item.measures["pageviews"]) for value, item in read.rows) == shown
+    assert read.partial
+
+
+def test_visitor_is_read_as_whoever_knows_more_has_it(any_store: Store) -> None:
+    """A previewed state stands for a stored one with a lower mark; one that is left out may make the answer partial."""
+    states = {visitor: VisitorState("default", visitor, mark(visitor)) for visitor in (1, 2, 3)}
+    any_store.write_visitors([VisitorWrite(states[2], FAR, True), VisitorWrite(states[3], FAR, True)])
+    newer, older = VisitorState("default", 2, mark(8)), VisitorState("default", 3, mark(1))
+    preview = VisitorPreview("default", mark(8), [states[1], newer, older], True, FAR)
+    any_store.write_previews(SHARD, [], [preview])
+    read = any_store.read_visitors([("default", visitor) for visitor in (1, 2, 3, 4)])
+    assert sorted(read.rows, key=lambda state: state.visitor) == [states[1], newer, states[3]]
+    assert (read.items_read, read.partial) == (3, False)
+    any_store.write_previews(SHARD, [], [preview._replace(mark=mark(9), whole=False)])
+    assert any_store.read_visitors([("default", 4)]).partial
+    assert not any_store.read_visitors([("default", 1)]).partial
+    assert any_store.load_visitors([("default", 1)]) == {}
+
+
 def test_timeline_gives_each_event_once(any_store: Store) -> None:
     """Chunks cut differently by a replay give every event once, in order of time."""
-    events = [(mark(number), an_event(at=NOON + number * 1000, page=f"/{number}")) for number in range(5)]
+    events = [
+        (mark(number), timeline_event(an_event(at=NOON + number * 1000, title=f"{number}"))) for number in range(5)
+    ]
     any_store.write_timeline([TimelineChunk("default", "s1", events[:3], FAR)])
     any_store.write_timeline([TimelineChunk("default", "s1", events[:2], FAR)])
     any_store.write_timeline([TimelineChunk("default", "s1", events[2:], FAR)])
@@ -202,9 +250,9 @@ def test_timeline_gives_each_event_once(any_store: Store) -> None:
 def test_timeline_chunk_larger_than_an_item(any_store: Store) -> None:
     """A chunk that would not fit one item is kept whole all the same."""
     rng = random.Random(1)  # what cannot be compressed below half
+    props = [{f"key{at}": rng.randbytes(1000).hex() for at in range(30)} for _ in range(12)]
     events = [
-        (mark(number), an_event(at=NOON + number, props={f"key{at}": rng.randbytes(1000).hex() for at in range(30)}))
-        for number in range(12)
+        (mark(number), timeline_event(an_event(at=NOON + number, props=each))) for number, each in enumerate(props)
     ]
     any_store.write_timeline([TimelineChunk("default", "big", events, FAR)])
     assert any_store.read_timeline("default", "big", 100).rows == events

@@ -1,7 +1,8 @@
-"""The template in `deploy/`: valid for CloudFormation, and a mapping as counting once needs it."""
+"""The template in `deploy/`: valid for CloudFormation, and a mapping as counting once needs it. And systemd's unit."""
 
 from __future__ import annotations
 
+import configparser
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 
 from liveinsight.event_source_mapping import _problems, _reports_failures
 from liveinsight.settings import SETTINGS
+from processor.kcl import exit_codes
+from processor.kcl.launcher import KILL_AFTER
+from processor.kcl.properties import GRACE_MS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TEMPLATE = DEPLOY / "lambda.yaml"
@@ -51,3 +55,17 @@ def test_environment_is_known(resources: dict[str, Any]) -> None:
     """The function would refuse to start with a variable that is no setting."""
     variables = resources["Function"]["Properties"]["Environment"]["Variables"]
     assert set(variables) <= {setting.variable for setting in SETTINGS}
+
+
+def test_unit_gives_the_worker_time_and_starts_it_again() -> None:
+    """systemd waits for the drain, and starts again what a restart helps."""
+    unit = configparser.ConfigParser()
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DEPLOY / "liveinsight-worker.service")
+    service = unit["Service"]
+    assert service.getint("TimeoutStopSec") > GRACE_MS / 1000 + KILL_AFTER
+    assert service["Restart"] == "always"
+    left = {int(code) for code in service["RestartPreventExitStatus"].split()}
+    assert left == {exit_codes.NOT_STARTED, exit_codes.TOO_MANY_UNDECODABLE}
+    assert service.getint("SuccessExitStatus") == exit_codes.GENERATION_CHANGED
+    assert service["ExecStart"].endswith("/liveinsight worker --runtime kcl")

@@ -26,6 +26,7 @@ from liveinsight.sessions import VisitorState
 from liveinsight.settings import Settings
 from liveinsight.store import CounterWrite, Note, SetAside, Store, TimelineChunk, VisitorWrite, Watermark
 from liveinsight.testing import FakeClock, MemoryStore, an_event
+from liveinsight.timeline import timeline_event
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = {"default": ZoneInfo("UTC"), "shop": BERLIN}
@@ -190,11 +191,11 @@ def test_what_is_live_comes_from_the_newest(generations: Generations, clock: Fak
 def test_timeline_is_the_newest_that_there_is(generations: Generations) -> None:
     """A session that ended before the replay is found in the older generation."""
     for number, session in ((1, "both"), (2, "both"), (1, "old")):
-        chunk = TimelineChunk("default", session, [(f"m{number}", an_event(visitor=number))], FAR)
+        chunk = TimelineChunk("default", session, [(f"m{number}", timeline_event(an_event(event_id=number)))], FAR)
         generations.stores[number].write_timeline([chunk])
     generations.switch(2, D21)
     told = {name: generations.reader.read_timeline("default", name, 9).rows for name in ("both", "old", "none")}
-    assert {name: [event.visitor for _, event in rows] for name, rows in told.items()} == {
+    assert {name: [event.event_id for _, event in rows] for name, rows in told.items()} == {
         "both": [2], "old": [1], "none": [],
     }  # fmt: skip
 

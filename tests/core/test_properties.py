@@ -104,7 +104,7 @@ class Nowhere:
 def processed(events: Sequence[Event], rng: random.Random, most: int) -> Tally:
     """Through the real processor: up to `most` events a record, records a batch, and seconds between batches."""
     clock, store = FakeClock(), MemoryStore()
-    options = ProcessorOptions(counters_interval=1, sessions_interval=3)
+    options = ProcessorOptions(counters_interval=1, previews_interval=2, sessions_interval=3)
     processor = RecordProcessor(store, 1, options, clock, sleep=lambda _: None)
     processor.initialize("shardId-000000000000", "")
     waiting, records = list(events), []

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from ingest.delivery import Retries, deliver, records_of
-from ingest.identity import known_visitor
 from liveinsight.errors import StoreUnavailable, StreamUnavailable
 from liveinsight.events import VIRTUAL_BUCKETS, decode_record, partition_key
+from liveinsight.ids import known_visitor
 from liveinsight.memory import MemoryStream
 from liveinsight.stream import MAX_RECORD_BYTES, MAX_RECORDS_PER_PUT, OutRecord, PutOutcome
 from liveinsight.testing import FakeClock, an_event

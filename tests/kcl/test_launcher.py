@@ -14,7 +14,7 @@ from liveinsight.errors import LiveInsightError, SettingsError
 from liveinsight.settings import Settings
 from processor.kcl import exit_codes
 from processor.kcl.exit_codes import Note, outcome, unfinished
-from processor.kcl.install import exact_pom
+from processor.kcl.install import _install, exact_pom
 from processor.kcl.java import find_jars, find_java
 from processor.kcl.launcher import KILL_AFTER, child_command, child_environment
 from processor.kcl.properties import daemon_properties, grace_seconds, logback_text, properties_text
@@ -143,6 +143,12 @@ def test_a_missing_library_and_missing_jars_are_named_with_the_fix(
     sys.path_importer_cache.pop(str(tmp_path), None)
     with pytest.raises(LiveInsightError, match="does not hold the jars"):
         find_jars()
+    # The fix that is named must be one: pip alone would say that it is installed already.
+    assert "--force-reinstall" in _install("amazon_kclpy")
+    (tmp_path / "amazon_kclpy" / "jars").mkdir()
+    (tmp_path / "amazon_kclpy" / "jars" / "amazon-kinesis-client-multilang-3.jar").touch()
+    assert find_jars() == tmp_path / "amazon_kclpy" / "jars"
+    assert "--force-reinstall" not in _install("amazon_kclpy")
     monkeypatch.setattr(sys, "path", real)
 
 

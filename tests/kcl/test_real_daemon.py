@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -32,10 +32,11 @@ from liveinsight.faithful import DynamoDBLocal, KinesisMock
 from liveinsight.init import initialise
 from liveinsight.lease_table import coordinator_table, lease_table
 from liveinsight.settings import Settings
+from liveinsight.store import SHARD_END
 from liveinsight.stream import OutRecord
 from liveinsight.testing import an_event
 from liveinsight.wiring import open_store, open_stream
-from processor.kcl.exit_codes import CRASHED, DRAINED
+from processor.kcl.exit_codes import CRASHED, DAEMON_FAILED, DRAINED
 from processor.kcl.java import find_jars, find_java
 from processor.whole_stream import WholeStream
 
@@ -71,7 +72,8 @@ class Place:
         self.stream, self.store = open_stream(self.settings), open_store(self.settings)
         self.kinesis = kinesis_client(self.settings, attempts=3)
         self.dynamo = dynamodb_client(self.settings)
-        self.rng = random.Random(os.environ.get("TEST_SEED", str(random.randrange(1_000_000))))
+        self.seed = os.environ.get("TEST_SEED", str(random.randrange(1_000_000)))
+        self.rng = random.Random(self.seed)
         self._lock = threading.Lock()
         self._event_ids = count(1)
         self.events = 0
@@ -136,8 +138,11 @@ class Place:
         eventually(lambda: self.counted() >= before + events, 120, f"more than {before} counted")
 
     def leases(self) -> dict[str, dict[str, str]]:
-        """The lease table's rows by shard, without types."""
-        answer = self.dynamo.scan(TableName=lease_table(self.settings.table_prefix), ConsistentRead=True)
+        """The lease table's rows by shard, without types; none before the library's first start."""
+        try:
+            answer = self.dynamo.scan(TableName=lease_table(self.settings.table_prefix), ConsistentRead=True)
+        except self.dynamo.exceptions.ResourceNotFoundException:
+            return {}
         rows = [{name: str(next(iter(value.values()))) for name, value in item.items()} for item in answer["Items"]]
         return {row["leaseKey"]: row for row in rows}
 
@@ -170,6 +175,10 @@ class Place:
             for shard in self.kinesis.list_shards(StreamName="kcl")["Shards"]
             if "EndingSequenceNumber" not in shard["SequenceNumberRange"]
         )
+
+    def open_shards(self) -> set[str]:
+        """Ids of the shards that take records."""
+        return {shard for _, _, shard in self._open_ranges()}
 
     def split(self) -> None:
         """Split the first open shard in the middle."""
@@ -205,6 +214,19 @@ class Place:
             if checkpoints[shard] not in {last, "SHARD_END"}
         }
 
+    def checkpointed(self) -> int:
+        """Records that the checkpoints cover: those that no later start is given."""
+        # The library deletes the leases of shards that ended long ago.
+        points = dict.fromkeys((shard.shard_id for shard in self.stream.shards()), SHARD_END)
+        points |= dict.fromkeys(self.open_shards(), "")
+        points |= {shard: lease["checkpoint"] for shard, lease in self.leases().items()}
+
+        def covers(checkpoint: str, sequence_number: str) -> bool:
+            return checkpoint == SHARD_END or (checkpoint.isdigit() and int(sequence_number) <= int(checkpoint))
+
+        kept = WholeStream(self.stream, system_clock).read()
+        return sum(covers(points[one.shard_id], one.record.sequence_number) for one in kept)
+
     def assert_equal_to_the_recount(self) -> None:
         """No counter differs from a recount of the stream, and the recount was of all that was put."""
         assert self.counted() == self.events
@@ -235,13 +257,15 @@ class Place:
         return {**base, **self.environ, **quick, **more}
 
     @contextmanager
-    def worker(self, folder: Path, name: str = "worker", **more: str) -> Iterator[Worker]:
+    def worker(
+        self, folder: Path, name: str = "worker", changes: Mapping[str, str] | None = None, **more: str
+    ) -> Iterator[Worker]:
         """`liveinsight worker --runtime kcl`; killed at the end if it still runs, and its log shown on failure.
 
-        With `TEST_FAULT` its children misbehave: see `faults/sitecustomize.py`.
+        With `TEST_FAULT` its children misbehave: see `faults/sitecustomize.py`. `changes` are the daemon's properties.
         """
         path = {"PYTHONPATH": str(FAULTS)} if "TEST_FAULT" in more else {}
-        worker = Worker(folder / f"{name}.log", self.environment(**more, **path))
+        worker = Worker(folder / f"{name}.log", self.environment(**more, **path), {**QUICK, **(changes or {})})
         try:
             yield worker
         finally:
@@ -252,9 +276,9 @@ class Place:
 class Worker:
     """A running `liveinsight worker --runtime kcl`."""
 
-    def __init__(self, log: Path, environ: dict[str, str]) -> None:
+    def __init__(self, log: Path, environ: dict[str, str], properties: Mapping[str, str]) -> None:
         self.log = log
-        changes = [text for name, value in QUICK.items() for text in ("--kcl", f"{name}={value}")]
+        changes = [text for name, value in properties.items() for text in ("--kcl", f"{name}={value}")]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "liveinsight", "worker", "--runtime", "kcl", *changes],
@@ -288,13 +312,23 @@ class Worker:
     def ended(self) -> bool:
         return self._process.poll() is not None
 
-    def stop(self) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Drain; gives the exit code."""
+        self._process.send_signal(number)
+        return self.wait()
+
+    def stop_all(self) -> int:
+        """SIGTERM to launcher, daemon and children at once, as systemd sends it; gives the exit code."""
         self._process.terminate()
+        os.killpg(self.daemon, signal.SIGTERM)
         return self.wait()
 
     def wait(self) -> int:
         return self._process.wait(60)
+
+    def kill_daemon(self) -> None:
+        """The daemon and its children; the launcher lives on."""
+        os.killpg(self.daemon, signal.SIGKILL)
 
     def kill(self) -> None:
         """Launcher, daemon and children at once, as a machine that loses its power."""
@@ -332,22 +366,29 @@ def place(kinesis_mock: KinesisMock, fresh_dynamodb_local: DynamoDBLocal) -> Pla
             "LIVEINSIGHT_SHARDS": "4",
         }
     )
-    print(f"visitors and pages are drawn from {place.rng}")
+    print(f"TEST_SEED={place.seed} draws the same visitors and pages")
     return place
 
 
 def test_counts_everything_drains_and_goes_on(place: Place, tmp_path: Path) -> None:
     """20,000 events are counted as the recount counts them; a stop writes and checkpoints what was read, up to the
-    last record; and the next start is given no record a second time."""
-    records_before = place.records
+    last record; and the next start is given no record a second time. Checkpoints are rare here, so that there is
+    much in memory only when the stop comes."""
+    records_before, checkpointed_before = place.records, place.checkpointed()
     place.put(12_000)
-    with place.worker(tmp_path, "first") as first:
+    with place.worker(tmp_path, "first", LIVEINSIGHT_SESSIONS_INTERVAL="10") as first:
         first.wait_for_shards()
         place.put(8_000)
         place.wait_until_counted(first)
         with place.load():
             place.wait_for_more()
+            kept = place.checkpointed()
             assert first.stop() == DRAINED
+    assert len(first.lines("shutdown")) == 4
+    drained = place.checkpointed()
+    assert drained - checkpointed_before == first.delivered()
+    print(f"stopped: {kept} records checkpointed before, {drained} after, {place.records - drained} not delivered yet")
+    assert drained > kept
     with place.worker(tmp_path, "second") as second:
         second.wait_for_shards()
         place.wait_until_counted(second)
@@ -355,7 +396,7 @@ def test_counts_everything_drains_and_goes_on(place: Place, tmp_path: Path) -> N
         shards = place.status()
         assert {shard["lag_ms"] for shard in shards.values()} == {0}
         assert {shard["lease"]["owner"] for shard in shards.values()} == {second.name}
-        assert second.stop() == DRAINED
+        assert second.stop(signal.SIGINT) == DRAINED
     delivered = first.delivered() + second.delivered()
     twice = delivered - (place.records - records_before)
     print(f"{place.records} records put, {delivered} delivered, {twice} of them twice")
@@ -365,20 +406,29 @@ def test_counts_everything_drains_and_goes_on(place: Place, tmp_path: Path) -> N
     place.assert_equal_to_the_recount()
 
 
-def test_one_of_two_workers_is_killed(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["machine", "leader's daemon"])
+def test_one_of_two_workers_is_killed(place: Place, tmp_path: Path, what: str) -> None:
     """When a daemon and its children die in the middle of their work, the other worker takes their shards over, and
-    nothing is left out or counted twice."""
+    nothing is left out or counted twice. With its launcher alive the daemon may even be the leader, which alone assigns
+    shards: the launcher takes away the lock that would hold for two minutes, and ends with the code --help names."""
     with place.worker(tmp_path, "one") as one, place.worker(tmp_path, "other") as other:
         with place.load():
             one.wait_for_shards()
             other.wait_for_shards()
             place.wait_for_more()
-            # The leader's lock outlives it by two minutes, and only a leader assigns shards: that is the library's own.
-            victim, survivor = (other, one) if place.leader() == one.name else (one, other)
+            leader, follower = (one, other) if place.leader() == one.name else (other, one)
+            victim, survivor = (follower, leader) if what == "machine" else (leader, follower)
             lost = place.shards_of(victim)
             assert lost
-            victim.kill()
-            eventually(lambda: lost <= place.shards_of(survivor), 120, "the survivor has all shards")
+            began = time.monotonic()
+            if what == "machine":
+                victim.kill()
+            else:
+                victim.kill_daemon()
+                assert victim.wait() == DAEMON_FAILED
+                assert "leadership given up" in victim.log.read_text()
+            eventually(lambda: lost <= place.shards_of(survivor), 100, "the survivor has all shards")
+            print(f"{len(lost)} shards taken over {time.monotonic() - began:.1f} s after the kill of the {what}")
             place.wait_for_more()
         place.wait_until_counted(survivor)
         assert survivor.stop() == DRAINED
@@ -477,10 +527,51 @@ def test_whatever_is_printed_the_protocol_survives(place: Place, tmp_path: Path)
         place.put(2_000)
         place.wait_until_counted(worker)
         eventually(lambda: not place.unread(), 20, "checkpoints at the end of all shards")
-        assert worker.stop() == DRAINED
+        assert worker.stop_all() == DRAINED
     log = worker.log.read_text(errors="replace")
     assert {"half a line and its rest", "x" * 100_000} <= {line["text"] for line in worker.lines("print")}
     assert '\n{"action": "checkpoint", "sequenceNumber": null' in log
     assert "noise" in log
+    assert '"level": "DEBUG", "logger": "botocore' in log
     assert "Skipping unexpected line" not in log
+    place.assert_equal_to_the_recount()
+
+
+def test_a_child_hangs(place: Place, tmp_path: Path) -> None:
+    """Leases of a child that hangs are renewed all the same: `timeoutInSeconds` ends the worker, hung child and all,
+    and the next start counts what it had not."""
+    marker = tmp_path / "hangs"
+    fault = {"TEST_FAULT": "hang_once", "TEST_FAULT_MARKER": str(marker)}
+    with place.worker(tmp_path, changes={"timeoutInSeconds": "15"}, **fault) as worker:
+        worker.wait_for_shards()
+        place.put(2_000)
+        assert worker.wait() == DAEMON_FAILED
+    assert marker.exists()
+    eventually(lambda: not Path(f"/proc/{marker.read_text()}").exists(), 10, "the child is gone, too")
+    with place.worker(tmp_path, "after") as after:
+        after.wait_for_shards()
+        place.wait_until_counted(after)
+        assert after.stop() == DRAINED
+    place.assert_equal_to_the_recount()
+
+
+def test_a_shards_end_fails(place: Place, tmp_path: Path) -> None:
+    """The library would wait for ever for the end of a shard whose processor failed at it: the worker ends instead, no
+    end is checkpointed, no child begins, and the next start goes on through it."""
+    with place.worker(tmp_path, TEST_FAULT="fail_at_end") as worker:
+        worker.wait_for_shards(len(place.open_shards()))
+        place.put(1_000)
+        before = place.open_shards()
+        place.split()
+        (parent,), new = before - place.open_shards(), place.open_shards() - before
+        assert worker.wait() == CRASHED
+    assert "a mistake at the end" in worker.lines("shard_failed")[0]["exception"]
+    assert place.leases()[parent]["checkpoint"] != "SHARD_END"
+    assert not new & {line["shard"] for line in worker.lines("initialize")}
+    with place.worker(tmp_path, "after") as after:
+        eventually(lambda: new <= {line["shard"] for line in after.lines("initialize")}, 120, "the new shards begin")
+        place.put(1_000)
+        place.wait_until_counted(after)
+        assert after.stop() == DRAINED
+    assert parent in {line["shard"] for line in after.lines("shard_ended")}
     place.assert_equal_to_the_recount()

@@ -65,7 +65,7 @@ def count_all(settings: Settings, stream: Stream, store: Store, now: int, count:
     ]
     for first in range(0, len(records), 500):
         stream.put(records[first : first + 500])
-    options = ProcessorOptions(counters_interval=2, sessions_interval=5)
+    options = ProcessorOptions(counters_interval=2, previews_interval=4, sessions_interval=8)
     worker = Worker(
         stream, store, lambda incarnation: RecordProcessor(store, incarnation, options, system_clock), system_clock
     )

@@ -9,6 +9,7 @@ import pytest
 from liveinsight.errors import StoreUnavailable
 from liveinsight.fold import (
     LIVE,
+    Cadence,
     Contribution,
     CounterKey,
     dimension_key,
@@ -81,11 +82,11 @@ def test_replay_that_is_ahead_in_part_adds_the_rest(store: MemoryStore) -> None:
     assert stored(store) == {SOURCE: {"visits": 2}, COUNTRY: {"visits": 3}}
 
 
-def test_live_counters_wait_for_the_full_flush(store: MemoryStore) -> None:
-    """The large counters of present visitors are written with the sessions only; nothing else waits for them."""
+def test_live_counters_wait_for_the_medium_cadence(store: MemoryStore) -> None:
+    """The large counters of present visitors are not written with the totals; nothing else waits for them."""
     writer = CounterWriter(store, SHARD)
     writer.add("1", [(TOTALS, {"events": 1}, -1, 0), (PRESENT, {"page=/a": 1}, -1, 0)])
-    assert writer.flush(everything=False)
+    assert writer.flush(Cadence.FAST)
     assert stored(store) == {TOTALS: {"events": 1}}
     writer.add("2", [(PRESENT, {"page=/a": -1, "page=/b": 1}, -1, 0)])
     assert writer.flush()

@@ -21,7 +21,9 @@ from processor.record_processor import ProcessorOptions, RecordProcessor
 
 RUNS = int(os.environ.get("EXACTLY_ONCE_RUNS", "2000"))
 FIRST_SEED = int(os.environ.get("EXACTLY_ONCE_SEED", "0"))
-OPTIONS = ProcessorOptions(counters_interval=1, sessions_interval=3, give_up_after=30, drain_within=5)
+OPTIONS = ProcessorOptions(
+    counters_interval=1, previews_interval=2, sessions_interval=3, give_up_after=30, drain_within=5
+)
 
 
 @pytest.fixture(autouse=True)

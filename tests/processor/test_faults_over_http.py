@@ -42,7 +42,9 @@ from processor.record_processor import ProcessorOptions, RecordProcessor
 RUNS = int(os.environ.get("EXACTLY_ONCE_HTTP_RUNS", "50"))
 FIRST_SEED = int(os.environ.get("EXACTLY_ONCE_HTTP_SEED", "0"))
 READ_TIMEOUT = 0.5
-OPTIONS = ProcessorOptions(counters_interval=1, sessions_interval=3, give_up_after=60, drain_within=5)
+OPTIONS = ProcessorOptions(
+    counters_interval=1, previews_interval=2, sessions_interval=3, give_up_after=60, drain_within=5
+)
 
 THROTTLED = (400, b'{"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}')
 BROKEN = (500, b'{"__type": "com.amazonaws.dynamodb.v20120810#InternalServerError"}')

@@ -13,6 +13,7 @@ from liveinsight.sessions import VisitorState
 from liveinsight.store import SHARD_END, VisitorKey, Watermark, freshest_possible
 from liveinsight.stream import Record
 from liveinsight.testing import FakeClock, an_event
+from liveinsight.timeline import timeline_event
 from processor.record_processor import ProcessorOptions, RecordProcessor
 from processor.visitor_writer import VisitorWriter
 
@@ -88,4 +89,4 @@ def test_visitors_that_share_a_session_keep_all_of_its_events(store: MemoryStore
         for mark, event in replayed:
             writer.touched(("default", event.visitor), "s", mark, event)
         writer.flush()
-    assert store.read_timeline("default", "s", 10).rows == events
+    assert store.read_timeline("default", "s", 10).rows == [(mark, timeline_event(event)) for mark, event in events]

@@ -42,7 +42,7 @@ from processor.visitor_writer import VisitorWriter
 
 RUNS = int(os.environ.get("LAMBDA_RUNS", "600"))
 FIRST_SEED = int(os.environ.get("LAMBDA_SEED", "0"))
-OPTIONS = ProcessorOptions(counters_interval=1, sessions_interval=3)
+OPTIONS = ProcessorOptions(counters_interval=1, previews_interval=2, sessions_interval=3)
 ARN = "arn:aws:kinesis:eu-central-1:123456789012:stream/shop"
 FUNCTION = "arn:aws:lambda:eu-central-1:123456789012:function:count"
 ROOT = "shardId-000000000000"

@@ -25,7 +25,7 @@ from liveinsight.counters import (
 )
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event, encode_record
-from liveinsight.fold import CounterKey, Folded, by_counter, fold, totals_key
+from liveinsight.fold import Cadence, CounterKey, Folded, by_counter, fold, totals_key
 from liveinsight.memory import MemoryStore, MemoryStream
 from liveinsight.positions import NO_MARK
 from liveinsight.recount import recount, stored_in
@@ -39,7 +39,9 @@ from processor.record_processor import Checkpointer, ProcessorOptions, RecordPro
 from processor.visitor_writer import VisitorWriter
 
 SEEDS = range(100)
-OPTIONS = ProcessorOptions(counters_interval=1, sessions_interval=3, give_up_after=30, drain_within=5)
+OPTIONS = ProcessorOptions(
+    counters_interval=1, previews_interval=2, sessions_interval=3, give_up_after=30, drain_within=5
+)
 
 Mutation = Callable[[pytest.MonkeyPatch], type[MemoryStore]]
 """Breaks one rule; returns the store to run on."""
@@ -141,15 +143,15 @@ def summed_up(pending: Iterable[PendingContribution]) -> CounterItem:
 def plain_add(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """Counters as most pipelines have them: ADD what is pending, try again when it failed."""
 
-    def flush(self: Any, **_: bool) -> bool:
+    def flush(self: Any, _: Cadence = Cadence.SLOW) -> bool:
         pending: dict[CounterKey, list[PendingContribution]] = {}
-        for target, parts in self._pending.items():
-            for mark, *rest in parts:
+        for target, batch in self._pending.items():
+            for mark, *rest in batch.parts:
                 for key, *added in by_counter([(target, *rest)]):
                     pending.setdefault(key, []).append((mark, *added))
         writes = [CounterWrite(key, NO_MARK, summed_up(parts), 0) for key, parts in pending.items()]
         lost = self._store.write_counters(self._shard, writes).unconfirmed
-        self._pending = {writes[index].key: pending[writes[index].key] for index in lost}
+        self._pending = {writes[index].key: Batch(pending[writes[index].key]) for index in lost}
         if lost:
             raise StoreUnavailable("not confirmed")
         self.waiting = 0
@@ -167,9 +169,9 @@ def no_compare_and_set(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
 def no_mark_filter(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """After a failed write the item is loaded again, but all that is pending is applied to it."""
 
-    def apply_all(item: CounterItem, batches: Iterable[tuple[str, Batch]], lg_k: int) -> bool:
+    def apply_all(item: CounterItem, batches: Iterable[tuple[str, Batch]], *kind: str) -> bool:
         stored, item.mark = item.mark, NO_MARK
-        apply_batches(item, batches, lg_k)
+        apply_batches(item, batches, *kind)
         item.mark = max(stored, item.mark)
         return True
 
@@ -252,10 +254,10 @@ def dirty_item_stays_cached(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
             written: Written = self._store.write_counters(shard, writes)
             return written
 
-    def flush_and_keep(self: Any, **which: bool) -> bool:
+    def flush_and_keep(self: Any, up_to: Cadence = Cadence.SLOW) -> bool:
         store, self._store = self._store, Keeping(self)
         try:
-            return flush(self, **which)
+            return flush(self, up_to)
         finally:
             self._store = store
 
@@ -265,7 +267,23 @@ def dirty_item_stays_cached(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
 
 def counters_of_an_item_apart(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """A page's own counter is written at the fast cadence, and those beside it in the same item are not."""
-    patch.setattr("processor.counter_writer.is_fresh", lambda key: key[3] == "page")
+    flush = CounterWriter.flush
+
+    def flush_own_first(self: Any, up_to: Cadence = Cadence.SLOW) -> bool:
+        own = {
+            key: [(name, batch) for name, batch in batches if not name]
+            for key, batches in self._items.items()
+            if up_to is Cadence.FAST and key[3] == "page"
+        }
+        for key, batches in own.items():
+            item = self._store.load_counters(self._shard, [key]).get(key) or CounterItem()
+            self._clean.pop(key, None)
+            expected = item.mark
+            if apply_batches(item, batches):
+                self._store.write_counters(self._shard, [CounterWrite(key, expected, item, 0)])
+        return flush(self, up_to)
+
+    patch.setattr(CounterWriter, "flush", flush_own_first)
     return MemoryStore
 
 
@@ -273,11 +291,12 @@ def pending_dropped(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """What was not confirmed is taken for written."""
     flush = CounterWriter.flush
 
-    def flush_once(self: Any, **which: bool) -> bool:
+    def flush_once(self: Any, up_to: Cadence = Cadence.SLOW) -> bool:
         try:
-            return flush(self, **which)
+            return flush(self, up_to)
         except StoreUnavailable:
             self._pending.clear()
+            self._items.clear()
             self.waiting = 0
             return True
 

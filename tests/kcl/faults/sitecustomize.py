@@ -66,5 +66,37 @@ def slow_flush() -> None:
     VisitorWriter.flush = flush  # type: ignore[method-assign,assignment]
 
 
+def hang_once() -> None:
+    """Never comes back from the first batch that any shard is given."""
+    from processor.record_processor import RecordProcessor
+
+    real, marker = RecordProcessor.process_records, Path(os.environ["TEST_FAULT_MARKER"])
+
+    def process_records(self: RecordProcessor, records: list[object], *arguments: object) -> None:
+        if records and not marker.exists():
+            marker.write_text(str(os.getpid()))
+            time.sleep(600)
+        real(self, records, *arguments)  # type: ignore[arg-type]
+
+    RecordProcessor.process_records = process_records  # type: ignore[method-assign,assignment]
+
+
+def fail_at_end() -> None:
+    """Fails when a shard has ended."""
+    from processor.record_processor import RecordProcessor
+
+    def shard_ended(*_: object) -> None:
+        raise KeyError("a mistake at the end")
+
+    RecordProcessor.shard_ended = shard_ended  # type: ignore[method-assign,assignment]
+
+
+FAULTS = {
+    "chatty": chatty,
+    "fail_at_end": fail_at_end,
+    "hang_once": hang_once,
+    "raise_once": raise_once,
+    "slow_flush": slow_flush,
+}
 if "processor.kcl.child" in sys.orig_argv and "TEST_FAULT" in os.environ:
-    {"chatty": chatty, "raise_once": raise_once, "slow_flush": slow_flush}[os.environ["TEST_FAULT"]]()
+    FAULTS[os.environ["TEST_FAULT"]]()
