@@ -19,6 +19,7 @@ from ingest.enrich import enrich
 from ingest.pages import parse_page, parse_referrer
 from ingest.payload import Payload
 from ingest.places import RegistryAtlas, open_atlas
+from ingest.senders import Senders
 from ingest.sources import attribute
 from ingest.user_agents import classify, is_bot
 from liveinsight.sites import plain_sites
@@ -82,7 +83,8 @@ def main() -> None:
             title="Some title",
         )
         context = Context(NOW, client_address=address(number), user_agent=user_agent, accept_language="de")
-        return enrich(payload, context, policy, sites, lambda *_: b"salt" * 8)
+        sender = Senders(sites, policy).of(None, context)
+        return enrich(payload, context, sender, policy, lambda *_: b"salt" * 8)
 
     steps: list[tuple[str, Callable[[int], object]]] = [
         ("user agent", lambda n: classify(CHROME.format(n))),

@@ -23,12 +23,17 @@ from ingest.payload import Payload
 from ingest.tuning import tune_process
 from liveinsight.clock import system_clock
 from liveinsight.memory import MemoryStore
+from liveinsight.serving import at_exit
 from liveinsight.settings import Settings
 from liveinsight.site_directory import SiteDirectory
 from liveinsight.site_store import create_missing, load_sites
 from liveinsight.stream import OutRecord, PutOutcome
 
-_LENGTHS = struct.Struct("<II")
+_BUFFER = 4 * 1024 * 1024
+"""Bytes: writing lets go of the interpreter, which a call shall do only once, for as long as it takes."""
+_LENGTH = struct.Struct("<I")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[OutRecord]).decode
 
 
 class SlowStream:
@@ -36,14 +41,16 @@ class SlowStream:
 
     def __init__(self, seconds: float, folder: Path | None) -> None:
         self._seconds = seconds
-        self._file = None if folder is None else (folder / f"{os.getpid()}.records").open("ab", buffering=0)
+        self._file = None if folder is None else (folder / f"{os.getpid()}.records").open("ab", buffering=_BUFFER)
+        if self._file:
+            at_exit(self._file.close)
 
     def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
         if self._seconds:
             time.sleep(self._seconds)
         if self._file:
-            frames = (_LENGTHS.pack(len(key), len(data)) + key.encode() + data for key, data in records)
-            self._file.write(b"".join([_LENGTHS.pack(0, len(records)), *frames]))
+            call = _encode(records)
+            self._file.write(_LENGTH.pack(len(call)) + call)
         return [PutOutcome("shardId-000000000000", "1", "")] * len(records)
 
 
@@ -52,14 +59,9 @@ def read_calls(path: Path) -> Iterator[list[OutRecord]]:
     data = path.read_bytes()
     at = 0
     while at < len(data):
-        _, count = _LENGTHS.unpack_from(data, at)
-        at += _LENGTHS.size
-        call = []
-        for _ in range(count):
-            key, size = _LENGTHS.unpack_from(data, at)
-            at += _LENGTHS.size + key + size
-            call.append(OutRecord(data[at - key - size : at - size].decode(), data[at - size : at]))
-        yield call
+        (size,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size + size
+        yield _decode(data[at - size : at])
 
 
 def bare_app() -> Flask:

@@ -1,4 +1,4 @@
-"""Whether a site takes an event: the rules that its operator has set, checked for each event on its own.
+"""Whether a site takes an event: the rules that its operator has set.
 
 In: the site, and what is known of the request. Out: nothing, a `Reason` to drop the event, or `InvalidPayload` to
 refuse it. No message holds anything that a client has sent.
@@ -27,30 +27,40 @@ def site_of(sites: Sites, name: str | None) -> Site:
     return site
 
 
-def check_sender(site: Site, context: Context, rates: Rates | None) -> None:
-    """Whether the event may come from where it comes from, and whether now.
+def check_origin(site: Site, context: Context) -> None:
+    """Whether the site takes events of pages of this origin.
+
+    Raises:
+        InvalidPayload: it does not.
+    """
+    if not site.allows_origin(context.origin):
+        raise InvalidPayload(Reason.ORIGIN_NOT_ALLOWED, "this origin may not send events for the site", status=403)
+
+
+def check_rate(site: Site, context: Context, rates: Rates) -> None:
+    """Whether one more event may come now; if so, it counts.
 
     Raises:
         InvalidPayload: it may not.
     """
-    if not site.allows_origin(context.origin):
-        raise InvalidPayload(Reason.ORIGIN_NOT_ALLOWED, "this origin may not send events for the site", status=403)
-    if rates:
-        seconds = rates.wait(site, context.client_address, context.received_at)
-        if seconds:
-            message = "too many events from here or for this site; send it again later"
-            raise InvalidPayload(Reason.RATE_LIMITED, message, status=429, retry_after=seconds)
+    seconds = rates.wait(site, context.client_address, context.received_at)
+    if seconds:
+        message = "too many events from here or for this site; send it again later"
+        raise InvalidPayload(Reason.RATE_LIMITED, message, status=429, retry_after=seconds)
 
 
-def exclusion(site: Site, context: Context, page: Page) -> Reason | None:
-    """Why a valid event is not to be counted for the site, if so."""
+def exclusion(site: Site, context: Context) -> Reason | None:
+    """Why nothing that comes from there is to be counted for the site, if so."""
     if context.opted_out and site.honour is Honour.DROP:
         return Reason.DO_NOT_TRACK
-    if site.excluded_paths and group_of(_path_of(page), [(glob, glob) for glob in site.excluded_paths]):
-        return Reason.EXCLUDED_PATH
     if site.excludes_address(context.client_address):
         return Reason.EXCLUDED_ADDRESS
     return None
+
+
+def excludes_page(site: Site, page: Page) -> bool:
+    """Whether the site does not count a page."""
+    return bool(site.excluded_paths) and bool(group_of(_path_of(page), [(glob, glob) for glob in site.excluded_paths]))
 
 
 def is_anonymous(site: Site, context: Context) -> bool:

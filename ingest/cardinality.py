@@ -16,6 +16,8 @@ from liveinsight.rollups import DIMENSIONS, OTHER, Scope
 
 REMEMBERED_VALUES = 1_000_000
 """Hashes of values kept in memory over all sites, days and dimensions: about 100 MB at most."""
+REMEMBERED_COMBINATIONS = 65_536
+"""Hashes of events' values together: some 5 MB at most."""
 
 GUARDED = tuple(dict.fromkeys(d.field for d in DIMENSIONS if d.scope is not Scope.LEDGER and not d.of_session))
 """Fields of the event. Entry and exit pages are pages, and so are guarded with them."""
@@ -32,20 +34,28 @@ class ValueGuard:
     def __init__(self, *, remembered: int = REMEMBERED_VALUES) -> None:
         self._remembered = remembered
         self._days: dict[tuple[str, int], list[set[int]]] = {}
+        self._admitted: set[int] = set()
+        """Hashes of site, day and all values of events that came through as they were: the same come often."""
         self._count = 0
 
     def admit(self, event: Event, cap: int) -> Event:
         """The event, with values beyond the cap (of its site, per local day and dimension) replaced."""
-        day = self._day(event.site, event.day)
-        new = [
-            number
-            for number, (value, seen) in enumerate(zip(_values(event), day, strict=True))
-            if value and hash(value) not in seen
-        ]
-        if not new:
+        values = _values(event)
+        combination = hash((event.site, event.day, values))
+        if combination in self._admitted:
             return event
-        changes = {GUARDED[number]: OTHER for number in new if not self._let_in(day[number], event, number, cap)}
-        return replace(event, **changes) if changes else event
+        day = self._day(event.site, event.day)
+        changes = {
+            GUARDED[number]: OTHER
+            for number, (value, seen) in enumerate(zip(values, day, strict=True))
+            if value and hash(value) not in seen and not self._let_in(seen, value, cap)
+        }
+        if changes:
+            return replace(event, **changes)
+        if len(self._admitted) >= REMEMBERED_COMBINATIONS:
+            self._admitted.clear()
+        self._admitted.add(combination)
+        return event
 
     def _day(self, site: str, day: int) -> list[set[int]]:
         key = (site, day)
@@ -55,10 +65,10 @@ class ValueGuard:
             self._forget_oldest(key)
         return found
 
-    def _let_in(self, seen: set[int], event: Event, number: int, cap: int) -> bool:
+    def _let_in(self, seen: set[int], value: str, cap: int) -> bool:
         if len(seen) >= cap:
             return False
-        seen.add(hash(getattr(event, GUARDED[number])))
+        seen.add(hash(value))
         self._count += 1
         return True
 
@@ -66,3 +76,4 @@ class ValueGuard:
         while self._count > self._remembered and len(self._days) > 1:
             oldest = next(key for key in self._days if key != but)
             self._count -= sum(map(len, self._days.pop(oldest)))
+            self._admitted.clear()

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
+from msgspec import Raw
 
 from liveinsight.errors import LiveInsightError
 from liveinsight.events import Event, pack_event, pack_record, partition_key
@@ -29,13 +29,12 @@ class Ticket:
     __slots__ = ("batch", "entered_at", "error", "gone", "packed", "pending", "size", "wake", "woken")
 
     def __init__(self, events: Sequence[Event], entered_at: float = 0.0) -> None:
-        self.packed: list[tuple[str, msgspec.Raw, int]] = []
-        self.size = 0
-        for event in events:
-            packed = pack_event(event)
-            size = len(memoryview(packed)) + _EVENT_OVERHEAD
-            self.size += size
-            self.packed.append((partition_key(event.visitor), packed, size))
+        packed = [pack_event(event) for event in events]
+        self.packed = [
+            (partition_key(event.visitor), Raw(data), len(data) + _EVENT_OVERHEAD)
+            for event, data in zip(events, packed, strict=True)
+        ]
+        self.size = sum(map(len, packed)) + _EVENT_OVERHEAD * len(packed)
         self.entered_at = entered_at
         self.pending = -1
         """Records that are not acknowledged yet; below zero while it is in no batch."""
@@ -119,7 +118,7 @@ class _Shared:
     def __init__(self, key: str) -> None:
         self.key = key
         self.size = _EVENT_OVERHEAD
-        self.events: list[msgspec.Raw] = []
+        self.events: list[Raw] = []
         self.tickets: list[Ticket] = []
         self.last: Ticket | None = None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ingest.cardinality import ValueGuard
 from ingest.datacentres import DataCentres
@@ -11,12 +13,11 @@ from ingest.places import Atlas
 from ingest.rates import Rates
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True, gc=False):
     """Facts about a request. The address is used for the visitor's hash, and shown nowhere."""
 
     received_at: int
-    client_address: str = field(default="", repr=False)
+    client_address: str = ""
     user_agent: str = ""
     accept_language: str = ""
     country: str = ""
@@ -25,6 +26,9 @@ class Context:
     """The page's origin, as its browser says; empty when no browser has sent the event."""
     opted_out: bool = False
     """The visitor asked not to be tracked: the site says what that means."""
+
+    def __repr__(self) -> str:
+        return f"Context(received_at={self.received_at})"
 
 
 @dataclass(frozen=True, slots=True)

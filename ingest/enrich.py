@@ -1,115 +1,113 @@
 """A payload becomes an event: everything that needs the outside world is decided here, once.
 
-In: a payload and its context. Out: an `Event` that is valid by construction, or the reason to drop it.
-Refusals are raised as `InvalidPayload`. The client address ends here (`_visitor`): it is in nothing that comes out.
+In: a payload, its context and its sender. Out: an `Event` that is valid by construction, or the reason to drop it.
+Refusals are raised as `InvalidPayload`. The client address ends here, in a hash: it is in nothing that comes out.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ingest import limits
-from ingest.admission import check_sender, exclusion, is_anonymous, site_of
+from ingest.admission import check_rate, excludes_page
+from ingest.arrivals import Arrival, UrlRules, arrival_at
 from ingest.context import Context, Policy
 from ingest.identity import SaltOf, cookieless_visitor, event_id
 from ingest.money import minor_units
-from ingest.pages import Page, parse_page, parse_referrer
 from ingest.payload import Payload, Props
-from ingest.places import NOWHERE, Atlas, Place, primary_language
+from ingest.places import primary_language
 from ingest.reasons import Reason
-from ingest.sources import attribute, own_hosts
+from ingest.senders import Sender
 from ingest.text import clean, clean_phrase
 from ingest.times import occurred_at
-from ingest.user_agents import classify, speaker
+from ingest.user_agents import classify
 from liveinsight.buckets import local_day_and_hour
 from liveinsight.errors import InvalidPayload
 from liveinsight.events import CONVERSION, PAGE_VIEW, Element, Event, PropertyValue
 from liveinsight.ids import known_visitor
-from liveinsight.sites import Bots, Site, Sites
 
 
-def enrich(payload: Payload, context: Context, policy: Policy, sites: Sites, salt_of: SaltOf) -> Event | Reason:
+def enrich(payload: Payload, context: Context, sender: Sender, policy: Policy, salt_of: SaltOf) -> Event | Reason:
     """The event that `payload` tells of; a `Reason` when it is valid, but not to be counted."""
     received = context.received_at
-    site = site_of(sites, payload.site)
-    check_sender(site, context, policy.rates)
-    event_type = _event_type(payload)
-    page = _page(payload, event_type, site)
+    site = sender.site
+    if policy.rates:
+        check_rate(site, context, policy.rates)
+    event_type = _event_type(payload.event_type)
+    arrival = _arrival(payload, event_type, sender.urls)
     occurred = occurred_at(payload.timestamp, payload.sent_at, received, policy.max_age_ms)
     revenue, currency = minor_units(payload.revenue) if payload.revenue else (0, "")
-    props = _props(payload)
+    props = _props(payload.props) if payload.props else None
 
-    if reason := exclusion(site, context, page):
-        return reason
-    user_agent = speaker(context.user_agent, payload.user_agent)
-    agent = classify(user_agent)
-    drop_bots = site.bots is Bots.DROP if policy.drop_bots is None else policy.drop_bots
-    if agent.bot and drop_bots:
+    if sender.excluded:
+        return sender.excluded
+    if excludes_page(site, arrival.page):
+        return Reason.EXCLUDED_PATH
+    user_agent, agent = sender.user_agent, sender.agent
+    if sender.relays and payload.user_agent:
+        user_agent = clean(payload.user_agent, limits.MAX_USER_AGENT)
+        agent = classify(user_agent)
+    if agent.bot and sender.drops_bots:
         return Reason.BOT
-    if drop_bots and policy.data_centres and policy.data_centres.holds(context.client_address):
+    if sender.in_data_centre:
         return Reason.DATA_CENTRE
 
-    anonymous = is_anonymous(site, context)
-    user_id = "" if anonymous else clean(payload.user_id, limits.MAX_ID)
-    session_id = "" if anonymous else clean(payload.session_id, limits.MAX_ID)
+    user_id = "" if sender.anonymous else clean(payload.user_id, limits.MAX_ID)
+    session_id = "" if sender.anonymous else clean(payload.session_id, limits.MAX_ID)
     visitor = (
         known_visitor(site.name, user_id)
         if user_id
         else cookieless_visitor(salt_of(occurred, received), site.name, context.client_address, user_agent)
     )
-    referrer = parse_referrer(clean(payload.referrer, limits.MAX_URL))
-    traffic = attribute(page.host, page.query, referrer.host, own_hosts(site.origins))
-    place = _place(context, policy.atlas)
     day, hour = local_day_and_hour(occurred, site.zone)
 
+    # By position, in the order in which they are declared: names would take as long as all else here.
     event = Event(
-        site=site.name,
-        visitor=visitor,
-        event_id=event_id(site.name, visitor, session_id, payload, received),
-        type=event_type,
-        occurred_at=occurred,
-        received_at=received,
-        day=day,
-        hour=hour,
-        recent=received - occurred <= limits.RECENT_MS,
-        session_id=session_id,
-        user_id=user_id,
-        page=page.page,
-        page_url=page.url,
-        title=clean_phrase(payload.title, limits.MAX_TITLE),
-        referrer=referrer.url,
-        source=traffic.source,
-        channel=traffic.channel,
-        utm_source=traffic.campaign.source,
-        utm_medium=traffic.campaign.medium,
-        utm_campaign=traffic.campaign.name,
-        utm_term=traffic.campaign.term,
-        utm_content=traffic.campaign.content,
-        country=place.country,
-        region=place.region,
-        device=agent.device,
-        browser=agent.browser,
-        os=agent.os,
-        language=primary_language(payload.language or "") or primary_language(context.accept_language),
-        conversion_type=_conversion_type(payload, event_type),
-        revenue=revenue,
-        currency=currency,
-        engaged_ms=_bounded(payload.engaged_ms, limits.MAX_ENGAGED_MS),
-        scroll_percent=_bounded(payload.scroll_percent, limits.MAX_SCROLL_PERCENT),
-        screen_width=_bounded(payload.screen_width, limits.MAX_SCREEN_WIDTH),
-        element=_element(payload),
-        props=props,
-        gap_minutes=site.session_gap,
+        site.name,
+        visitor,
+        event_id(site.name, visitor, session_id, payload, received),
+        event_type,
+        occurred,
+        received,
+        day,
+        hour,
+        received - occurred <= limits.RECENT_MS,
+        session_id,
+        user_id,
+        arrival.name,
+        arrival.url,
+        clean_phrase(payload.title, limits.MAX_TITLE),
+        arrival.referrer,
+        arrival.source,
+        arrival.channel,
+        arrival.utm_source,
+        arrival.utm_medium,
+        arrival.utm_campaign,
+        arrival.utm_term,
+        arrival.utm_content,
+        sender.place.country,
+        agent.device,
+        agent.browser,
+        agent.os,
+        primary_language(payload.language or "") or sender.language,
+        # Other events would show up in the breakdown of conversions with none of their own.
+        clean_phrase(payload.conversion_type, limits.MAX_CONVERSION_TYPE) if event_type == CONVERSION else "",
+        revenue,
+        currency,
+        _bounded(payload.engaged_ms, limits.MAX_ENGAGED_MS),
+        _bounded(payload.scroll_percent, limits.MAX_SCROLL_PERCENT),
+        _bounded(payload.screen_width, limits.MAX_SCREEN_WIDTH),
+        _element(payload),
+        props,
+        site.session_gap,
+        sender.place.region,
     )
     return policy.guard.admit(event, site.max_values) if policy.guard else event
 
 
-def _place(context: Context, atlas: Atlas | None) -> Place:
-    if context.country:
-        return Place(context.country, context.region)
-    return atlas.place_of(context.client_address) if atlas else NOWHERE
-
-
-def _event_type(payload: Payload) -> str:
-    event_type = clean(payload.event_type, limits.MAX_EVENT_TYPE)
+@lru_cache(maxsize=1024)
+def _event_type(given: str | None) -> str:
+    event_type = clean(given, limits.MAX_EVENT_TYPE)
     if not event_type:
         raise InvalidPayload(Reason.MISSING_FIELD, "every event needs a type", field="event_type")
     if event_type.startswith("$"):
@@ -117,22 +115,19 @@ def _event_type(payload: Payload) -> str:
     return event_type
 
 
-def _page(payload: Payload, event_type: str, site: Site) -> Page:
-    url = clean(payload.page_url, limits.MAX_URL)
-    if not url and event_type == PAGE_VIEW:
-        raise InvalidPayload(Reason.MISSING_FIELD, "a page view needs the page's URL", field="page_url")
-    page = parse_page(url, site.query_allow, site.path_groups)
-    if page is None:
+def _arrival(payload: Payload, event_type: str, rules: UrlRules) -> Arrival:
+    arrival = arrival_at(payload.page_url or "", payload.referrer or "", rules)
+    if arrival is None:
         raise InvalidPayload(Reason.INVALID_URL, "use an http(s) URL, or a path that starts with /", field="page_url")
-    return page
+    if event_type == PAGE_VIEW and not arrival.url:
+        raise InvalidPayload(Reason.MISSING_FIELD, "a page view needs the page's URL", field="page_url")
+    return arrival
 
 
-def _props(payload: Payload) -> Props | None:
-    if not payload.props:
-        return None
+def _props(sent: Props) -> Props | None:
     props: Props = {}
     size = 0
-    for given, value in payload.props.items():
+    for given, value in sent.items():
         name = clean(given, limits.MAX_PROP_NAME)
         if name:
             props[name] = kept = _prop_value(value)
@@ -155,13 +150,10 @@ def _prop_value(value: PropertyValue) -> PropertyValue:
         raise InvalidPayload(Reason.OUT_OF_RANGE, "a property's number is too large", field="props") from error
 
 
-def _conversion_type(payload: Payload, event_type: str) -> str:
-    # Other events would show up in the breakdown of conversions with none of their own.
-    return clean_phrase(payload.conversion_type, limits.MAX_CONVERSION_TYPE) if event_type == CONVERSION else ""
-
-
 def _bounded(number: int | float | None, most: int) -> int:
-    return int(min(max(number, 0), most)) if number else 0
+    if not number or number < 0:
+        return 0
+    return int(min(number, most))
 
 
 def _element(payload: Payload) -> Element | None:

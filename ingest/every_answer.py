@@ -29,7 +29,8 @@ SECURITY_HEADERS = (
     ("Cross-Origin-Resource-Policy", "cross-origin"),
 )
 REQUEST_ID = "X-Request-Id"
-_KEY = "liveinsight.request_id"
+REQUEST_ID_KEY = "liveinsight.request_id"
+"""Under which the id stands in the WSGI environment."""
 _SANE = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
@@ -50,7 +51,7 @@ class EveryAnswer:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID")
         chosen = given if given and _SANE.fullmatch(given) else f"{self._new_id():016x}"
-        environ[_KEY] = chosen
+        environ[REQUEST_ID_KEY] = chosen
         added = [*SECURITY_HEADERS, (REQUEST_ID, chosen)]
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -62,7 +63,7 @@ class EveryAnswer:
 
 def request_id() -> str:
     """The id of the request under way; empty outside of one."""
-    return str(request.environ.get(_KEY, "")) if has_request_context() else ""
+    return str(request.environ.get(REQUEST_ID_KEY, "")) if has_request_context() else ""
 
 
 class WithRequestId(logging.Filter):

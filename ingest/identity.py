@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from hashlib import blake2b
 
 import msgspec
 
@@ -24,6 +25,7 @@ SaltOf = Callable[[int, int], bytes]
 """Gives the salt for an event, from when it occurred and when it was received."""
 
 _encode = msgspec.msgpack.Encoder().encode
+_EVENT = blake2b(digest_size=8, person=b"event")
 _MADE_ID = re.compile("[0-9a-f]{16}")
 
 
@@ -56,7 +58,8 @@ class DailySalts:
 
 def cookieless_visitor(salt: bytes, site: str, client_address: str, user_agent: str) -> int:
     """The visitor that gives no id, for one day."""
-    return hash63(_encode((site, client_address, user_agent)), person=b"cookieless", key=salt)
+    said = _encode((site, client_address, user_agent))
+    return hash63(said, blake2b(digest_size=8, person=b"cookieless", key=salt))
 
 
 def event_id(site: str, visitor: int, session_id: str, payload: Payload, received_at: int) -> int:
@@ -65,7 +68,7 @@ def event_id(site: str, visitor: int, session_id: str, payload: Payload, receive
     Without an id and a timestamp nothing tells a repeat from a new event: each arrival is an event of its own.
     """
     if payload.id:
-        return hash63(_encode((site, payload.id)), person=b"event")
+        return hash63(_encode((site, payload.id)), _EVENT)
     said = (
         site,
         visitor,
@@ -82,7 +85,7 @@ def event_id(site: str, visitor: int, session_id: str, payload: Payload, receive
         str(payload.props),
     )
     # As text: numbers from outside may be larger than msgpack takes.
-    return hash63(repr(said).encode("utf-8", "surrogatepass"), person=b"event")
+    return hash63(repr(said).encode("utf-8", "surrogatepass"), _EVENT)
 
 
 def made_id(event: Event) -> str:
@@ -92,7 +95,7 @@ def made_id(event: Event) -> str:
 
 def hashes_of_id(site: str, given: str) -> set[int]:
     """What an event's id, its own or a made one, can have become in the record."""
-    hashes = {hash63(_encode((site, given)), person=b"event")}
+    hashes = {hash63(_encode((site, given)), _EVENT)}
     if _MADE_ID.fullmatch(given):
         hashes.add(int(given, 16))
     return hashes

@@ -38,7 +38,7 @@ class BodyParser(Generic[P]):
     def __init__(self, payload: type[P]) -> None:
         # A single event and {"events": [...]} differ in one key only, so one pass decodes both.
         events = list[payload] | msgspec.UnsetType | None  # type: ignore[valid-type]
-        body = msgspec.defstruct("_Body", [("events", events, msgspec.UNSET)], bases=(payload,), kw_only=True)
+        body = msgspec.defstruct("_Body", [("events", events, msgspec.UNSET)], bases=(payload,), kw_only=True, gc=False)
         self._list_decoder = msgspec.json.Decoder(list[payload])  # type: ignore[valid-type]
         self._body_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(body)
         self._payload_decoder = msgspec.json.Decoder(payload)

@@ -31,7 +31,7 @@ class Revenue(msgspec.Struct, gc=False):
     currency: str | None = None
 
 
-class Payload(msgspec.Struct, kw_only=True):
+class Payload(msgspec.Struct, kw_only=True, gc=False):
     """One event, with the names that existing pages send."""
 
     event_type: Annotated[str, Meta(max_length=limits.MAX_EVENT_TYPE)] | None = None
@@ -58,7 +58,7 @@ class Payload(msgspec.Struct, kw_only=True):
     props: _Props | None = None
 
 
-class ServerPayload(Payload, kw_only=True):
+class ServerPayload(Payload, kw_only=True, gc=False):
     """One event as a server sends it, which speaks for a visitor."""
 
     visitor_id: _Id | None = None

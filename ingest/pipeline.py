@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from ingest.context import Context, Policy
 from ingest.delivery import Retries, deliver, records_of
 from ingest.enrich import enrich
@@ -16,30 +18,28 @@ from ingest.identity import SaltOf, made_id
 from ingest.ledger import Ledger
 from ingest.parsing import Parsed, parse
 from ingest.reasons import Reason
+from ingest.senders import Senders
 from liveinsight.errors import InvalidPayload
 from liveinsight.events import Event
 from liveinsight.site_directory import SitesNow
 from liveinsight.stream import Sink
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True, gc=False):
     """An event that is on the stream; `id` is the payload's own, or one that we have made for it."""
 
     index: int
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """A valid event that is deliberately not counted."""
 
     index: int
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """An invalid event."""
 
     index: int
@@ -112,14 +112,15 @@ class Pipeline:
         """What is to become of each payload, and the events of the accepted ones, in order. Nothing is delivered."""
         outcome = Outcome()
         events: list[Event] = []
-        sites = self._sites()
+        senders = Senders(self._sites(), self._policy)
         for index, (parsed, context) in enumerate(items):
             if isinstance(parsed, InvalidPayload):
                 outcome.refused.append(Refused(index, parsed))
                 self._note(None, parsed.reason)
                 continue
             try:
-                result = enrich(parsed, context, self._policy, sites, self._salt_of)
+                sender = senders.of(parsed.site, context)
+                result = enrich(parsed, context, sender, self._policy, self._salt_of)
             except InvalidPayload as refusal:
                 outcome.refused.append(Refused(index, refusal))
                 self._note(parsed.site, refusal.reason)

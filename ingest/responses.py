@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from werkzeug.datastructures import Headers
 
 _encode = msgspec.json.Encoder().encode
 NOT_STORED = ("Cache-Control", "no-store")
 
 
+_ALWAYS = (("Content-Type", "application/json"), NOT_STORED)
+
+
+class JsonResponse(Response):
+    """JSON in bytes. All its headers are known from the start: none has to be found out when it is sent."""
+
+    def __init__(self, body: bytes, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(None, status, [*_ALWAYS, *headers, ("Content-Length", str(len(body)))])
+        self.response = [body]
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        return self.headers
+
+
 def json_response(status: int, body: Any, headers: Sequence[tuple[str, str]] = ()) -> Response:
     """`body` as JSON."""
-    return Response(_encode(body), status, [NOT_STORED, *headers], content_type="application/json")
+    return JsonResponse(_encode(body), status, headers)

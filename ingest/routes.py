@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from ingest import gif, openapi
 from ingest.admission import site_of
 from ingest.answers import Failure, Status, answer, error, refusal
+from ingest.application import Application
 from ingest.context import Context
-from ingest.every_answer import EveryAnswer, add_request_ids, request_id
+from ingest.every_answer import REQUEST_ID_KEY, EveryAnswer, add_request_ids, request_id
 from ingest.group_commit import QueueFull
 from ingest.health import MESSAGES, Readiness
 from ingest.incoming import check_body_is_readable, page_origin
@@ -112,11 +113,11 @@ class Routes:
     def collect(self) -> Response:
         """Take events, or answer a browser's question whether it may send them."""
         environ = request.environ
-        if request.method == "OPTIONS":
+        if environ["REQUEST_METHOD"] == "OPTIONS":
             return Response(status=204, headers=[*_PREFLIGHT, *self._cors_headers()])
         check_body_is_readable(environ)
-        outcome = self._pipeline.collect(self._read_body(), self._context())
-        response = json_response(*answer(outcome, request_id()), _ANY_PAGE)
+        outcome = self._pipeline.collect(self._read_body(), self._context_of(environ))
+        response = json_response(*answer(outcome, environ[REQUEST_ID_KEY]), _ANY_PAGE)
         if response.status_code == 429:
             response.headers["Retry-After"] = str(outcome.retry_after)
         return response
@@ -160,7 +161,9 @@ class Routes:
         return Response(self._metrics.render(), content_type=CONTENT_TYPE)
 
     def _context(self) -> Context:
-        environ = request.environ
+        return self._context_of(request.environ)
+
+    def _context_of(self, environ: Mapping[str, Any]) -> Context:
         place = place_of_headers(environ) if self._behind_proxy else NOWHERE
         return Context(
             received_at=self._clock(),
@@ -223,7 +226,7 @@ class Routes:
 
 def build_app(routes: Routes, trusted_proxies: int) -> Flask:
     """A Flask application with these routes."""
-    app = Flask("ingest", static_folder=None)
+    app = Application("ingest", static_folder=None)
     # A body without Content-Length is cut at this length without an error: the one byte more shows it was too large.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     # A redirect would lose a beacon.

@@ -16,7 +16,7 @@ def clean(text: str | None, limit: int) -> str:
         return ""
     if not text.isprintable():
         text = _UNWANTED.sub("", text)
-    return text[:limit].strip()
+    return (text if len(text) <= limit else text[:limit]).strip()
 
 
 def clean_phrase(text: str | None, limit: int) -> str:
@@ -25,4 +25,4 @@ def clean_phrase(text: str | None, limit: int) -> str:
         return ""
     if not text.isprintable():
         text = _UNWANTED.sub("", _SPACES.sub(" ", text))
-    return text[:limit].strip()
+    return (text if len(text) <= limit else text[:limit]).strip()

@@ -28,7 +28,8 @@ def occurred_at(timestamp: Time | None, sent_at: Time | None, received_at: int, 
         return received_at
     claimed = _epoch_ms(timestamp, "timestamp")
     if sent_at is not None:
-        occurred = received_at - max(0, _epoch_ms(sent_at, "sent_at") - claimed)
+        waited = _epoch_ms(sent_at, "sent_at") - claimed
+        occurred = received_at - waited if waited > 0 else received_at
     elif claimed > received_at + MAX_FUTURE_MS:
         raise InvalidPayload(Reason.FUTURE_TIMESTAMP, "the event lies in the future", field="timestamp")
     else:
@@ -47,7 +48,7 @@ def _epoch_ms(time: Time, field: str) -> int:
         time = _from_text(time, field)
     if not 0 <= time <= LAST_TIMESTAMP_MS:
         raise InvalidPayload(Reason.INVALID_TIMESTAMP, "use epoch milliseconds or ISO 8601", field=field)
-    return round(time)
+    return time if isinstance(time, int) else round(time)
 
 
 def _from_text(text: str, field: str) -> float:

@@ -61,14 +61,19 @@ _DEVICES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 def speaker(header: str, given: str | None) -> str:
-    """The user agent that an event is about.
+    """The user agent that an event is about, from the header and what the payload gives."""
+    header = clean(header, MAX_USER_AGENT)
+    return clean(given, MAX_USER_AGENT) if given and relays(header) else header
 
-    The header wins over what the payload gives, as a page cannot fake it. Only where a server relays events
-    through an HTTP library does the payload know better.
+
+@lru_cache(maxsize=1024)
+def relays(user_agent: str) -> bool:
+    """Whether who sends a request may speak for somebody else.
+
+    The header wins over what a payload gives, as a page cannot fake it. Only where a server relays events through an
+    HTTP library does the payload know better.
     """
-    if given and (not header or HTTP_LIBRARY.match(header.lower())):
-        return clean(given, MAX_USER_AGENT)
-    return clean(header, MAX_USER_AGENT)
+    return not user_agent or HTTP_LIBRARY.match(user_agent.lower()) is not None
 
 
 @lru_cache(maxsize=CACHED_AGENTS)

@@ -6,7 +6,6 @@ A thread waits for each request that waits for the stream: give each process mor
 
 from __future__ import annotations
 
-import atexit
 import os
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ingest.tuning import tune_process
 from liveinsight.clock import system_clock
 from liveinsight.logs import log_to_stderr
 from liveinsight.pointer import FIRST, load_pointer
+from liveinsight.serving import at_exit
 from liveinsight.settings import Settings
 from liveinsight.wiring import open_generations, open_sites, open_stream_for_requests
 
@@ -33,7 +33,7 @@ _shared = os.environ.get(FOLDER_VARIABLE)
 _metrics = Metrics(Path(_shared) if _shared else None)
 _ledger = Ledger(_sites, _stream, system_clock, metrics=_metrics)
 # What was counted in the last moment goes out when the server ends in order.
-atexit.register(_ledger.send)
+at_exit(_ledger.send)
 app = create_app(
     _settings,
     _stream,

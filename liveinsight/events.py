@@ -104,9 +104,9 @@ def encode_record(events: Sequence[Event]) -> bytes:
     return _HEADER + _encoder.encode(events)
 
 
-def pack_event(event: Event) -> msgspec.Raw:
+def pack_event(event: Event) -> bytes:
     """An event as it stands in a record, so that it is encoded once, whichever record it will be in."""
-    return msgspec.Raw(_encoder.encode(event))
+    return _encoder.encode(event)
 
 
 def pack_record(events: Sequence[msgspec.Raw]) -> bytes:

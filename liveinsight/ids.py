@@ -8,19 +8,31 @@ from hashlib import blake2b
 
 import msgspec
 
+CACHED_VISITORS = 16_384
+"""With ids as long as they may be, 8 MB."""
+
 _OWN_SESSION = re.compile(r"([0-7][0-9a-f]{15})-[0-9a-f]+")
+_USER = blake2b(digest_size=8, person=b"user")
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def hash63(data: bytes, *, person: bytes, key: bytes = b"") -> int:
-    """A keyed hash, never 0: that stands for "no visitor" in the counters."""
-    digest = blake2b(data, digest_size=8, person=person, key=key).digest()
-    return (int.from_bytes(digest, "big") >> 1) or 1
+def hash63(data: bytes, kind: blake2b) -> int:
+    """A hash, never 0: that stands for "no visitor" in the counters.
+
+    Args:
+        data: what is hashed.
+        kind: set up with a person, or a key, and used for nothing else; a digest of 8 bytes.
+    """
+    # A copy of what was set up once takes half the time of a new one.
+    hashed = kind.copy()
+    hashed.update(data)
+    return (int.from_bytes(hashed.digest(), "big") >> 1) or 1
 
 
+@lru_cache(maxsize=CACHED_VISITORS)
 def known_visitor(site: str, user_id: str) -> int:
-    """The visitor with a user id of its own."""
-    return hash63(_encode((site, user_id)), person=b"user")
+    """The visitor with a user id of its own. Cached, as a visit is many events."""
+    return hash63(_encode((site, user_id)), _USER)
 
 
 def own_session_id(visitor: int, started_at: int) -> str:

@@ -7,9 +7,12 @@ Granian has no deadline for bodies: each one that does not come holds a thread (
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import resource
 import signal
+from collections.abc import Callable
+from multiprocessing.util import Finalize
 from typing import Any
 
 from granian import Granian
@@ -51,6 +54,13 @@ def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> N
         workers_kill_timeout=15,
         respawn_failed_workers=True,
     ).serve(target_loader=_load)
+
+
+def at_exit(work: Callable[[], object]) -> None:
+    """Have something done when the process ends in order, whichever server has started it. It must bear repeating."""
+    atexit.register(work)
+    # Granian's workers are children of multiprocessing, which end without a look at what `atexit` knows.
+    Finalize(None, work, exitpriority=0)
 
 
 def _load(target: str) -> Any:

@@ -7,11 +7,12 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from liveinsight.events import decode_record
+from liveinsight.events import LEDGER, decode_record
 
 
 class Mood(Enum):
@@ -38,6 +39,8 @@ class FickleKinesis(ThreadingHTTPServer):
         self.hang_seconds = hang_seconds
         self.rng = random.Random()
         self.event_ids: set[int] = set()
+        self.refused: Counter[str] = Counter()
+        """By reason, as the ledgers say."""
         self.calls = dict.fromkeys(Mood, 0)
         self._lock = threading.Lock()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -49,9 +52,13 @@ class FickleKinesis(ThreadingHTTPServer):
             if self.mood is Mood.HALF and self.rng.random() < 0.5:
                 answers.append({"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"})
                 continue
-            ids = [event.event_id for event in decode_record(base64.b64decode(record["Data"]))]
+            events = decode_record(base64.b64decode(record["Data"]))
+            ids = [event.event_id for event in events]
             with self._lock:
                 self.event_ids.update(ids)
+                for event in events:
+                    if event.type == LEDGER:
+                        self.refused.update(event.props)
             answers.append({"ShardId": "shardId-000000000000", "SequenceNumber": "1"})
         return answers
 

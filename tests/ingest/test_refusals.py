@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -132,6 +133,23 @@ def test_a_body_without_content_length_is_limited_too(service):
     chunks, status, _ = run_wsgi_app(service.app, environ)
     assert status.startswith("413")
     assert json.loads(b"".join(chunks))["error"]["reason"] == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("length", "status"), [("{right}", 202), ("000{right}", 202), ("{more}", 400), ("9" * 5000, 400), ("٣", 400)]
+)
+def test_the_length_of_a_body_is_believed_only_if_it_is_right(service, view, length, status):
+    """A body that ends before its length was cut off on its way; a length that is no sane number is no crash."""
+    body = json.dumps(view()).encode()
+    environ = create_environ("/collect", method="POST", content_type="text/plain")
+    environ |= {
+        "wsgi.input": io.BytesIO(body),
+        "HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    }
+    environ["CONTENT_LENGTH"] = length.format(right=len(body), more=len(body) + 1)
+    _, answered, _ = run_wsgi_app(service.app, environ)
+    assert int(answered[:3]) == status
+    assert len(service.events()) == (status == 202)
 
 
 class EndlessStream:

@@ -67,9 +67,9 @@ def running(name: str, environ: dict[str, str], folder: Path) -> Iterator[tuple[
             process.wait(10)
 
 
-def send(url: str, one: str) -> int:
+def send(url: str, one: str, page: str = "/") -> int:
     """Send an event; gives the status. 503 is tried again: a process that has just begun may not know the sites yet."""
-    body = json.dumps({"event_type": "page_view", "page_url": "/", "id": one, "user_id": one}).encode()
+    body = json.dumps({"event_type": "page_view", "page_url": page, "id": one, "user_id": one}).encode()
     request = urllib.request.Request(
         f"{url}/collect", body, {"Content-Type": "text/plain", "User-Agent": CHROME}, method="POST"
     )
@@ -87,7 +87,10 @@ def send(url: str, one: str) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_it_runs_under(name: str, aws: Settings, aws_environ: dict[str, str], tmp_path: Path) -> None:
-    """Two processes take events at once; all are on the stream; /metrics of either counts them all; SIGTERM ends it."""
+    """Two processes take events at once; all are on the stream; /metrics of either counts them all.
+
+    SIGTERM ends it in order, with what the ledgers have gathered on the stream, too.
+    """
     kinesis = FickleKinesis()
     environ = {**aws_environ, "AWS_ENDPOINT_URL_KINESIS": kinesis.url}
     try:
@@ -102,8 +105,11 @@ def test_it_runs_under(name: str, aws: Settings, aws_environ: dict[str, str], tm
                     lines = answer.read().decode().splitlines()
                 assert f"liveinsight_ingest_accepted_events_total {REQUESTS}.0" in lines
                 assert "liveinsight_ingest_waiting_requests 0.0" in lines
+            # The ledger gathers what is refused for a second: at the end it does not wait for that.
+            assert {send(url, "bad", page="javascript:0") for _ in range(20)} == {400}
             process.send_signal(signal.SIGTERM)
             assert process.wait(14) == 0
+            assert kinesis.refused == {"invalid_url": 20}
     finally:
         kinesis.shutdown()
         kinesis.server_close()
