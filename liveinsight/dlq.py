@@ -154,19 +154,30 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="MARK is a record's mark as `list` shows it, or the end of it as far as it fits one record only.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    lister = actions.add_parser("list", help="what there is")
+    lister = actions.add_parser(
+        "list", help="what there is", description="One line a record, by mark: when, why, how large, and its mark."
+    )
     lister.add_argument("--limit", type=int, default=100, metavar="N", help="rows at most (default %(default)s)")
     lister.add_argument("--after", default="", metavar="MARK", help="go on after this full mark")
     lister.add_argument("--json", action="store_true", help="as JSON")
-    shower = actions.add_parser("show", help="one record")
+    shower = actions.add_parser(
+        "show", help="one record", description="Why a record was set aside, whether it can be read now, and its bytes."
+    )
     shower.add_argument("mark", metavar="MARK")
     shower.add_argument("--raw", action="store_true", help="write the record's bytes to standard output, as they are")
     shower.add_argument(
         "--bytes", type=int, default=SHOWN_BYTES, metavar="N", help="bytes to show (default %(default)s)"
     )
-    replayer = actions.add_parser("replay", help="put records back on the stream")
+    replayer = actions.add_parser(
+        "replay",
+        help="put records back on the stream",
+        description="Puts records on the stream and forgets them once it has them. Those that this version cannot read "
+        "either are left where they are.",
+    )
     replayer.add_argument("--force", action="store_true", help="also those that would only be set aside again")
-    purger = actions.add_parser("purge", help="delete records for good")
+    purger = actions.add_parser(
+        "purge", help="delete records for good", description="Deletes records; asks before, unless told not to."
+    )
     purger.add_argument("--yes", action="store_true", help="do not ask")
     for taker in (replayer, purger):
         which = taker.add_mutually_exclusive_group(required=True)

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from liveinsight.errors import LiveInsightError, StoreUnavailable
+from liveinsight.errors import LiveInsightError, StoreUnavailable, no_answer
 from liveinsight.keys import Key
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def translated() -> Iterator[None]:
             raise StoreUnavailable(f"DynamoDB: {code}") from error
         raise LiveInsightError(f"DynamoDB refused: {error}") from error
     except BotoCoreError as error:
-        raise StoreUnavailable(f"DynamoDB did not answer: {type(error).__name__}") from error
+        raise StoreUnavailable(no_answer("DynamoDB", type(error).__name__)) from error
 
 
 class Dynamo:
@@ -206,18 +207,28 @@ def key_item(key: Key) -> Item:
 def insert(table: str, key: Key, attributes: Mapping[str, Any]) -> Statement:
     """Write an item that must not exist."""
     item = {**key_item(key), **attributes}
-    fields = ", ".join(f"'{name}': ?" for name in item)
-    return Statement(f'INSERT INTO "{table}" VALUE {{{fields}}}', list(item.values()))
+    return Statement(_insert_text(table, tuple(item)), list(item.values()))
 
 
 def update(table: str, key: Key, attributes: Mapping[str, Any], condition: str, bound: Any) -> Statement:
     """Set attributes of an item that must exist and hold `condition`, such as ``"m" = ?``."""
-    assignments = ", ".join(f'"{name}" = ?' for name in attributes)
-    # Only names of ours are put into the text; every value is a parameter.
-    return Statement(
-        f'UPDATE "{table}" SET {assignments} WHERE "pk" = ? AND "sk" = ? AND {condition}',
-        [*attributes.values(), {"S": key[0]}, {"S": key[1]}, bound],
-    )
+    text = _update_text(table, tuple(attributes), condition)
+    return Statement(text, [*attributes.values(), {"S": key[0]}, {"S": key[1]}, bound])
+
+
+# Only names of ours are put into texts; every value is a parameter.
+
+
+@cache
+def _insert_text(table: str, names: tuple[str, ...]) -> str:
+    fields = ", ".join(f"'{name}': ?" for name in names)
+    return f'INSERT INTO "{table}" VALUE {{{fields}}}'
+
+
+@cache
+def _update_text(table: str, names: tuple[str, ...], condition: str) -> str:
+    assignments = ", ".join(f'"{name}" = ?' for name in names)
+    return f'UPDATE "{table}" SET {assignments} WHERE "pk" = ? AND "sk" = ? AND {condition}'
 
 
 def between(first: str, last: str) -> dict[str, Any]:

@@ -79,3 +79,18 @@ class TooManyUndecodable(LiveInsightError):
 
 class FlushAbandoned(LiveInsightError):
     """A flush could not be completed in time; only a replay from the last checkpoint is safe."""
+
+
+def no_answer(service: str, problem: str) -> str:
+    """What to say when a request to AWS got no answer, with the fix where there is one.
+
+    Args:
+        service: as people call it.
+        problem: name of the client library's error.
+    """
+    if "Credentials" in problem:
+        return (
+            f"{service} cannot be asked without credentials ({problem}): name them as boto3 finds them, or set "
+            "AWS_ENDPOINT_URL to where a local stand-in listens (`liveinsight up` prints it)"
+        )
+    return f"{service} did not answer: {problem}"

@@ -29,6 +29,8 @@ from liveinsight.rollups import (
     Measures,
     event_measures,
     event_rows,
+    event_values,
+    unpack_rows,
 )
 from liveinsight.sessions import Session, VisitorState, advance, has_left, remember_id
 
@@ -95,9 +97,15 @@ def dimension_key(site: str, day: int, dimension: str, value: str) -> CounterKey
 
 
 @lru_cache(maxsize=32_768)
-def visit_group(site: str, day: int, rows: tuple[tuple[str, str], ...]) -> KeyGroup:
+def event_group(site: str, day: int, values: tuple[str, ...]) -> KeyGroup:
+    """The rows of events whose `rollups.event_values` are `values`."""
+    return KeyGroup(tuple(dimension_key(site, day, name, value) for name, value in event_rows(values)))
+
+
+@lru_cache(maxsize=32_768)
+def visit_group(site: str, day: int, rows: bytes) -> KeyGroup:
     """The rows that the first event of a visit decides."""
-    return KeyGroup(tuple(dimension_key(site, day, name, value) for name, value in rows))
+    return KeyGroup(tuple(dimension_key(site, day, name, value) for name, value in unpack_rows(rows)))
 
 
 def home(key: CounterKey) -> tuple[CounterKey, str]:
@@ -186,9 +194,10 @@ def fold(state: VisitorState, event: Event, mark: str) -> Folded:
     if event.type == LEDGER:
         return Folded(_ledger(event), "")
     measures = event_measures(event)
-    contributions: list[Contribution] = [(totals, measures, -1, visitor)]
-    for name, value in event_rows(event):
-        contributions.append((("dimension", site, day, name, value), measures, event.hour, visitor))
+    contributions: list[Contribution] = [
+        (totals, measures, -1, visitor),
+        (event_group(site, day, event_values(event)), measures, event.hour, visitor),
+    ]
     before, after = advance(state, event, measures)
     if before is None:
         _begin_visit(event, after, contributions)
@@ -261,13 +270,18 @@ def live_name(dimension: str, value: str) -> str:
 
 def _live_names(event: Event, session: Session, before: tuple[str, ...]) -> tuple[str, ...]:
     """Where the visitor is, in an order that is always the same. An event without a page leaves it on the last one."""
-    names = [live_name(name, value) for name, value in session.rows if name in LIVE_OF_VISIT]
+    names = _live_of_visit(session.rows)
     for name, field in LIVE_OF_EVENT:
         if value := getattr(event, field):
-            names.append(live_name(name, value))
+            names += (live_name(name, value),)
         else:
-            names.extend(known for known in before if known.startswith(name + "="))
-    return tuple(names)
+            names += tuple([known for known in before if known.startswith(name + "=")])
+    return names
+
+
+@lru_cache(maxsize=32_768)
+def _live_of_visit(rows: bytes) -> tuple[str, ...]:
+    return tuple(live_name(name, value) for name, value in unpack_rows(rows) if name in LIVE_OF_VISIT)
 
 
 def _begin_visit(event: Event, visit: Session, contributions: list[Contribution]) -> None:

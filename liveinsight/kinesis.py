@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from liveinsight.errors import IteratorExpired, StreamRefused, StreamUnavailable
+from liveinsight.errors import IteratorExpired, StreamRefused, StreamUnavailable, no_answer
 from liveinsight.stream import Batch, OutRecord, PutOutcome, Record, Shard, StartAt
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _translated() -> Iterator[None]:
             raise StreamUnavailable(code) from error
         raise StreamRefused(f"Kinesis refused: {error}") from error
     except BotoCoreError as error:
-        raise StreamUnavailable(f"Kinesis did not answer: {type(error).__name__}") from error
+        raise StreamUnavailable(no_answer("Kinesis", type(error).__name__)) from error
 
 
 class KinesisStream:

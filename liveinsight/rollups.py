@@ -10,8 +10,13 @@ Two kinds of facts are counted:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
+from operator import attrgetter
+
+import msgspec
 
 from liveinsight.events import CLICK, CONVERSION, ENGAGEMENT, HEARTBEAT, PAGE_EXIT, PAGE_VIEW, Event
 
@@ -96,10 +101,8 @@ def relative_error(lg_k: int) -> float:
     return math.log(2) / math.sqrt(1 << lg_k)
 
 
-_EVENT_SCOPED = tuple((d.name, d.field) for d in DIMENSIONS if d.scope is Scope.EVENT)
-_FROM_FIRST_EVENT = tuple(
-    (d.name, d.field, d.empty or "") for d in DIMENSIONS if d.scope is Scope.VISIT and not d.of_session
-)
+_EVENT_SCOPED = tuple(d for d in DIMENSIONS if d.scope is Scope.EVENT)
+_FROM_FIRST_EVENT = tuple(d for d in DIMENSIONS if d.scope is Scope.VISIT and not d.of_session)
 LIVE_OF_EVENT = tuple((d.name, d.field) for d in DIMENSIONS if d.live and d.scope is Scope.EVENT)
 LIVE_OF_VISIT = tuple(d.name for d in DIMENSIONS if d.live and d.scope is Scope.VISIT)
 FROM_SESSION = tuple((d.name, d.field) for d in DIMENSIONS if d.of_session)
@@ -149,13 +152,33 @@ def event_measures(event: Event) -> Measures:
     return measures
 
 
-def event_rows(event: Event) -> list[tuple[str, str]]:
-    """(dimension, value) pairs of the event-scoped rows that an event counts in."""
-    return [(name, value) for name, field in _EVENT_SCOPED if (value := getattr(event, field))]
+Rows = tuple[tuple[str, str], ...]
+"""(dimension, value) pairs."""
+
+event_values: Callable[[Event], tuple[str, ...]] = attrgetter(*(d.field for d in _EVENT_SCOPED))
+"""What decides the event-scoped rows that an event counts in."""
+_visit_values: Callable[[Event], tuple[str, ...]] = attrgetter(*(d.field for d in _FROM_FIRST_EVENT))
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Rows)
 
 
-def visit_rows(event: Event) -> tuple[tuple[str, str], ...]:
-    """(dimension, value) pairs of the visit-scoped rows, as the visit's first event has them."""
-    return tuple(
-        [(name, value) for name, field, empty in _FROM_FIRST_EVENT if (value := getattr(event, field) or empty)]
-    )
+def event_rows(values: tuple[str, ...]) -> Rows:
+    """The event-scoped rows of `event_values`."""
+    return tuple((d.name, value) for d, value in zip(_EVENT_SCOPED, values, strict=True) if value)
+
+
+def visit_rows(event: Event) -> bytes:
+    """The visit-scoped rows, as the visit's first event has them; packed, as states are read and written often."""
+    return _visit_rows(_visit_values(event))
+
+
+@lru_cache(maxsize=32_768)
+def _visit_rows(values: tuple[str, ...]) -> bytes:
+    rows = ((d.name, value or d.empty) for d, value in zip(_FROM_FIRST_EVENT, values, strict=True))
+    return _encoder.encode([row for row in rows if row[1]])
+
+
+@lru_cache(maxsize=32_768)
+def unpack_rows(rows: bytes) -> Rows:
+    """Inverse of `visit_rows`."""
+    return _decoder.decode(rows)

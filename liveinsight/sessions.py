@@ -21,7 +21,7 @@ from liveinsight.compression import compress, decompress
 from liveinsight.events import PAGE_EXIT, PAGE_VIEW, Event
 from liveinsight.ids import own_session_id
 from liveinsight.positions import NO_MARK
-from liveinsight.rollups import NOT_INTERACTIVE, Measures, visit_rows
+from liveinsight.rollups import NOT_INTERACTIVE, Measures, unpack_rows, visit_rows
 
 DEFAULT_GAP_MINUTES = 30
 SESSION_GAP_MS = DEFAULT_GAP_MINUTES * MINUTE_MS
@@ -38,7 +38,7 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     """One visit. Treat it as a value: `advance` returns a changed copy.
 
     `day` and `hour` are the site-local ones of `started_at`. `measures` sums the visit's events. `rows` are the
-    dimensions that its first event decides, with their values.
+    dimensions that its first event decides, with their values (see `rollups.visit_rows`).
     """
 
     id: str
@@ -47,7 +47,7 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     last_at: int
     day: int
     hour: int
-    rows: tuple[tuple[str, str], ...]
+    rows: bytes
     measures: Measures
     interactions: int = 0
     entry_page: str = ""
@@ -63,7 +63,7 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     @property
     def attributes(self) -> dict[str, str]:
         """Values of the dimensions that the visit's first event decides."""
-        return dict(self.rows)
+        return dict(unpack_rows(self.rows))
 
     @property
     def quarter(self) -> int:

@@ -12,6 +12,7 @@ import textwrap
 import threading
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from liveinsight.clock import system_clock
 from liveinsight.logs import log_to_stderr
@@ -98,10 +99,17 @@ def _log_summary(workers: Sequence[Worker]) -> None:
     progress = [processor.progress for worker in workers for processor in worker.processors.values()]
     totals = {field.name: sum(getattr(p, field.name) for p in progress) for field in fields(Progress)}
     cpu_seconds = round(usage.ru_utime + usage.ru_stime, 3)
-    logger.info(
-        "worker ends",
-        extra={"action": "end", "cpu_seconds": cpu_seconds, "max_rss_kb": usage.ru_maxrss, **totals},
-    )
+    extra = {"action": "end", "cpu_seconds": cpu_seconds, "max_rss_kb": _max_rss_kb(), **totals}
+    logger.info("worker ends", extra=extra)
+
+
+def _max_rss_kb() -> int:
+    """The most memory that this program has had; `getrusage` alone would count that of who started it, too."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

@@ -189,7 +189,9 @@ def _end(daemon: subprocess.Popen[bytes], folder: Path, within: float) -> bool:
         if not waiting and not drained_at:
             drained_at = now
         if now >= give_up_at or (drained_at and (waiting or now >= drained_at + LEAVE_WITHIN)):
-            logger.warning("the daemon does not end: killed", extra={"action": "kill", "drained": bool(drained_at)})
+            # With all drained that is its usual end: it would wait for a grace period that nobody needs.
+            level = logging.INFO if drained_at else logging.WARNING
+            logger.log(level, "the daemon does not end: killed", extra={"action": "kill", "drained": bool(drained_at)})
             os.killpg(daemon.pid, signal.SIGKILL)
             break
         time.sleep(TICK_SECONDS)

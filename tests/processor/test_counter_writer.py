@@ -12,11 +12,11 @@ from liveinsight.fold import (
     Cadence,
     Contribution,
     CounterKey,
+    KeyGroup,
     dimension_key,
     minute_key,
     stored_apart,
     totals_key,
-    visit_group,
 )
 from liveinsight.memory import MemoryStore
 from liveinsight.store import CounterWrite, Written
@@ -24,8 +24,8 @@ from processor.counter_writer import CounterWriter
 
 SHARD = "shardId-000000000000"
 TOTALS = totals_key("default", 1)
-GROUP = visit_group("default", 20260922, (("source", "Google"), ("country", "DE")))
 SOURCE, COUNTRY = (dimension_key("default", 20260922, *row) for row in (("source", "Google"), ("country", "DE")))
+GROUP = KeyGroup((SOURCE, COUNTRY))
 PRESENT = minute_key("default", 1, LIVE)
 
 
