@@ -39,7 +39,7 @@ from liveinsight.events import PAGE_VIEW
 from liveinsight.settings import Settings
 from liveinsight.site_store import load_sites
 from liveinsight.sites import Site, Sites
-from liveinsight.store import ReadStore, freshest_possible
+from liveinsight.store import ReadStore, freshest_previews
 from liveinsight.wiring import open_newest_store, open_store, open_stream
 
 LINES_PER_BATCH = 5_000
@@ -169,7 +169,7 @@ def wait_until_counted(store: ReadStore, since: int, clock: Clock, console: Cons
     give_up_at = clock() + round(WAIT_SECONDS * 1000)
     with console.status("waiting for the worker to count"):
         while clock() < give_up_at:
-            if (freshest_possible(store.read_watermarks().rows) or 0) > since:
+            if (freshest_previews(store.read_watermarks().rows) or 0) > since:
                 return True
             time.sleep(0.2)
     return False

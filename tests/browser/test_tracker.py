@@ -50,8 +50,9 @@ def test_a_page_view_carries_every_field(visitor: Visitor, collector: Collector)
     after = time.time() * 1000
     assert before - 1 <= event.pop("timestamp") <= event.pop("sent_at") <= after + 1
     ids = [event.pop(name) for name in ("id", "user_id", "session_id")]
-    assert all(re.fullmatch(r"[0-9a-f-]{32,36}", each) for each in ids)
-    assert len(set(ids)) == 3
+    assert all(re.fullmatch(r"[0-9a-f-]{32,36}", each) for each in ids[:2])
+    assert ids[0] != ids[1]
+    assert re.fullmatch(re.escape(ids[1]) + r"\.[0-9a-f]{12}", ids[2])
     assert event == {
         "event_type": "page_view",
         "page_url": url + "?utm_source=x",
@@ -395,9 +396,11 @@ def test_ids_without_a_crypto_api(visitor: Visitor, collector: Collector) -> Non
     visitor.before_each_page("Object.defineProperty(window, 'crypto', {value: undefined})")
     visitor.open(collector.page("/"))
     [event] = collector.wait_for("page_view")
-    ids = {event["id"], event["user_id"], event["session_id"]}
-    assert len(ids) == 3
-    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in ids)
+    user_id, dot, rest = event["session_id"].partition(".")
+    assert (user_id, dot) == (event["user_id"], ".")
+    assert re.fullmatch("[0-9a-f]{12}", rest)
+    assert event["id"] != user_id
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in (event["id"], user_id))
 
 
 @pytest.mark.parametrize(

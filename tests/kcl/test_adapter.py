@@ -118,7 +118,7 @@ def test_a_tick_flushes_what_a_batch_has_left(rig: Rig) -> None:
     rig.adapter.process_records(rig.batch())
     rig.adapter.process_records(rig.batch(a_record(9), checkpointer=checkpointer))
     assert checkpointer.taken == []
-    rig.clock.advance(seconds=6)
+    rig.clock.advance(seconds=61)
     rig.adapter.process_records(rig.batch(checkpointer=checkpointer))
     assert checkpointer.taken == [("9", 0)]
 
