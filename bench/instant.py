@@ -23,6 +23,7 @@ from liveinsight.dynamo import Dynamo, Item, key_item
 from liveinsight.dynamo_store import DynamoStore
 from liveinsight.fold import CounterKey
 from liveinsight.keys import visitor_key
+from liveinsight.previews import CounterPreview, VisitorPreview
 from liveinsight.sessions import VisitorState, decode_visitor
 from liveinsight.store import CounterWrite, SetAside, TimelineChunk, VisitorKey, VisitorWrite, Watermark, Written
 from liveinsight.tables import TableNames
@@ -63,6 +64,11 @@ class InstantStore:
         return None
 
     def write_set_aside(self, records: Sequence[SetAside]) -> None:
+        return None
+
+    def write_previews(
+        self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
+    ) -> None:
         return None
 
     def write_watermark(self, watermark: Watermark) -> None:

@@ -218,7 +218,8 @@ def main() -> None:
     )
     parser.add_argument("--pages", type=_numbers, default=[1, 100, 10_000], help="pages (default 1,100,10000)")
     parser.add_argument("--counters-interval", type=float, default=1.0, help="seconds of event time (default 1)")
-    parser.add_argument("--sessions-interval", type=float, default=5.0, help="seconds of event time (default 5)")
+    parser.add_argument("--previews-interval", type=float, default=5.0, help="seconds of event time (default 5)")
+    parser.add_argument("--sessions-interval", type=float, default=60.0, help="seconds of event time (default 60)")
     parser.add_argument("--repeat", type=int, default=2, help="runs of each step, of which the best counts (default 2)")
     parser.add_argument("--only", default="", help="steps to run, by comma; the floor is always run")
     parser.add_argument(
@@ -230,9 +231,14 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="print cProfile's top 25 of `encoded` instead")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    cadence = ProcessorOptions(counters_interval=options.counters_interval, sessions_interval=options.sessions_interval)
+    cadence = ProcessorOptions(
+        counters_interval=options.counters_interval,
+        previews_interval=options.previews_interval,
+        sessions_interval=options.sessions_interval,
+    )
     print(
-        f"{describe_machine()}; counters every {cadence.counters_interval:g} s, sessions every "
+        f"{describe_machine()}; counters every {cadence.counters_interval:g} s, previews every "
+        f"{cadence.previews_interval:g} s, sessions every "
         f"{cadence.sessions_interval:g} s of event time; {options.events:,} events, 6 a visit; thousands of "
         f"events per second of CPU time, best of {options.repeat}; garbage collector "
         + (f"frozen, threshold {options.gc_threshold:,}" if options.gc_threshold else "as Python sets it")

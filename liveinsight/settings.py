@@ -161,7 +161,7 @@ SETTINGS: tuple[Setting, ...] = (
         "poll_interval",
         "0.25",
         _seconds,
-        "seconds between reads of a quiet shard; Kinesis allows five reads a second and shard",
+        "seconds between reads of a shard that is not behind; Kinesis allows five reads a second and shard",
     ),
     Setting(
         "LIVEINSIGHT_COUNTERS_INTERVAL",

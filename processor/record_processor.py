@@ -48,10 +48,9 @@ PENDING_LIMIT = 200_000
 BEHIND_MS = 5_000
 """A shard that is further behind catches up first: all counters then wait for the next full flush, as one write of an
 item then holds the events of seconds instead of one, and nobody is served by numbers that are late anyway."""
-FLUSH_SHARE = 4
-"""Times its own duration that a flush waits, at least, before it is due again."""
-LONGEST_PAUSE_MS = 15_000
-"""More than this it does not wait for that reason."""
+REST_SHARE = 2
+"""Times its own duration that a flush is followed by none, while records come."""
+LONGEST_REST_MS = 10_000
 SET_ASIDE_DAYS = 30
 
 
@@ -109,6 +108,7 @@ class RecordProcessor:
         self._limit = SetAsideLimit(options.set_aside_limit)
         self._last_sequence = ""
         self._as_of = self._stored_as_of = self._previewed_as_of = 0
+        self._rest_until = 0
         self._dirty_since_checkpoint = False
         self.progress = Progress()
 
@@ -136,7 +136,11 @@ class RecordProcessor:
             self.progress.records += len(records)
         self._as_of = max(as_of, self._as_of)
         now = self._clock()
-        if now >= self._sessions_due or self._counters.waiting > PENDING_LIMIT:
+        if self._counters.waiting > PENDING_LIMIT:
+            self._flush_all(checkpointer, self._patience())
+        elif records and now < self._rest_until:
+            return
+        elif now >= self._sessions_due:
             self._flush_all(checkpointer, self._patience())
         elif millis_behind >= BEHIND_MS:
             return
@@ -208,7 +212,7 @@ class RecordProcessor:
         if self._counters.waiting:
             self._write_counters(Cadence.FAST, self._patience())
             self._retry(self._publish_watermark, self._patience())
-        self._counters_due = self._next(began, self._options.counters_interval)
+        self._counters_due = self._done(began) + round(self._options.counters_interval * 1000)
 
     def _publish_previews(self) -> bool:
         """Whether what waits can be shown before it is written: False if it is too much. A preview that the store does
@@ -231,19 +235,21 @@ class RecordProcessor:
         else:
             self._previewed_as_of = self._as_of
         self._retry(self._publish_watermark, self._patience())
-        self._counters_due = self._next(began, self._options.counters_interval)
-        self._previews_due = self._next(began, self._options.previews_interval)
+        now = self._done(began)
+        self._counters_due = now + round(self._options.counters_interval * 1000)
+        self._previews_due = now + round(self._options.previews_interval * 1000)
         return True
 
     def _write_counters(self, up_to: Cadence, give_up_at: int) -> None:
         self._retry(lambda: self._counters.flush(up_to), give_up_at)
         self.progress.counter_writes = self._counters.written
 
-    def _next(self, began: int, interval: float) -> int:
-        """When a flush that began then is due again: one that takes long waits long, so that most time is left for
-        records, and one write of an item holds the more of them."""
+    def _done(self, began: int) -> int:
+        """The time at the end of a flush that began then. One that took long is followed by a rest, so that most time
+        is left for records and one write of an item holds the more of them; while none come there is no need of it."""
         now = self._clock()
-        return now + max(round(interval * 1000), min(FLUSH_SHARE * (now - began), LONGEST_PAUSE_MS))
+        self._rest_until = now + min(REST_SHARE * (now - began), LONGEST_REST_MS)
+        return now
 
     def _flush_all(self, checkpointer: Checkpointer, give_up_at: int, *, closed: bool = False) -> None:
         began = self._clock()
@@ -257,9 +263,10 @@ class RecordProcessor:
         if self._dirty_since_checkpoint:
             self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_at)
             self._dirty_since_checkpoint = False
-        self._counters_due = self._next(began, self._options.counters_interval)
-        self._previews_due = self._next(began, self._options.previews_interval)
-        self._sessions_due = self._next(began, self._options.sessions_interval)
+        now = self._done(began)
+        self._counters_due = now + round(self._options.counters_interval * 1000)
+        self._previews_due = now + round(self._options.previews_interval * 1000)
+        self._sessions_due = now + round(self._options.sessions_interval * 1000)
 
     def _write_set_aside(self) -> None:
         if self._set_aside:

@@ -68,7 +68,7 @@ class Worker:
         make_processor: gives a fresh `RecordProcessor` for a stream incarnation.
         clock: current time.
         start_at: where shards without a checkpoint begin at a first start.
-        poll_interval: seconds between reads of a quiet shard.
+        poll_interval: seconds between reads of a shard that is not behind.
     """
 
     def __init__(
@@ -181,6 +181,7 @@ class Worker:
                 processor.shard_ended(checkpointer)
                 return
             iterator = batch.next_iterator
-            if not batch.records:
+            if not batch.millis_behind:
+                # All there is has been read: what comes next may gather, as a shard can be read five times a second.
                 halt.wait(self._poll_interval)
         processor.shutdown_requested(checkpointer)
