@@ -43,8 +43,8 @@ logger = logging.getLogger(__name__)
 
 READ_MARGIN_MS = 250
 """A batch is seen a moment after it was read: what arrived in between is not claimed to be counted."""
-PENDING_LIMIT = 200_000
-"""Contributions that may wait before a flush is forced: tens of megabytes."""
+PENDING_LIMIT = 100_000
+"""Contributions that may wait before a flush is forced: some 12,000 events, or 30 MB."""
 BEHIND_MS = 5_000
 """A shard that is further behind catches up first: all counters then wait for the next full flush, as one write of an
 item then holds the events of seconds instead of one, and nobody is served by numbers that are late anyway."""

@@ -7,7 +7,8 @@ of a session whose id does not tell its visitor: by the chunk its timeline is fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from heapq import nlargest
 from itertools import islice
 
@@ -23,6 +24,10 @@ CACHED_VISITORS = 50_000
 """Visitors kept in memory per shard; only those that are written may leave."""
 PREVIEWED_VISITORS = 100
 """Visitors in a preview, per shard and site: a few kilobytes, and more than a screen shows."""
+UNPACKED_VISITORS = 2_000
+"""Visitors that are objects at the same time, beside those of one batch."""
+SLICE = 1_000
+"""Visitors written in one step."""
 DAY_SECONDS = 86_400
 STATE_BYTES = 880
 """Larger than this, a state's tail becomes chunks: DynamoDB bills by the KB, keys and mark included."""
@@ -40,7 +45,7 @@ class VisitorWriter:
         self._session_seconds = session_days * DAY_SECONDS
         self._timeline_seconds = timeline_days * DAY_SECONDS
         self._states: dict[VisitorKey, VisitorState] = {}
-        # Between flushes only those in use are objects: the others are packed, in a sixth of the memory.
+        # Only those in use are objects: the others are packed, in a sixth of the memory.
         self._packed: dict[VisitorKey, bytes] = {}
         self._dirty: set[VisitorKey] = set()
         self._unseen: set[VisitorKey] = set()
@@ -48,11 +53,15 @@ class VisitorWriter:
         self._unlisted: set[VisitorKey] = set()
         # Touched since the last preview.
         self._stirred: set[VisitorKey] = set()
+        # In the last preview, by site.
+        self._shown: dict[str, list[VisitorKey]] = {}
         self.written = 0
         """States written so far."""
 
     def load(self, keys: Iterable[VisitorKey]) -> None:
         """Bring the states of `keys` into memory; a visitor never seen starts empty."""
+        if len(self._states) > UNPACKED_VISITORS:
+            self._pack()
         missing = []
         for key in {key for key in keys if key not in self._states}:
             packed = self._packed.pop(key, None)
@@ -86,60 +95,77 @@ class VisitorWriter:
             self._unlisted.add(key)
 
     def flush(self) -> None:
-        """Try once to write timelines, then states.
+        """Try once to write timelines, then states: some at a time, as they are unpacked for it.
 
         Raises:
             StoreUnavailable: what was not written stays dirty.
         """
-        encoded = self._spill()
-        keys = list(encoded)
-        if keys:
-            writes = [
-                VisitorWrite(self._states[key], self._expiry(self._states[key]), key in self._unseen, encoded[key])
-                for key in keys
-            ]
-            written = self._store.write_visitors(writes)
-            for index in written.refused:
-                del self._states[keys[index]], encoded[keys[index]]
-            self._dirty = {keys[index] for index in written.unconfirmed}
-            self._unseen.difference_update(keys)
-            self.written += len(writes) - len(written.refused) - len(written.unconfirmed)
-            if written.unconfirmed:
-                raise StoreUnavailable(f"{len(written.unconfirmed)} visitors were not confirmed")
-        self._pack(encoded)
+        waiting = list(self._dirty)
+        lost = sum(self._write(waiting[at : at + SLICE]) for at in range(0, len(waiting), SLICE))
+        self._pack()
+        self._evict()
         self._stirred.clear()
+        self._shown.clear()
+        if lost:
+            raise StoreUnavailable(f"{lost} visitors were not confirmed")
 
     def previews(self, expires_at: int) -> list[VisitorPreview]:
         """The visitors that wait to be written, of each site with one that was touched since `previewed` was last
         called: those that were active last."""
-        waiting: dict[str, list[VisitorState]] = {site: [] for site, _ in self._stirred}
-        for key in self._dirty:
-            if key[0] in waiting:
-                waiting[key[0]].append(self._states[key])
+        candidates: dict[str, set[VisitorKey]] = {}
+        for key in self._stirred:
+            candidates.setdefault(key[0], set(self._shown.get(key[0], ()))).add(key)
+        waiting = Counter(site for site, _ in self._dirty if site in candidates)
         previews = []
-        for site, states in waiting.items():
-            if not states:
-                continue
+        for site, keys in candidates.items():
+            states = [self._look_at(key) for key in keys]
             shown = nlargest(PREVIEWED_VISITORS, states, key=lambda state: (state.seen_at, state.mark))
+            self._shown[site] = [(site, state.visitor) for state in shown]
             mark = max(state.mark for state in states)
-            previews.append(VisitorPreview(site, mark, shown, len(shown) == len(states), expires_at))
+            previews.append(VisitorPreview(site, mark, shown, len(shown) == waiting[site], expires_at))
         return previews
 
     def previewed(self) -> None:
         """The previews that were given last are stored."""
         self._stirred.clear()
+        self._pack()
 
-    def _spill(self) -> dict[VisitorKey, bytes]:
-        """Write the tails that may not wait, and encode all states that are to be written."""
+    def _look_at(self, key: VisitorKey) -> VisitorState:
+        return self._states.get(key) or decode_visitor(self._packed[key])
+
+    def _write(self, keys: Sequence[VisitorKey]) -> int:
+        """Write dirty states; returns how many were not confirmed, which stay dirty."""
+        encoded = self._spill(keys)
+        writes = [
+            VisitorWrite(self._states[key], self._expiry(self._states[key]), key in self._unseen, encoded[key])
+            for key in keys
+        ]
+        written = self._store.write_visitors(writes)
+        for key in keys:
+            self._packed[key] = encoded[key]
+            del self._states[key]
+        for index in written.refused:
+            del self._packed[keys[index]]
+        self._dirty.difference_update(keys)
+        self._dirty.update(keys[index] for index in written.unconfirmed)
+        self._unseen.difference_update(keys)
+        self.written += len(writes) - len(written.refused) - len(written.unconfirmed)
+        return len(written.unconfirmed)
+
+    def _spill(self, keys: Iterable[VisitorKey]) -> dict[VisitorKey, bytes]:
+        """Write the tails that may not wait, and encode the states of `keys`, which are objects now."""
         encoded: dict[VisitorKey, bytes] = {}
         spilling: list[VisitorKey] = []
-        for key in self._dirty:
-            state = self._states[key]
-            if key not in self._unlisted:
-                encoded[key] = data = encode_visitor(state)
-                if len(data) <= STATE_BYTES or not state.tail:
-                    continue
-            spilling.append(key)
+        for key in keys:
+            packed = self._packed.pop(key, None)
+            if packed is None:
+                state = self._states[key]
+                packed = encode_visitor(state)
+            else:
+                state = self._states[key] = decode_visitor(packed)
+            encoded[key] = packed
+            if key in self._unlisted or (len(packed) > STATE_BYTES and state.tail):
+                spilling.append(key)
         if spilling:
             self._store.write_timeline([chunk for key in spilling for chunk in self._chunks(self._states[key])])
         for key in spilling:
@@ -169,11 +195,15 @@ class VisitorWriter:
     def _timeline_expiry(self, state: VisitorState) -> int:
         return state.received_at // 1000 + self._timeline_seconds
 
-    def _pack(self, encoded: dict[VisitorKey, bytes]) -> None:
-        """Put away all states, which are written now, and forget those that were not used for longest."""
+    def _pack(self) -> None:
+        """Put away all states that are objects."""
         for key, state in self._states.items():
-            self._packed[key] = encoded.get(key) or encode_visitor(state)
+            self._packed[key] = encode_visitor(state)
         self._states.clear()
-        for key in list(islice(self._packed, max(0, len(self._packed) - CACHED_VISITORS))):
+
+    def _evict(self) -> None:
+        """Forget written states that were not used for longest."""
+        clean = (key for key in self._packed if key not in self._dirty)
+        for key in list(islice(clean, max(0, len(self._packed) - CACHED_VISITORS))):
             del self._packed[key]
             self._unseen.discard(key)
