@@ -19,7 +19,7 @@ import sys
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -32,11 +32,19 @@ from bench.instant import InstantStore, NoCheckpoints
 from bench.processor import INCARNATION, describe_machine
 from bench.traffic import POLL_MS, Poll, Profile, traffic
 from liveinsight.sessions import decode_visitor
+from liveinsight.store import VisitorWrite, Written
 from liveinsight.testing import FakeClock
 from processor.record_processor import ProcessorOptions, RecordProcessor
 
 AIM_MB = 300
 EVERY_SECONDS = 10.0
+
+
+class Forgetful(InstantStore):
+    """Keeps nothing: what is stored is not the worker's memory."""
+
+    def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
+        return Written()
 
 
 def rss_mb() -> float:
@@ -88,7 +96,7 @@ def shards_of(count: int, rate: float, pages: int, visitors: int, clock: FakeClo
     """Shards that share the traffic evenly."""
     shards = []
     for number in range(count):
-        processor = RecordProcessor(InstantStore({}), INCARNATION, ProcessorOptions(), clock)
+        processor = RecordProcessor(Forgetful({}), INCARNATION, ProcessorOptions(), clock)
         processor.initialize(f"shardId-{number:012d}", "")
         profile = Profile(rate=rate / count, pages=pages, visitors=visitors // count, begins_at=clock.now, seed=number)
         shards.append(Shard(processor, made_elsewhere(profile)))

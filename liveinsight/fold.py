@@ -96,13 +96,13 @@ def dimension_key(site: str, day: int, dimension: str, value: str) -> CounterKey
     return ("dimension", site, day, dimension, value)
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=16_384)
 def event_group(site: str, day: int, values: tuple[str, ...]) -> KeyGroup:
     """The rows of events whose `rollups.event_values` are `values`."""
     return KeyGroup(tuple(dimension_key(site, day, name, value) for name, value in event_rows(values)))
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=16_384)
 def visit_group(site: str, day: int, rows: bytes) -> KeyGroup:
     """The rows that the first event of a visit decides."""
     return KeyGroup(tuple(dimension_key(site, day, name, value) for name, value in unpack_rows(rows)))
@@ -279,7 +279,7 @@ def _live_names(event: Event, session: Session, before: tuple[str, ...]) -> tupl
     return names
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=16_384)
 def _live_of_visit(rows: bytes) -> tuple[str, ...]:
     return tuple(live_name(name, value) for name, value in unpack_rows(rows) if name in LIVE_OF_VISIT)
 

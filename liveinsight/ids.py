@@ -40,7 +40,7 @@ def own_session_id(visitor: int, started_at: int) -> str:
     return f"{visitor:016x}-{started_at:x}"
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def visitor_of(site: str, session_id: str) -> int | None:
     """The visitor that a session id tells; None if it tells none.
 

@@ -172,13 +172,13 @@ def visit_rows(event: Event) -> bytes:
     return _visit_rows(_visit_values(event))
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=16_384)
 def _visit_rows(values: tuple[str, ...]) -> bytes:
     rows = ((d.name, value or d.empty) for d, value in zip(_FROM_FIRST_EVENT, values, strict=True))
     return _encoder.encode([row for row in rows if row[1]])
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=16_384)
 def unpack_rows(rows: bytes) -> Rows:
     """Inverse of `visit_rows`."""
     return _decoder.decode(rows)
