@@ -19,6 +19,8 @@ from liveinsight.stream import StartAt
 
 MAX_RECORDS = 2_000
 """Records per read: bounds the line of JSON that a batch becomes."""
+MOST_RECORDS = 10_000
+"""Kinesis gives no more in one read."""
 LEAST_IDLE_MS = 200
 """Kinesis allows five reads a second and shard."""
 GRACE_MS = 25_000
@@ -97,6 +99,8 @@ def _changes(changes: Sequence[str]) -> dict[str, str]:
             raise SettingsError(f"--kcl {change!r}: use NAME=VALUE, such as --kcl failoverTimeMillis=5000")
         if name in FIXED:
             raise SettingsError(f"--kcl {change!r}: {name} follows from the settings LIVEINSIGHT_*")
+        if name == "maxRecords" and not (value.isdigit() and 1 <= int(value) <= MOST_RECORDS):
+            raise SettingsError(f"--kcl {change!r}: a read gives 1 to {MOST_RECORDS} records")
         taken[name] = value
     return taken
 

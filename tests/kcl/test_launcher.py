@@ -77,6 +77,9 @@ def test_changes_are_taken_last_but_not_all() -> None:
     for change in ("failover", "=1", "x=", "a b=1"):
         with pytest.raises(SettingsError, match="NAME=VALUE"):
             properties(change)
+    for change in ("maxRecords=0", "maxRecords=10001", "maxRecords=many"):
+        with pytest.raises(SettingsError, match="1 to 10000"):
+            properties(change)
     with pytest.raises(SettingsError, match="milliseconds"):
         grace_seconds(properties("shutdownGraceMillis=soon"))
 
