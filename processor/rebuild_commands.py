@@ -46,7 +46,7 @@ from processor.replay import PacedStream, begin_replay, counted_until, load_repl
 
 Answer = TypeVar("Answer")
 
-LAG_MS = 60_000
+LAG_MS = 180_000
 """A generation that is further behind is not switched to."""
 PATIENCE_SECONDS = 10.0
 """How long a comparison waits for both generations to count on before it looks again."""

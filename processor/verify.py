@@ -47,7 +47,7 @@ from processor.naive import Recount, RowKey, TotalsKey, recount
 from processor.verify_report import Report, show_json, show_text
 from processor.whole_stream import Coverage, KeptRecord, WholeStream
 
-LAG_MS = MINUTE_MS
+LAG_MS = 3 * MINUTE_MS
 """A worker that is further behind is reported as lagging, not as working on it."""
 SECOND_LOOK_SECONDS = 1.0
 """Counters are read without strong consistency: what differs is read again after a moment."""

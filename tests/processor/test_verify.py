@@ -161,7 +161,7 @@ def test_worker_that_lags_is_told(stream: MemoryStream, store: MemoryStore, cloc
     report = check(stream, store, clock)
     assert (found(report), report.exit_code) == ([], 0)
     assert report.comparison.unsettled > 10
-    clock.advance(minutes=2)
+    clock.advance(minutes=4)
     assert "lags: it has not counted 1 events" in (report := check(stream, store, clock)).problem
     assert report.exit_code == 2
 
