@@ -123,8 +123,15 @@ class Collector:
 
     @property
     def distinct_events(self) -> list[Json]:
-        """Accepted events without repetitions: when a clock leaps, requests time out and are sent again."""
-        return list({event["id"]: event for event in reversed(self.events)}.values())[::-1]
+        """Accepted events without repetitions, in order of their first arrival.
+
+        What was sent again is no fault: a page that goes, or a clock that leaps, ends a request whose answer
+        is still on its way, and its events go with the next one.
+        """
+        distinct: dict[str, Json] = {}
+        for event in self.events:
+            distinct.setdefault(event["id"], event)
+        return list(distinct.values())
 
     @property
     def refused(self) -> list[Json]:
@@ -141,10 +148,10 @@ class Collector:
                 self._changed.wait(min(left, 0.2))
 
     def wait_for(self, event_type: str, count: int = 1) -> list[Json]:
-        """The first `count` accepted events of a type."""
+        """The first `count` distinct accepted events of a type."""
 
         def found() -> list[Json]:
-            return [event for event in self.events if event["event_type"] == event_type]
+            return [event for event in self.distinct_events if event["event_type"] == event_type]
 
         self.wait_until(lambda: len(found()) >= count, f"{count} x {event_type}")
         return found()[:count]
