@@ -57,7 +57,7 @@ class InstantStore:
         return {key: decode_visitor(self.visitors[key]) for key in keys if key in self.visitors}
 
     def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
-        self.visitors.update({(write.state.site, write.state.visitor): write.data for write in writes})
+        self.visitors.update({write.key: write.data for write in writes})
         return Written()
 
     def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:

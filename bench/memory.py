@@ -74,7 +74,10 @@ class Shard:
         """Entries of the caches: what memory is spent on."""
         visitors: Any = self.processor._visitors
         counters: Any = self.processor._counters
-        return {"visitors": len(visitors._packed) + len(visitors._states), "counters": len(counters._clean)}
+        return {
+            "visitors": len(visitors._stored) + len(visitors._waiting) + len(visitors._states),
+            "counters": len(counters._stored),
+        }
 
 
 def made_elsewhere(profile: Profile) -> Iterator[Poll]:
@@ -143,7 +146,7 @@ def print_largest(shards: list[Shard], before: float) -> None:
     """What an entry of each cache takes, by what is given back when the cache is emptied."""
     processors: list[Any] = [shard.processor for shard in shards]
     for what, size in (("visitors", _kept(shards, "visitors")), ("counters", _kept(shards, "counters"))):
-        total = sum(deep_size(p._visitors._packed if what == "visitors" else p._counters._clean) for p in processors)
+        total = sum(deep_size(vars(p._visitors if what == "visitors" else p._counters._stored)) for p in processors)
         print(f"  {what}: {size:,} entries, {total / 2**20:.0f} MB, {total / max(1, size):,.0f} bytes each")
     print(f"  before the first event: {before:.0f} MB (interpreter, libraries)")
 
@@ -151,7 +154,7 @@ def print_largest(shards: list[Shard], before: float) -> None:
 def print_fields(shards: list[Shard], sample: int = 5_000) -> None:
     """What a visitor's state is made of; what states share is counted for each."""
     processors: list[Any] = [shard.processor for shard in shards]
-    states = [decode_visitor(s) for s in islice((s for p in processors for s in p._visitors._packed.values()), sample)]
+    states = [decode_visitor(s) for s in islice((s for p in processors for s in p._visitors._stored.values()), sample)]
     sizes: Counter[str] = Counter()
     for state in states:
         sizes.update({name: deep_size(getattr(state, name)) for name in state.__struct_fields__ if name != "sessions"})

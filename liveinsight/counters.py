@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 
 import datasketches
 import msgspec
@@ -37,34 +36,48 @@ class CounterItem:
 
 
 class Batch:
-    """Contributions that go to the same counters, added up once for all of them. `parts` are in order of their marks.
+    """Contributions that go to the same counters. `parts` are in order of their marks: append, and nothing else.
 
-    What is appended to `parts` is in the sums after `sum_up`.
+    A batch of many is added up once for all its counters, and again only for what has come since.
     """
 
-    __slots__ = ("_summed", "hours", "measures", "parts", "visitors")
+    __slots__ = ("_sums", "parts")
 
     def __init__(self, parts: Iterable[PendingContribution] = ()) -> None:
         self.parts = list(parts)
+        self._sums: _Sums | None = None
+
+    def add_to(self, item: CounterItem, lg_k: int) -> None:
+        """Add all of it to `item`, in place; a new sketch gets 2^`lg_k` rows."""
+        if len(self.parts) == 1:
+            # Most of a quiet site's: sums of one would be a copy.
+            _, amounts, hour, visitor = self.parts[0]
+            views = amounts.get("pageviews", 0) if hour >= 0 else 0
+            _add(item, amounts, {hour: views} if views else {}, (visitor,) if visitor else (), lg_k)
+            return
+        if self._sums is None:
+            self._sums = _Sums()
+        sums = self._sums
+        sums.take(self.parts)
+        _add(item, sums.measures, sums.hours, sums.visitors, lg_k)
+
+
+class _Sums:
+    """The sums of a batch's first `count` parts."""
+
+    __slots__ = ("count", "hours", "measures", "visitors")
+
+    def __init__(self) -> None:
+        self.count = 0
         self.measures: Measures = {}
         self.hours: dict[int, int] = {}
         self.visitors: set[int] = set()
-        self._summed = 0
 
-    @property
-    def has_new(self) -> bool:
-        """Whether there are parts that are not in the sums yet."""
-        return self._summed < len(self.parts)
-
-    def take(self, others: Iterable[Batch]) -> None:
-        """Put in the parts of others, each at its place. Only before anything is added up."""
-        self.parts = sorted([*self.parts, *(part for other in others for part in other.parts)], key=itemgetter(0))
-
-    def sum_up(self) -> None:
-        """Bring the sums up to date."""
+    def take(self, parts: Sequence[PendingContribution]) -> None:
+        """Add those that are not in yet."""
         measures, hours, visitors = self.measures, self.hours, self.visitors
-        new = self.parts[self._summed :] if self._summed else self.parts
-        self._summed = len(self.parts)
+        new = parts[self.count :] if self.count else parts
+        self.count = len(parts)
         for _, amounts, hour, visitor in new:
             for name, amount in amounts.items():
                 measures[name] = measures.get(name, 0) + amount
@@ -90,8 +103,7 @@ def apply_batches(
         if batch.parts[0][0] <= start:
             # A replay that is ahead in part: only what the item does not hold yet.
             batch = Batch(part for part in batch.parts if part[0] > start)  # noqa: PLW2901
-        batch.sum_up()
-        _add(item.beside.setdefault(name, CounterItem()) if name else item, batch, lg_k_of(kind, name or dimension))
+        batch.add_to(_counter_of(item, name), lg_k_of(kind, name or dimension))
         mark = max(mark, last)
     item.mark = mark
     return mark != start
@@ -102,17 +114,29 @@ def apply_pending(item: CounterItem, pending: Sequence[PendingContribution]) -> 
     return apply_batches(item, [("", Batch(pending))] if pending else [])
 
 
-def _add(item: CounterItem, batch: Batch, lg_k: int) -> None:
+def _counter_of(item: CounterItem, name: str) -> CounterItem:
+    if not name:
+        return item
+    counter = item.beside.get(name)
+    if counter is None:
+        counter = item.beside[name] = CounterItem()
+    return counter
+
+
+def _add(item: CounterItem, amounts: Measures, views: dict[int, int], visitors: Collection[int], lg_k: int) -> None:
     measures, hours = item.measures, item.hours
-    for name, amount in batch.measures.items():
-        measures[name] = measures.get(name, 0) + amount
-    for hour, views in batch.hours.items():
-        hours[hour] = hours.get(hour, 0) + views
-    if batch.visitors:
+    if measures:
+        for name, amount in amounts.items():
+            measures[name] = measures.get(name, 0) + amount
+    else:
+        measures.update(amounts)
+    for hour, number in views.items():
+        hours[hour] = hours.get(hour, 0) + number
+    if visitors:
         if item.sketch is None:
             item.sketch = datasketches.cpc_sketch(lg_k)
         update = item.sketch.update
-        for visitor in batch.visitors:
+        for visitor in visitors:
             update(visitor)
 
 

@@ -44,7 +44,7 @@ from liveinsight.previews import (
     encode_states,
     on_top,
 )
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
+from liveinsight.sessions import VisitorState, decode_visitor
 from liveinsight.store import (
     SHARD_END,
     Checkpoint,
@@ -89,7 +89,7 @@ class DynamoStore:
 
     def _counter_statement(self, shard: str, write: CounterWrite) -> Statement:
         key = counter_key(write.key, shard)
-        attributes: Item = {"m": {"S": write.item.mark}, "b": {"B": encode_counter(write.item)}}
+        attributes: Item = {"m": {"S": write.item.mark}, "b": {"B": write.data or encode_counter(write.item)}}
         if write.expires_at:
             attributes["ttl"] = {"N": str(write.expires_at)}
         if write.expected == NO_MARK:
@@ -112,14 +112,9 @@ class DynamoStore:
         )
 
     def _visitor_statement(self, write: VisitorWrite, is_new: bool) -> Statement:
-        state = write.state
-        key = visitor_key(state.site, state.visitor)
-        mark = {"S": state.mark}
-        attributes: Item = {
-            "m": mark,
-            "s": {"B": write.data or encode_visitor(state)},
-            "ttl": {"N": str(write.expires_at)},
-        }
+        key = visitor_key(*write.key)
+        mark = {"S": write.mark}
+        attributes: Item = {"m": mark, "s": {"B": write.data}, "ttl": {"N": str(write.expires_at)}}
         if is_new:
             return insert(self._sessions, key, attributes)
         return update(self._sessions, key, attributes, '"m" < ?', mark)

@@ -85,8 +85,7 @@ class FaultyStore:
         return self._write(sent, lambda part: self._store.write_counters(shard, part), some=True)
 
     def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
-        sent = [write._replace(state=decode_visitor(encode_visitor(write.state))) for write in writes]
-        return self._write(sent, self._store.write_visitors, some=True)
+        return self._write(writes, self._store.write_visitors, some=True)
 
     def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
         sent = [chunk._replace(events=tuple(chunk.events)) for chunk in chunks]

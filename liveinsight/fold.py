@@ -52,10 +52,11 @@ class KeyGroup:
     A visit is in some ten rows; as a group they are added up once, at the flush, instead of once per row and event.
     """
 
-    __slots__ = ("keys",)
+    __slots__ = ("homes", "keys")
 
     def __init__(self, keys: tuple[CounterKey, ...]) -> None:
         self.keys = keys
+        self.homes = tuple(home(key) for key in keys)
 
 
 Target = CounterKey | KeyGroup
@@ -121,6 +122,11 @@ def home(key: CounterKey) -> tuple[CounterKey, str]:
     if host := BESIDE.get(dimension):
         return (kind, site, bucket, host, value), dimension
     return key, ""
+
+
+def homes(target: Target) -> tuple[tuple[CounterKey, str], ...]:
+    """`home` of all counters of `target`."""
+    return target.homes if isinstance(target, KeyGroup) else (home(target),)
 
 
 def beside(item: CounterKey, name: str) -> CounterKey:

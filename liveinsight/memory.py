@@ -15,7 +15,7 @@ from liveinsight.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
 from liveinsight.ids import visitor_of
 from liveinsight.positions import NO_MARK
 from liveinsight.previews import CounterPreview, VisitorPreview, decode_rows, decode_states, encode_states, on_top
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor
+from liveinsight.sessions import VisitorState, decode_visitor
 from liveinsight.store import (
     SHARD_END,
     Checkpoint,
@@ -70,7 +70,8 @@ class MemoryStore:
                 if (stored.mark if stored else NO_MARK) != write.expected:
                     written.refused.append(index)
                 else:
-                    self.counters[shard, write.key] = _copy(write.item)
+                    data = write.data or encode_counter(write.item)
+                    self.counters[shard, write.key] = decode_counter(data, write.item.mark)
         return written
 
     def load_visitors(self, keys: Sequence[VisitorKey]) -> dict[VisitorKey, VisitorState]:
@@ -80,12 +81,12 @@ class MemoryStore:
     def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
         written = Written()
         with self._lock:
-            for index, (state, _, _, data) in enumerate(writes):
-                stored = self.visitors.get((state.site, state.visitor))
-                if stored and stored[0] >= state.mark:
+            for index, write in enumerate(writes):
+                stored = self.visitors.get(write.key)
+                if stored and stored[0] >= write.mark:
                     written.refused.append(index)
                 else:
-                    self.visitors[state.site, state.visitor] = (state.mark, data or encode_visitor(state))
+                    self.visitors[write.key] = (write.mark, write.data)
         return written
 
     def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:

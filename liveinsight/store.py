@@ -19,7 +19,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from liveinsight.counters import CounterItem
 from liveinsight.fold import CounterKey
 from liveinsight.previews import CounterPreview, VisitorPreview, newest
-from liveinsight.sessions import VisitorState
+from liveinsight.sessions import VisitorState, encode_visitor
 from liveinsight.timeline import Marked, unpack_waiting
 
 Row = TypeVar("Row")
@@ -34,7 +34,8 @@ SHARD_END = "SHARD_END"
 class CounterWrite(NamedTuple):
     """Write `item` if the stored mark is still `expected` (`NO_MARK`: if there is no item).
 
-    `key` is that of an item (see `fold.home`): what other counters it holds is in `item.beside`.
+    `key` is that of an item (see `fold.home`): what other counters it holds is in `item.beside`. `data` is the item
+    encoded, where the caller has it.
     """
 
     key: CounterKey
@@ -42,6 +43,7 @@ class CounterWrite(NamedTuple):
     item: CounterItem
     expires_at: int
     """Epoch seconds; 0 keeps the item for good."""
+    data: bytes = b""
 
 
 @dataclass
@@ -55,16 +57,21 @@ class Written:
 
 
 class VisitorWrite(NamedTuple):
-    """Write `state` if the stored mark is below the state's, or there is none.
+    """Write `data`, an encoded state, if the stored mark is below `mark`, or there is none.
 
-    `is_new` says that nothing was stored when the state was loaded: a hint that saves a write, no condition. `data` is
-    the state encoded, where the caller has it.
+    `is_new` says that nothing was stored when the state was loaded: a hint that saves a write, no condition.
     """
 
-    state: VisitorState
+    key: VisitorKey
+    mark: str
+    data: bytes
     expires_at: int
     is_new: bool
-    data: bytes = b""
+
+    @classmethod
+    def of(cls, state: VisitorState, expires_at: int, *, is_new: bool) -> VisitorWrite:
+        """Write a state as it is now."""
+        return cls((state.site, state.visitor), state.mark, encode_visitor(state), expires_at, is_new)
 
 
 class TimelineChunk(NamedTuple):

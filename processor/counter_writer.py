@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 import msgspec
 
-from liveinsight.counters import (
-    Batch,
-    CounterItem,
-    apply_batches,
-    encode_counter,
-)
+from liveinsight.counters import Batch, CounterItem, PendingContribution, apply_batches, encode_counter
 from liveinsight.errors import StoreUnavailable
-from liveinsight.fold import Cadence, Contribution, CounterKey, KeyGroup, Target, beside, cadence_of, home
+from liveinsight.fold import Cadence, Contribution, CounterKey, Target, beside, cadence_of, homes
 from liveinsight.previews import CounterPreview, PreviewRow, encode_rows, pack_row
 from liveinsight.store import CounterWrite, ProcessorStore
+from processor.item_cache import ItemCache
 
-CACHED_ITEMS = 50_000
-"""Clean counter items kept in memory per shard, so that a hot one is read once."""
 MINUTE_DAYS = 3
 """Days that live minutes are kept: beyond the window they answer for, and beyond any replay."""
 PREVIEW_BYTES = 300_000
 """Of the rows of one preview, which is one item: that may have 400 KB."""
+SLICE = 1_000
+"""Items written in one step."""
 
 ItemBatches = list[tuple[str, Batch]]
 """What an item is to get: batches with the name of the counter beside the item's own that each is for, or ""."""
@@ -39,10 +36,10 @@ class CounterWriter:
         self._store = store
         self._shard = shard
         self._pending: dict[Target, Batch] = {}
-        self._items: dict[CounterKey, ItemBatches] = {}
+        self._items: dict[Cadence, dict[CounterKey, ItemBatches]] = {cadence: {} for cadence in Cadence}
         """The same batches by the item they go to: all counters of an item are written together, or its mark would
         claim contributions to one that are not in."""
-        self._clean: dict[CounterKey, CounterItem] = {}
+        self._stored = ItemCache()
         self._previews = _Previews()
         self.waiting = 0
         """Contributions not yet written."""
@@ -68,32 +65,41 @@ class CounterWriter:
         Raises:
             StoreUnavailable: what was not written stays pending.
         """
-        due = {key: batches for key, batches in self._items.items() if cadence_of(key) <= up_to}
-        if not due:
-            return True
-        self._load([key for key in due if key not in self._clean])
-        writes: list[CounterWrite] = []
-        for key, batches in due.items():
-            item = self._clean.pop(key, None) or CounterItem()
-            expected = item.mark
-            if apply_batches(item, batches, key[0], key[3]):
-                writes.append(CounterWrite(key, expected, item, _expires_at(key)))
-            else:
-                self._clean[key] = item
-        # Items in `writes` are out of the clean cache until the store has confirmed them.
-        written = self._store.write_counters(self._shard, writes)
-        failed = {*written.refused, *written.unconfirmed}
-        for index, write in enumerate(writes):
-            if index not in failed:
-                self._clean[write.key] = write.item
-        self.written += len(writes) - len(failed)
-        self._forget(due, {writes[index].key for index in failed})
+        due = [entry for cadence, items in self._items.items() if cadence <= up_to for entry in items.items()]
+        failed: set[CounterKey] = set()
+        unconfirmed = 0
+        for at in range(0, len(due), SLICE):
+            unconfirmed += self._write(due[at : at + SLICE], failed)
+        self._forget(due, failed, up_to)
         if up_to is Cadence.SLOW:
             self._previews.clear()
-            self._evict()
-        if written.unconfirmed:
-            raise StoreUnavailable(f"{len(written.unconfirmed)} counter items were not confirmed")
+            self._stored.forget()
+        if unconfirmed:
+            raise StoreUnavailable(f"{unconfirmed} counter items were not confirmed")
         return not failed
+
+    def _write(self, due: Sequence[tuple[CounterKey, ItemBatches]], failed: set[CounterKey]) -> int:
+        """Write items; adds to `failed` those that were not, and returns how many of them are not confirmed."""
+        stored = self._stored
+        self._load([key for key, _ in due])
+        writes: list[CounterWrite] = []
+        for key, batches in due:
+            item = stored.take(key)
+            expected = item.mark
+            if apply_batches(item, batches, key[0], key[3]):
+                writes.append(CounterWrite(key, expected, item, _expires_at(key), encode_counter(item)))
+            else:
+                stored.put(key, item)
+        # Items in `writes` are out of the cache until the store has confirmed them.
+        written = self._store.write_counters(self._shard, writes)
+        lost = {*written.refused, *written.unconfirmed}
+        for index, write in enumerate(writes):
+            if index in lost:
+                failed.add(write.key)
+            else:
+                stored.put(write.key, write.item, write.data)
+        self.written += len(writes) - len(lost)
+        return len(written.unconfirmed)
 
     def previews(self, expires_at: int) -> list[CounterPreview] | None:
         """What waits of the breakdowns that have changed since `previewed` was last called; None: it is too much.
@@ -101,16 +107,14 @@ class CounterWriter:
         Raises:
             StoreUnavailable: the marks of stored items are not known; ask again.
         """
-        changed = [
-            key for key, batches in self._items.items()
-            if key[0] == "dimension" and any(batch.has_new for _, batch in batches)
-        ]  # fmt: skip
-        self._load([key for key in changed if key not in self._clean])
+        waiting = self._items[Cadence.SLOW]
+        changed = [key for key, batches in waiting.items() if self._previews.lacks(key, batches)]
+        self._load(changed)
         for key in changed:
-            base = self._clean.setdefault(key, CounterItem()).mark
+            base = self._stored.mark_of(key)
             added = CounterItem(mark=base)
-            if apply_batches(added, self._items[key], key[0], key[3]):
-                self._previews.put(key, base, added)
+            if apply_batches(added, waiting[key], key[0], key[3]):
+                self._previews.put(key, base, added, waiting[key])
         return self._previews.changed(expires_at)
 
     def previewed(self) -> None:
@@ -120,34 +124,44 @@ class CounterWriter:
     def _begin(self, target: Target) -> Batch:
         """A batch for `target`; a group's is added up once and shared by its counters."""
         batch = self._pending[target] = Batch()
-        for key in target.keys if isinstance(target, KeyGroup) else (target,):
-            item, name = home(key)
-            if item in self._items:
-                self._items[item].append((name, batch))
+        for item, name in homes(target):
+            items = self._items[cadence_of(item)]
+            batches = items.get(item)
+            if batches is None:
+                items[item] = [(name, batch)]
             else:
-                self._items[item] = [(name, batch)]
+                batches.append((name, batch))
         return batch
 
-    def _load(self, keys: list[CounterKey]) -> None:
-        if keys:
-            self._clean.update(self._store.load_counters(self._shard, keys))
+    def _load(self, keys: Iterable[CounterKey]) -> None:
+        missing = [key for key in keys if key not in self._stored]
+        if missing:
+            for key, item in self._store.load_counters(self._shard, missing).items():
+                self._stored.put(key, item)
 
-    def _forget(self, done: dict[CounterKey, ItemBatches], failed: set[CounterKey]) -> None:
+    def _forget(self, done: Sequence[tuple[CounterKey, ItemBatches]], failed: set[CounterKey], up_to: Cadence) -> None:
         """Pending is what was not due, and of what was due that which was not written, each counter for itself."""
-        shared = {id(batch) for batches in done.values() for _, batch in batches}
-        self._pending = {target: batch for target, batch in self._pending.items() if id(batch) not in shared}
-        self._items = {key: batches for key, batches in self._items.items() if key not in done}
-        for item in failed:
-            unwritten: dict[CounterKey, list[Batch]] = {}
-            for name, batch in done[item]:
-                unwritten.setdefault(beside(item, name), []).append(batch)
-            for key, batches in unwritten.items():
-                self._begin(key).take(batches)
-        self.waiting = sum(len(batch.parts) for batch in self._pending.values())
-
-    def _evict(self) -> None:
-        for key in list(islice(self._clean, max(0, len(self._clean) - CACHED_ITEMS))):
-            del self._clean[key]
+        if up_to is Cadence.SLOW:
+            self._pending.clear()
+            self.waiting = 0
+        else:
+            # Groups are of breakdowns, so each of these batches is of one counter.
+            for item, batches in done:
+                for name, batch in batches:
+                    self._pending.pop(beside(item, name), None)
+                    self.waiting -= len(batch.parts)
+        for cadence, items in self._items.items():
+            if cadence <= up_to:
+                items.clear()
+        for item, batches in done if failed else ():
+            if item not in failed:
+                continue
+            unwritten: dict[CounterKey, list[PendingContribution]] = {}
+            for name, batch in batches:
+                unwritten.setdefault(beside(item, name), []).extend(batch.parts)
+            for key, parts in unwritten.items():
+                self._begin(key).parts.extend(sorted(parts, key=itemgetter(0)))
+                self.waiting += len(parts)
 
 
 class _Previews:
@@ -156,9 +170,15 @@ class _Previews:
     def __init__(self) -> None:
         self._rows: dict[tuple[str, int, str], dict[str, tuple[str, msgspec.Raw]]] = {}
         self._changed: set[tuple[str, int, str]] = set()
+        self._seen: dict[CounterKey, int] = {}
 
-    def put(self, key: CounterKey, base: str, added: CounterItem) -> None:
-        """Replace the row of an item."""
+    def lacks(self, key: CounterKey, batches: ItemBatches) -> bool:
+        """Whether an item's row does not show all that waits."""
+        return _size(batches) != self._seen.get(key)
+
+    def put(self, key: CounterKey, base: str, added: CounterItem, batches: ItemBatches) -> None:
+        """Replace the row of an item, which now shows `batches`."""
+        self._seen[key] = _size(batches)
         _, site, day, dimension, value = key
         row = PreviewRow(value, base, added.mark, encode_counter(added))
         self._rows.setdefault((site, day, dimension), {})[value] = (added.mark, pack_row(row))
@@ -180,6 +200,11 @@ class _Previews:
     def clear(self) -> None:
         self._rows.clear()
         self._changed.clear()
+        self._seen.clear()
+
+
+def _size(batches: ItemBatches) -> int:
+    return sum(len(batch.parts) for _, batch in batches)
 
 
 def _expires_at(key: CounterKey) -> int:

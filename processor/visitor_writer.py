@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
 from itertools import islice
+from typing import NamedTuple
 
+from liveinsight.compression import compress
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event
 from liveinsight.ids import visitor_of
 from liveinsight.previews import VisitorPreview
-from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor
+from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor, pack_visitor, unpack_visitor
 from liveinsight.store import ProcessorStore, TimelineChunk, VisitorKey, VisitorWrite
 from liveinsight.timeline import Marked, pack_waiting, unpack_waiting
 
@@ -33,6 +35,16 @@ STATE_BYTES = 880
 """Larger than this, a state's tail becomes chunks: DynamoDB bills by the KB, keys and mark included."""
 
 
+class _Packed(NamedTuple):
+    """A state that waits to be written, and what has to be known of it for that."""
+
+    data: bytes
+    """Not compressed: it may be needed again before it is written."""
+    mark: str
+    expires_at: int
+    has_tail: bool
+
+
 class VisitorWriter:
     """Loads, caches and writes visitor states, and the events of their sessions.
 
@@ -45,9 +57,11 @@ class VisitorWriter:
         self._session_seconds = session_days * DAY_SECONDS
         self._timeline_seconds = timeline_days * DAY_SECONDS
         self._states: dict[VisitorKey, VisitorState] = {}
-        # Only those in use are objects: the others are packed, in a sixth of the memory.
-        self._packed: dict[VisitorKey, bytes] = {}
+        # Only those in use are objects. The others are packed: what waits to be written, and what is as it is stored.
+        self._waiting: dict[VisitorKey, _Packed] = {}
+        self._stored: dict[VisitorKey, bytes] = {}
         self._dirty: set[VisitorKey] = set()
+        self._dirty_of: Counter[str] = Counter()
         self._unseen: set[VisitorKey] = set()
         # With an event of a session by whose id it could not be found, until that session has a chunk.
         self._unlisted: set[VisitorKey] = set()
@@ -60,23 +74,25 @@ class VisitorWriter:
 
     def load(self, keys: Iterable[VisitorKey]) -> None:
         """Bring the states of `keys` into memory; a visitor never seen starts empty."""
-        if len(self._states) > UNPACKED_VISITORS:
+        states = self._states
+        if len(states) > UNPACKED_VISITORS:
             self._pack()
         missing = []
-        for key in {key for key in keys if key not in self._states}:
-            packed = self._packed.pop(key, None)
-            if packed is None:
-                missing.append(key)
+        for key in {key for key in keys if key not in states}:
+            if waiting := self._waiting.pop(key, None):
+                states[key] = unpack_visitor(waiting.data)
+            elif stored := self._stored.pop(key, None):
+                states[key] = decode_visitor(stored)
             else:
-                self._states[key] = decode_visitor(packed)
+                missing.append(key)
         if not missing:
             return
-        stored = self._store.load_visitors(missing)
+        found = self._store.load_visitors(missing)
         for key in missing:
-            if key in stored:
-                self._states[key] = stored[key]
+            if key in found:
+                states[key] = found[key]
             else:
-                self._states[key] = new_visitor(*key)
+                states[key] = new_visitor(*key)
                 self._unseen.add(key)
 
     def state(self, key: VisitorKey) -> VisitorState:
@@ -85,7 +101,9 @@ class VisitorWriter:
 
     def touched(self, key: VisitorKey, session_id: str, mark: str, event: Event) -> None:
         """Note that the event at `mark` changed the state of `key`."""
-        self._dirty.add(key)
+        if key not in self._dirty:
+            self._dirty.add(key)
+            self._dirty_of[key[0]] += 1
         self._stirred.add(key)
         if not session_id:
             return
@@ -115,69 +133,71 @@ class VisitorWriter:
         candidates: dict[str, set[VisitorKey]] = {}
         for key in self._stirred:
             candidates.setdefault(key[0], set(self._shown.get(key[0], ()))).add(key)
-        waiting = Counter(site for site, _ in self._dirty if site in candidates)
         previews = []
         for site, keys in candidates.items():
             states = [self._look_at(key) for key in keys]
             shown = nlargest(PREVIEWED_VISITORS, states, key=lambda state: (state.seen_at, state.mark))
             self._shown[site] = [(site, state.visitor) for state in shown]
             mark = max(state.mark for state in states)
-            previews.append(VisitorPreview(site, mark, shown, len(shown) == waiting[site], expires_at))
+            previews.append(VisitorPreview(site, mark, shown, len(shown) == self._dirty_of[site], expires_at))
         return previews
 
     def previewed(self) -> None:
         """The previews that were given last are stored."""
         self._stirred.clear()
-        self._pack()
 
     def _look_at(self, key: VisitorKey) -> VisitorState:
-        return self._states.get(key) or decode_visitor(self._packed[key])
+        return self._states.get(key) or unpack_visitor(self._waiting[key].data)
 
     def _write(self, keys: Sequence[VisitorKey]) -> int:
         """Write dirty states; returns how many were not confirmed, which stay dirty."""
-        encoded = self._spill(keys)
-        writes = [
-            VisitorWrite(self._states[key], self._expiry(self._states[key]), key in self._unseen, encoded[key])
-            for key in keys
-        ]
-        written = self._store.write_visitors(writes)
-        for key in keys:
-            self._packed[key] = encoded[key]
-            del self._states[key]
-        for index in written.refused:
-            del self._packed[keys[index]]
-        self._dirty.difference_update(keys)
-        self._dirty.update(keys[index] for index in written.unconfirmed)
-        self._unseen.difference_update(keys)
-        self.written += len(writes) - len(written.refused) - len(written.unconfirmed)
-        return len(written.unconfirmed)
-
-    def _spill(self, keys: Iterable[VisitorKey]) -> dict[VisitorKey, bytes]:
-        """Write the tails that may not wait, and encode the states of `keys`, which are objects now."""
-        encoded: dict[VisitorKey, bytes] = {}
-        spilling: list[VisitorKey] = []
-        for key in keys:
-            packed = self._packed.pop(key, None)
-            if packed is None:
-                state = self._states[key]
-                packed = encode_visitor(state)
-            else:
-                state = self._states[key] = decode_visitor(packed)
-            encoded[key] = packed
-            if key in self._unlisted or (len(packed) > STATE_BYTES and state.tail):
-                spilling.append(key)
+        writes = [self._write_of(key) for key in keys]
+        spilling = [index for index, write in enumerate(writes) if self._must_spill(write)]
         if spilling:
-            self._store.write_timeline([chunk for key in spilling for chunk in self._chunks(self._states[key])])
-        for key in spilling:
-            state = self._states[key]
+            self._spill([keys[index] for index in spilling])
+            for index in spilling:
+                writes[index] = self._write_of(keys[index])
+        written = self._store.write_visitors(writes)
+        refused, unconfirmed = set(written.refused), set(written.unconfirmed)
+        for index, write in enumerate(writes):
+            if index in unconfirmed:
+                continue
+            del self._waiting[write.key]
+            if index not in refused:
+                self._stored[write.key] = write.data
+            self._dirty.discard(write.key)
+            self._dirty_of[write.key[0]] -= 1
+        self._unseen.difference_update(keys)
+        self.written += len(writes) - len(refused) - len(unconfirmed)
+        return len(unconfirmed)
+
+    def _write_of(self, key: VisitorKey) -> VisitorWrite:
+        """Put away a state that is an object, and compress it as it will be stored."""
+        state = self._states.pop(key, None)
+        if state is not None:
+            self._put_away(key, state)
+        packed = self._waiting[key]
+        return VisitorWrite(key, packed.mark, compress(packed.data), packed.expires_at, key in self._unseen)
+
+    def _put_away(self, key: VisitorKey, state: VisitorState) -> None:
+        self._waiting[key] = _Packed(pack_visitor(state), state.mark, self._expiry(state), bool(state.tail))
+
+    def _must_spill(self, write: VisitorWrite) -> bool:
+        """Whether the tail of a state may not wait in it."""
+        return write.key in self._unlisted or (len(write.data) > STATE_BYTES and self._waiting[write.key].has_tail)
+
+    def _spill(self, keys: Iterable[VisitorKey]) -> None:
+        """Write the tails of states that are put away as chunks."""
+        states = {key: unpack_visitor(self._waiting[key].data) for key in keys}
+        self._store.write_timeline([chunk for state in states.values() for chunk in self._chunks(state)])
+        for key, state in states.items():
             open_ids = {session.id for session in state.sessions}
             waiting = unpack_waiting(state.tail)
             listed = {*state.listed, *(session_id for session_id, _, _ in waiting)}
             state.spilled, state.tail = waiting[-1][1], []
             state.listed = sorted(listed & open_ids)
-            encoded[key] = encode_visitor(state)
+            self._put_away(key, state)
             self._unlisted.discard(key)
-        return encoded
 
     def _chunks(self, state: VisitorState) -> Iterable[TimelineChunk]:
         """The tail, session by session. Chunks of a visitor are cut at its own marks, so a replay never gives one with
@@ -198,12 +218,14 @@ class VisitorWriter:
     def _pack(self) -> None:
         """Put away all states that are objects."""
         for key, state in self._states.items():
-            self._packed[key] = encode_visitor(state)
+            if key in self._dirty:
+                self._put_away(key, state)
+            else:
+                self._stored[key] = encode_visitor(state)
         self._states.clear()
 
     def _evict(self) -> None:
         """Forget written states that were not used for longest."""
-        clean = (key for key in self._packed if key not in self._dirty)
-        for key in list(islice(clean, max(0, len(self._packed) - CACHED_VISITORS))):
-            del self._packed[key]
+        for key in list(islice(self._stored, max(0, len(self._stored) - CACHED_VISITORS))):
+            del self._stored[key]
             self._unseen.discard(key)

@@ -69,7 +69,7 @@ class Feed:
         assert self.store.write_counters(shard, writes).refused == []
         touched = list({(event.site, event.visitor) for event in events})
         known = self.store.load_visitors(touched)
-        self.store.write_visitors([VisitorWrite(self._states[key], 0, key not in known) for key in touched])
+        self.store.write_visitors([VisitorWrite.of(self._states[key], 0, is_new=key not in known) for key in touched])
 
     def fresh(self, as_of: int, shard: str = FIRST_SHARD, *, closed: bool = False) -> None:
         """Publish a watermark."""

@@ -145,11 +145,11 @@ def a_state(number: int, *, at: int = NOON, visitor: int = 1, recent: bool = Tru
 @pytest.mark.parametrize("hint", [True, False])
 def test_visitor_only_moves_forward(any_store: Store, hint: bool) -> None:
     """A visitor is written over only by a later mark, whether or not the hint about novelty was right."""
-    assert any_store.write_visitors([VisitorWrite(a_state(5), FAR, hint)]).refused == []
-    assert any_store.write_visitors([VisitorWrite(a_state(5), FAR, hint)]).refused == [0]
-    assert any_store.write_visitors([VisitorWrite(a_state(4), FAR, hint)]).refused == [0]
+    assert any_store.write_visitors([VisitorWrite.of(a_state(5), FAR, is_new=hint)]).refused == []
+    assert any_store.write_visitors([VisitorWrite.of(a_state(5), FAR, is_new=hint)]).refused == [0]
+    assert any_store.write_visitors([VisitorWrite.of(a_state(4), FAR, is_new=hint)]).refused == [0]
     later = a_state(6, at=NOON + 60_000)
-    assert any_store.write_visitors([VisitorWrite(later, FAR, hint)]).refused == []
+    assert any_store.write_visitors([VisitorWrite.of(later, FAR, is_new=hint)]).refused == []
     assert any_store.load_visitors([("default", 1), ("default", 2)]) == {("default", 1): later}
 
 
@@ -164,7 +164,7 @@ def test_marks_order_over_shards_and_lengths() -> None:
 def test_visitors_are_read_by_key(any_store: Store) -> None:
     """Those asked for that there are, and no others."""
     states = [a_state(number, visitor=number) for number in range(1, 4)]
-    any_store.write_visitors([VisitorWrite(state, FAR, True) for state in states])
+    any_store.write_visitors([VisitorWrite.of(state, FAR, is_new=True) for state in states])
     read = any_store.read_visitors([("default", 3), ("default", 1), ("default", 9), ("other", 2)])
     assert sorted(state.visitor for state in read.rows) == [1, 3]
     assert read.items_read == 2
@@ -221,7 +221,9 @@ def test_preview_comes_on_top_of_what_is_stored(any_store: Store) -> None:
 def test_visitor_is_read_as_whoever_knows_more_has_it(any_store: Store) -> None:
     """A previewed state stands for a stored one with a lower mark; one that is left out may make the answer partial."""
     states = {visitor: VisitorState("default", visitor, mark(visitor)) for visitor in (1, 2, 3)}
-    any_store.write_visitors([VisitorWrite(states[2], FAR, True), VisitorWrite(states[3], FAR, True)])
+    any_store.write_visitors(
+        [VisitorWrite.of(states[2], FAR, is_new=True), VisitorWrite.of(states[3], FAR, is_new=True)]
+    )
     newer, older = VisitorState("default", 2, mark(8)), VisitorState("default", 3, mark(1))
     preview = VisitorPreview("default", mark(8), [states[1], newer, older], True, FAR)
     any_store.write_previews(SHARD, [], [preview])

@@ -177,7 +177,7 @@ def test_what_is_live_comes_from_the_newest(generations: Generations, clock: Fak
     for number, store in generations.stores.items():
         count(store, minute_key("default", minute), number)
         state = VisitorState(site="default", visitor=number, mark="m", seen_at=clock())
-        store.write_visitors([VisitorWrite(state, FAR, True)])
+        store.write_visitors([VisitorWrite.of(state, FAR, is_new=True)])
         store.write_watermark(Watermark(SHARD, number, False, 1))
         store.write_set_aside([SetAside(SHARD, f"m{number}", "damaged", "", b"", 0, FAR)])
     generations.switch(2, D21)

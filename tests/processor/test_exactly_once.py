@@ -40,11 +40,15 @@ def make_processor(store: ProcessorStore, incarnation: int, clock: FakeClock) ->
 def test_what_is_stored_equals_a_recount(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever dies, stalls or repeats itself, everything stored equals the recount of the distinct events."""
     for seed in range(FIRST_SEED + part, FIRST_SEED + RUNS, 8):
-        # In every other run next to nothing is kept in memory: items are evicted and read again all the time.
+        # In every other run next to nothing is kept in memory, and a flush has many steps: items are evicted and read
+        # again all the time.
         with monkeypatch.context() as patch:
             if seed % 2:
-                patch.setattr("processor.counter_writer.CACHED_ITEMS", 3)
+                patch.setattr("processor.item_cache.CACHED_ITEMS", 3)
+                patch.setattr("processor.counter_writer.SLICE", 4)
                 patch.setattr("processor.visitor_writer.CACHED_VISITORS", 1)
+                patch.setattr("processor.visitor_writer.UNPACKED_VISITORS", 1)
+                patch.setattr("processor.visitor_writer.SLICE", 2)
             store = MemoryStore()
             simulation = Simulation(seed, make_processor, store=store)
             simulation.run()

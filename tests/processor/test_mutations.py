@@ -250,7 +250,8 @@ def dirty_item_stays_cached(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
             self.load_counters = self._store.load_counters
 
         def write_counters(self, shard: str, writes: Sequence[CounterWrite]) -> Written:
-            self._writer._clean.update({write.key: write.item for write in writes})
+            for write in writes:
+                self._writer._stored.put(write.key, write.item)
             written: Written = self._store.write_counters(shard, writes)
             return written
 
@@ -272,12 +273,12 @@ def counters_of_an_item_apart(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     def flush_own_first(self: Any, up_to: Cadence = Cadence.SLOW) -> bool:
         own = {
             key: [(name, batch) for name, batch in batches if not name]
-            for key, batches in self._items.items()
+            for key, batches in self._items[Cadence.SLOW].items()
             if up_to is Cadence.FAST and key[3] == "page"
         }
         for key, batches in own.items():
             item = self._store.load_counters(self._shard, [key]).get(key) or CounterItem()
-            self._clean.pop(key, None)
+            self._stored.take(key)
             expected = item.mark
             if apply_batches(item, batches):
                 self._store.write_counters(self._shard, [CounterWrite(key, expected, item, 0)])
@@ -296,7 +297,8 @@ def pending_dropped(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
             return flush(self, up_to)
         except StoreUnavailable:
             self._pending.clear()
-            self._items.clear()
+            for items in self._items.values():
+                items.clear()
             self.waiting = 0
             return True
 
@@ -312,7 +314,7 @@ def refused_state_stays_cached(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
         kept = {key: self._look_at(key) for key in self._dirty}
         flush(self)
         # What was written is packed by now; a state is in one place only.
-        self._states.update({key: state for key, state in kept.items() if key not in self._packed})
+        self._states.update({key: state for key, state in kept.items() if key not in self._stored})
 
     patch.setattr(VisitorWriter, "flush", flush_and_keep)
     return MemoryStore
