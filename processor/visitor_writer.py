@@ -28,6 +28,8 @@ PREVIEWED_VISITORS = 100
 """Visitors in a preview, per shard and site: a few kilobytes, and more than a screen shows."""
 UNPACKED_VISITORS = 2_000
 """Visitors that are objects at the same time, beside those of one batch."""
+PLAIN_VISITORS = 4_000
+"""Visitors that wait without being compressed: their next event may come before they are written."""
 SLICE = 1_000
 """Visitors written in one step."""
 DAY_SECONDS = 86_400
@@ -39,10 +41,13 @@ class _Packed(NamedTuple):
     """A state that waits to be written, and what has to be known of it for that."""
 
     data: bytes
-    """Not compressed: it may be needed again before it is written."""
+    compressed: bool
     mark: str
     expires_at: int
     has_tail: bool
+
+    def unpack(self) -> VisitorState:
+        return decode_visitor(self.data) if self.compressed else unpack_visitor(self.data)
 
 
 class VisitorWriter:
@@ -80,7 +85,7 @@ class VisitorWriter:
         missing = []
         for key in {key for key in keys if key not in states}:
             if waiting := self._waiting.pop(key, None):
-                states[key] = unpack_visitor(waiting.data)
+                states[key] = waiting.unpack()
             elif stored := self._stored.pop(key, None):
                 states[key] = decode_visitor(stored)
             else:
@@ -147,7 +152,7 @@ class VisitorWriter:
         self._stirred.clear()
 
     def _look_at(self, key: VisitorKey) -> VisitorState:
-        return self._states.get(key) or unpack_visitor(self._waiting[key].data)
+        return self._states.get(key) or self._waiting[key].unpack()
 
     def _write(self, keys: Sequence[VisitorKey]) -> int:
         """Write dirty states; returns how many were not confirmed, which stay dirty."""
@@ -177,10 +182,13 @@ class VisitorWriter:
         if state is not None:
             self._put_away(key, state)
         packed = self._waiting[key]
-        return VisitorWrite(key, packed.mark, compress(packed.data), packed.expires_at, key in self._unseen)
+        data = packed.data if packed.compressed else compress(packed.data)
+        return VisitorWrite(key, packed.mark, data, packed.expires_at, key in self._unseen)
 
     def _put_away(self, key: VisitorKey, state: VisitorState) -> None:
-        self._waiting[key] = _Packed(pack_visitor(state), state.mark, self._expiry(state), bool(state.tail))
+        compressed = len(self._waiting) >= PLAIN_VISITORS
+        data = encode_visitor(state) if compressed else pack_visitor(state)
+        self._waiting[key] = _Packed(data, compressed, state.mark, self._expiry(state), bool(state.tail))
 
     def _must_spill(self, write: VisitorWrite) -> bool:
         """Whether the tail of a state may not wait in it."""
@@ -188,7 +196,7 @@ class VisitorWriter:
 
     def _spill(self, keys: Iterable[VisitorKey]) -> None:
         """Write the tails of states that are put away as chunks."""
-        states = {key: unpack_visitor(self._waiting[key].data) for key in keys}
+        states = {key: self._waiting[key].unpack() for key in keys}
         self._store.write_timeline([chunk for state in states.values() for chunk in self._chunks(state)])
         for key, state in states.items():
             open_ids = {session.id for session in state.sessions}
