@@ -18,6 +18,7 @@ import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
+from liveinsight import json_bodies
 from liveinsight.counters import CounterItem
 from liveinsight.dynamo import Dynamo, Item, key_item
 from liveinsight.dynamo_store import DynamoStore
@@ -90,6 +91,7 @@ def canned_dynamo(visitors: Visitors) -> DynamoStore:
         aws_secret_access_key="bench",
         config=Config(retries={"total_max_attempts": 1}, parameter_validation=False, user_agent="LiveInsight"),
     )
+    json_bodies.install(client)
     client.meta.events.register("before-send.dynamodb", _Canned(visitors))
     return DynamoStore(Dynamo(client), NAMES)
 
@@ -141,7 +143,7 @@ class _Canned:
             found = (self._items.get(key["pk"]["S"]) for key in wanted["Keys"])
             return f'{{"Responses": {{"{table}": [{", ".join(item for item in found if item)}]}}}}'
         if operation == "BatchExecuteStatement":
-            verdicts = ", ".join(["{}"] * body.count(b'"Statement": '))
+            verdicts = ", ".join(["{}"] * body.count(b'"Statement":'))
             return f'{{"Responses": [{verdicts}]}}'
         return "{}"
 

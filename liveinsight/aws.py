@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import boto3
+from botocore.client import BaseClient
 from botocore.config import Config
 from localstack_client.config import get_service_endpoint
 
-from liveinsight import __version__
+from liveinsight import __version__, json_bodies
 from liveinsight.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def is_local(url: str) -> bool:
     return (urlsplit(url).hostname or "") in LOOPBACK
 
 
-def _client(settings: Settings, service: str, read_timeout: float, attempts: int) -> object:
+def _client(settings: Settings, service: str, read_timeout: float, attempts: int) -> BaseClient:
     url = endpoint_of(settings, service)
     config = Config(
         retries={"mode": "standard", "max_attempts": attempts},
@@ -51,7 +52,9 @@ def _client(settings: Settings, service: str, read_timeout: float, attempts: int
     if is_local(url) and session.get_credentials() is None:
         # A local stand-in wants a signature, but takes anybody's.
         session = boto3.Session("local", "local", region_name=settings.region)
-    return session.client(service, endpoint_url=url or None, config=config)  # type: ignore[call-overload]
+    client: BaseClient = session.client(service, endpoint_url=url or None, config=config)  # type: ignore[call-overload]
+    json_bodies.install(client)
+    return client
 
 
 def kinesis_client(settings: Settings, *, attempts: int = 1, read_timeout: float = 5) -> KinesisClient:

@@ -55,7 +55,7 @@ class KinesisStream:
                 Records=[{"PartitionKey": record.partition_key, "Data": record.data} for record in records],
             )
         return [
-            PutOutcome(entry.get("ShardId", ""), entry.get("SequenceNumber", ""), entry.get("ErrorCode", ""))
+            PutOutcome(entry.get("ShardId") or "", entry.get("SequenceNumber") or "", entry.get("ErrorCode") or "")
             for entry in answer["Records"]
         ]
 
