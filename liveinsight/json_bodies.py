@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 
 import msgspec
 from botocore.client import BaseClient
+from botocore.parsers import ResponseParserError
 
 
 class _KinesisRecord(TypedDict):
@@ -122,7 +123,11 @@ def _put_body(params: dict[str, Any], context: dict[str, Any], **_: object) -> N
 
 
 class _Reader:
-    """Decodes a successful answer and leaves botocore an empty one. What it does not understand is botocore's."""
+    """Decodes a successful answer and leaves botocore an empty one. What has another shape is botocore's.
+
+    Raises:
+        ResponseParserError: the answer is no JSON. botocore would take it for an empty one.
+    """
 
     def __init__(self, shape: Any) -> None:
         # Times are numbers of seconds.
@@ -133,7 +138,9 @@ class _Reader:
             return
         try:
             answer = self._decode(response_dict["body"])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except msgspec.ValidationError:
             return
+        except msgspec.DecodeError as error:
+            raise ResponseParserError(f"an answer is no JSON: {error}") from error
         customized_response_dict.update(answer)
         response_dict["body"] = b"{}"
