@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 import msgspec
 from botocore.client import BaseClient
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ResponseStreamingError
 
 
 class _KinesisRecord(TypedDict):
@@ -126,7 +126,7 @@ class _Reader:
     """Decodes a successful answer and leaves botocore an empty one. What has another shape is botocore's.
 
     Raises:
-        ResponseParserError: the answer is no JSON. botocore would take it for an empty one.
+        ResponseStreamingError: the answer is no JSON. botocore would take it for an empty one.
     """
 
     def __init__(self, shape: Any) -> None:
@@ -141,6 +141,6 @@ class _Reader:
         except msgspec.ValidationError:
             return
         except msgspec.DecodeError as error:
-            raise ResponseParserError(f"an answer is no JSON: {error}") from error
+            raise ResponseStreamingError(error=error) from error
         customized_response_dict.update(answer)
         response_dict["body"] = b"{}"

@@ -9,8 +9,7 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.exceptions import ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError, ResponseStreamingError
 
 from liveinsight import json_bodies
 
@@ -147,7 +146,7 @@ def test_an_answer_that_is_not_understood_is_left_to_botocore() -> None:
         wire = Wire(body=b'{"Items": [{"pk": {"S": null}}], "LastEvaluatedKey": null}')
         read.append(client_on(wire, "dynamodb", installed=installed).query(TableName="t"))
     assert read[0] == read[1]
-    with pytest.raises(ResponseParserError):
+    with pytest.raises(ResponseStreamingError):
         client_on(Wire(body=b'{"Items": ['), "dynamodb", installed=True).query(TableName="t")
 
 
