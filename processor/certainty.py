@@ -8,16 +8,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from liveinsight.buckets import quarter_of
 from liveinsight.errors import UndecodableRecord
 from liveinsight.events import Event, decode_record
-from liveinsight.store import ReadStore, Watermark
+from liveinsight.settings import Settings
+from liveinsight.store import Watermark
 from processor.comparison import Key, settles_with
 from processor.naive import Recount, RowKey, TotalsKey
 from processor.whole_stream import KeptRecord
 
 WATERMARK_POLL_SECONDS = 0.2
+FLUSH_SECONDS = 15.0
+"""A full flush takes less."""
+QUIET_SECONDS = 10.0
 
 
 @dataclass
@@ -50,15 +55,33 @@ def is_counted(kept: KeptRecord, watermarks: dict[str, Watermark]) -> bool:
     return mark.closed or mark.incarnation > kept.incarnation or kept.record.arrived_at < mark.as_of
 
 
+class Patience(NamedTuple):
+    """How long to wait for a worker, in seconds."""
+
+    longest: float
+    quiet: float
+    """A worker that has told nothing new for so long is not running."""
+
+    @classmethod
+    def with_cadence(cls, settings: Settings) -> Patience:
+        """Until the next full flush, and a moment more; a worker at its work tells something with each preview."""
+        return cls(settings.sessions_interval + FLUSH_SECONDS, max(QUIET_SECONDS, 2 * settings.previews_interval))
+
+
 def wait_for_watermarks(
-    store: ReadStore, records: list[KeptRecord], seconds: float, sleep: Callable[[float], object] = time.sleep
-) -> dict[str, Watermark]:
-    """The watermarks, as soon as all records are counted, or after `seconds`."""
-    last = {(kept.incarnation, kept.shard_id): kept for kept in records}
-    waited = 0.0
+    read: Callable[[], list[Watermark]],
+    enough: Callable[[list[Watermark]], bool],
+    patience: Patience,
+    sleep: Callable[[float], object] = time.sleep,
+) -> list[Watermark]:
+    """The watermarks, as soon as they are `enough`, or nobody moves them any more, or patience is at its end."""
+    waited = moved = 0.0
+    before: list[Watermark] = []
     while True:
-        watermarks = {mark.shard_id: mark for mark in store.read_watermarks().rows}
-        if all(is_counted(kept, watermarks) for kept in last.values()) or waited >= seconds:
+        watermarks = read()
+        if watermarks != before:
+            before, moved = watermarks, waited
+        if enough(watermarks) or waited >= patience.longest or waited - moved >= patience.quiet:
             return watermarks
         sleep(WATERMARK_POLL_SECONDS)
         waited += WATERMARK_POLL_SECONDS

@@ -38,6 +38,7 @@ from liveinsight.site_store import load_sites
 from liveinsight.store import freshest_possible
 from liveinsight.tables import TableNames, create_tables, delete_tables, later_generations
 from liveinsight.wiring import open_generations, open_stream
+from processor.certainty import Patience, wait_for_watermarks
 from processor.from_day import choose_from_day, moment_text
 from processor.rebuild_diff import SiteDay, compare_generations, scope_of
 from processor.rebuild_report import Report, show_json, show_text
@@ -48,8 +49,6 @@ Answer = TypeVar("Answer")
 
 LAG_MS = 180_000
 """A generation that is further behind is not switched to."""
-PATIENCE_SECONDS = 10.0
-"""How long a comparison waits for both generations to count on before it looks again."""
 ATTEMPTS = 5
 
 
@@ -225,11 +224,14 @@ class Rebuild:
             return "not begun"
 
     def _wait_for(self, stores: Iterable[GenerationalReader | DynamoStore], moment: int) -> None:
-        give_up_at = self._clock() + round(1000 * PATIENCE_SECONDS)
         with self._console.status("looking again at what differs"):
             for store in stores:
-                while (freshest_possible(store.read_watermarks().rows) or 0) <= moment and self._clock() < give_up_at:
-                    time.sleep(0.2)
+                read = store.read_watermarks
+                wait_for_watermarks(
+                    lambda read=read: read().rows,  # type: ignore[misc]
+                    lambda rows: (freshest_possible(rows) or 0) > moment,
+                    Patience.with_cadence(self._settings),
+                )
 
     def _tracked(self, days: list[SiteDay]) -> Iterable[SiteDay]:
         hidden = not self._console.is_terminal

@@ -28,11 +28,11 @@ from liveinsight.errors import LiveInsightError
 from liveinsight.rollups import DIMENSIONS
 from liveinsight.settings import Settings
 from liveinsight.site_store import load_sites
-from liveinsight.store import ReadStore
+from liveinsight.store import ReadStore, Watermark
 from liveinsight.stream import StartAt
 from liveinsight.wiring import open_newest_store, open_store, open_stream
 from processor import archive
-from processor.certainty import Decoded, is_counted, unsettled_keys, wait_for_watermarks
+from processor.certainty import Decoded, Patience, is_counted, unsettled_keys, wait_for_watermarks
 from processor.comparison import (
     Comparison,
     Key,
@@ -91,12 +91,20 @@ def verify(
     clock: Clock,
     *,
     zones: Mapping[str, ZoneInfo],
-    patience: float,
+    patience: Patience,
     console: Console,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Report:
     """Recount, read, compare."""
-    watermarks = wait_for_watermarks(store, gathered.records, patience, sleep)
+    last = {(kept.incarnation, kept.shard_id): kept for kept in gathered.records}
+
+    def all_counted(rows: list[Watermark]) -> bool:
+        known = {mark.shard_id: mark for mark in rows}
+        return all(is_counted(kept, known) for kept in last.values())
+
+    with console.status("waiting until the worker has counted what is on the stream"):
+        rows = wait_for_watermarks(lambda: store.read_watermarks().rows, all_counted, patience, sleep)
+    watermarks = {mark.shard_id: mark for mark in rows}
     decoded = Decoded()
     for kept in gathered.records:
         decoded.add(kept, counted=is_counted(kept, watermarks))
@@ -179,7 +187,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="save the stream's records in a file, too")
     parser.add_argument(
-        "--wait", type=float, default=10, metavar="S", help="seconds to wait for the worker (default %(default)s)"
+        "--wait",
+        type=float,
+        metavar="S",
+        help="seconds to wait for a worker that is running (default: until its next full flush, "
+        "LIVEINSIGHT_SESSIONS_INTERVAL and a moment more)",
     )
     parser.add_argument("--json", action="store_true", help="as JSON on standard output")
     return parser
@@ -202,9 +214,10 @@ def main(arguments: list[str]) -> int:
             archive.save(options.save, gathered.records, gathered.coverage)
         store = open_newest_store(settings)
         zones = load_sites(open_store(settings)).zones
-        report = verify(
-            gathered, store, settings, days, system_clock, zones=zones, patience=options.wait, console=console
-        )
+        patience = Patience.with_cadence(settings)
+        if options.wait is not None:
+            patience = patience._replace(longest=options.wait)
+        report = verify(gathered, store, settings, days, system_clock, zones=zones, patience=patience, console=console)
     except (LiveInsightError, OSError) as error:
         # Exit code 1 is for differences.
         sys.stderr.write(f"liveinsight verify: {error}\n")

@@ -32,10 +32,11 @@ from liveinsight.fold import CounterKey, dimension_key, totals_key
 from liveinsight.memory import MemoryStore, MemoryStream
 from liveinsight.settings import Settings
 from liveinsight.sites import plain_sites
-from liveinsight.store import CounterWrite, Store, freshest_possible
+from liveinsight.store import CounterWrite, Store, Watermark, freshest_possible
 from liveinsight.stream import OutRecord, Record, Stream
 from liveinsight.testing import NOON, FakeClock, an_event
 from processor import archive
+from processor.certainty import Patience, wait_for_watermarks
 from processor.comparison import tolerance
 from processor.record_processor import ProcessorOptions, RecordProcessor
 from processor.verify import Gathered, verify
@@ -89,7 +90,17 @@ def check(
     gathered = Gathered(records, reader.coverage, more)
     quiet = Console(stderr=True, quiet=True)
     zones = SETTINGS.sites
-    return verify(gathered, store, SETTINGS, days, clock, zones=zones, patience=0, console=quiet, sleep=lambda _: None)
+    return verify(
+        gathered,
+        store,
+        SETTINGS,
+        days,
+        clock,
+        zones=zones,
+        patience=Patience(0, 0),
+        console=quiet,
+        sleep=lambda _: None,
+    )
 
 
 def corrupt(store: Store, shard: str, key: CounterKey, **changes: int) -> None:
@@ -414,3 +425,24 @@ def test_real_worker_is_held_to_the_recount(
     assert run_verify(environ, "--from", "2015-05-18", "--to", "2015-05-19")[0] == 0
     code, told = run_verify({**environ, "LIVEINSIGHT_STREAM": "nobody-has-made-this"})
     assert (code, told.startswith("liveinsight verify: ")) == (2, True), "neither a difference nor a traceback"
+
+
+def test_waiting_ends_with_the_next_flush_or_with_the_worker() -> None:
+    """Watermarks that move are waited for; a worker that moves none is not running."""
+    moments: list[float] = []
+
+    def waited(reads: list[int], *, enough: int) -> float:
+        """Seconds until the wait was over; the worker's marks are `reads`, one a second, the last one for good."""
+        moments.clear()
+
+        def read() -> list[Watermark]:
+            second = min(int(sum(moments)), len(reads) - 1)
+            return [Watermark("shardId-0", reads[second], False, 1)]
+
+        wait_for_watermarks(read, lambda rows: rows[0].as_of >= enough, Patience(60, 5), moments.append)
+        return sum(moments)
+
+    assert waited([9], enough=9) == 0
+    assert waited([1, 1, 1, 1, 9], enough=9) == pytest.approx(4)
+    assert waited([1], enough=9) == pytest.approx(5)
+    assert waited(list(range(100)), enough=1_000) == pytest.approx(60)
