@@ -34,6 +34,10 @@ GET_LIMIT = 100
 WRITE_LIMIT = 25
 """Items per BatchWriteItem, statements per BatchExecuteStatement."""
 LEFTOVER_ATTEMPTS = 6
+PART_BYTES = 300_000
+"""Largest binary attribute we write: an item may have 400 KB."""
+AFTER_ALL = "~"
+"""Sorts above the digits and separators that our sort keys go on with."""
 
 _REFUSED = {"ConditionalCheckFailed", "DuplicateItem"}
 _PASSING = {

@@ -6,14 +6,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
-from liveinsight.dynamo import Dynamo, Item, Statement, between, insert, key_item, translated, update
+from liveinsight.dynamo import (
+    AFTER_ALL,
+    PART_BYTES,
+    Dynamo,
+    Item,
+    Statement,
+    between,
+    insert,
+    key_item,
+    translated,
+    update,
+)
+from liveinsight.dynamo_set_aside import SetAsideItems
 from liveinsight.errors import StoreUnavailable
 from liveinsight.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
 from liveinsight.ids import visitor_of
 from liveinsight.keys import (
     CHECKPOINTS,
     NOTES,
-    SET_ASIDE,
     WATERMARKS,
     Key,
     bucket_of,
@@ -64,12 +75,6 @@ from liveinsight.store import (
 from liveinsight.tables import TableNames
 from liveinsight.timeline import Marked, decode_timeline, encode_timeline, in_timeline_order
 
-PART_BYTES = 300_000
-"""Largest binary attribute we write: an item may have 400 KB."""
-LAST_PART = 999
-AFTER_ALL = "~"
-"""Sorts above the digits and separators that our sort keys go on with."""
-
 
 class DynamoStore:
     """A `liveinsight.store.Store`. Thread safe."""
@@ -78,6 +83,7 @@ class DynamoStore:
         self._dynamo = dynamo
         self._counters = names.counters
         self._sessions = names.sessions
+        self._set_aside = SetAsideItems(dynamo, names.sessions)
 
     def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
         by_stored = {counter_key(key, shard): key for key in keys}
@@ -135,22 +141,7 @@ class DynamoStore:
         self._dynamo.put(self._sessions, items)
 
     def write_set_aside(self, records: Sequence[SetAside]) -> None:
-        items = []
-        for record in records:
-            parts = range(0, max(1, len(record.data)), PART_BYTES)
-            for number, start in enumerate(parts):
-                body = {
-                    "shard": {"S": record.shard_id},
-                    "reason": {"S": record.reason},
-                    "message": {"S": record.message},
-                    "data": {"B": record.data[start : start + PART_BYTES]},
-                    "size": {"N": str(len(record.data))},
-                    "number": {"N": str(number)},
-                    "at": {"N": str(record.set_aside_at)},
-                    "ttl": {"N": str(record.expires_at)},
-                }
-                items.append(key_item((SET_ASIDE, _part_key(record.mark, number))) | body)
-        self._dynamo.put(self._sessions, items)
+        self._set_aside.write(records)
 
     def write_previews(
         self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
@@ -291,49 +282,16 @@ class DynamoStore:
         return Read(rows, len(rows))
 
     def read_set_aside(self, limit: int) -> Read[SetAside]:
-        loaded = [self.load_set_aside(summary.mark) for summary in self.list_set_aside(limit)]
-        rows = [record for record in loaded if record]
-        return Read(rows, sum(max(1, -(-len(record.data) // PART_BYTES)) for record in rows))
+        return self._set_aside.read(limit)
 
     def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
-        names = ("sk", "shard", "reason", "at", "size")
-        request = between(_part_key(after, LAST_PART), AFTER_ALL)
-        request["ExpressionAttributeNames"] = {f"#{name}": name for name in (*names, "number")}
-        # Every record has one first part, and that alone tells all about it.
-        request["FilterExpression"] = "#number = :first_part"
-        request["range_values"][":first_part"] = {"N": "0"}
-        request["ProjectionExpression"] = ", ".join(f"#{name}" for name in names)
-        items = self._dynamo.query(self._sessions, SET_ASIDE, limit=limit, ConsistentRead=True, **request)
-        return [
-            SetAsideSummary(
-                item["shard"]["S"],
-                item["sk"]["S"].rpartition("#")[0],
-                item["reason"]["S"],
-                int(item["at"]["N"]),
-                int(item["size"]["N"]),
-            )
-            for item in items
-        ]
+        return self._set_aside.summaries(limit, after)
 
     def load_set_aside(self, mark: str) -> SetAside | None:
-        parts = self._set_aside_parts(mark)
-        data = b"".join(part["data"]["B"] for part in parts)
-        if not parts or len(data) != int(parts[0]["size"]["N"]):
-            return None  # Still being written, or half deleted.
-        first = parts[0]
-        at, expires_at = int(first["at"]["N"]), int(first["ttl"]["N"])
-        return SetAside(first["shard"]["S"], mark, first["reason"]["S"], first["message"]["S"], data, at, expires_at)
+        return self._set_aside.load(mark)
 
     def delete_set_aside(self, marks: Sequence[str]) -> None:
-        for mark in marks:
-            # The first part first: with it the record is gone, and the rest of it expires if we die here.
-            for part in self._set_aside_parts(mark, ProjectionExpression="pk, sk"):
-                with translated():
-                    self._dynamo.client.delete_item(TableName=self._sessions, Key=part)
-
-    def _set_aside_parts(self, mark: str, **request: Any) -> list[Item]:
-        span = between(_part_key(mark, 0), _part_key(mark, LAST_PART))
-        return self._dynamo.query(self._sessions, SET_ASIDE, ConsistentRead=True, **span, **request)
+        self._set_aside.delete(marks)
 
     def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
         key = salt_key(day)
@@ -405,10 +363,6 @@ def _visitors_of(site: str, session_id: str, chunks: Iterable[Item]) -> set[int]
 
 def _by_bucket(items: list[Item]) -> Read[tuple[int, CounterItem]]:
     return Read([(bucket_of(item["sk"]["S"]), _counter(item)) for item in items], len(items))
-
-
-def _part_key(mark: str, number: int) -> str:
-    return f"{mark}#{number:03d}"
 
 
 def _rank(sequence_number: str) -> str:
