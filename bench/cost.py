@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.cost_variants import VARIANTS, Variant
+from bench.machine import describe_machine
 from bench.metering import LIVE_LIST, Charge, Metering, kind_of, size_of
-from bench.processor import INCARNATION, SHARD, describe_machine
-from bench.traffic import POLL_MS, Poll, Profile, traffic
+from bench.traffic import INCARNATION, POLL_MS, SHARD, Poll, Profile, traffic
 from liveinsight.counters import CounterItem, decode_counter, encode_counter
 from liveinsight.dynamo import Dynamo
 from liveinsight.events import decode_record

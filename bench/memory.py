@@ -1,11 +1,12 @@
 """Resident memory of a worker with many visitors under way, and whether it grows while traffic goes on.
 
-    fill   visitors arrive until `--visitors` have been active within their session gap; then RSS is told
+    fill   visitors arrive until `--visitors` are held, at the rate at which so many are active within the session gap
+           of half an hour: visits of six events in three minutes, 300 events a second; then RSS is told
     soak   steady traffic, visitors drawn anew from ten times as many: who comes pushes somebody out of the caches.
            RSS every ten seconds, at the end its slope over the second half
 
 Another process makes the traffic, as its memory is not the worker's. The real `RecordProcessor`, one per shard as in
-the worker, runs on `InstantStore`: measured is what the worker keeps, without boto3's part (about 40 MB). Event time
+the worker, runs on `InstantStore`; beside it are the worker's own AWS clients, which it does not use here. Event time
 passes as fast as the machine allows, or with `--real-time` as it does outside.
 """
 
@@ -31,11 +32,14 @@ from typing import Any
 import msgspec
 
 from bench.instant import InstantStore, NoCheckpoints
-from bench.processor import INCARNATION, describe_machine
-from bench.traffic import POLL_MS, Poll, Profile, traffic
+from bench.machine import describe_machine
+from bench.traffic import INCARNATION, POLL_MS, Poll, Profile, traffic
 from liveinsight.sessions import decode_visitor
+from liveinsight.settings import Settings
 from liveinsight.store import VisitorWrite, Written
 from liveinsight.testing import FakeClock
+from liveinsight.wiring import open_store, open_stream
+from processor.collector import collect_less_often
 from processor.record_processor import ProcessorOptions, RecordProcessor
 
 AIM_MB = 300
@@ -148,7 +152,7 @@ def print_largest(shards: list[Shard], before: float) -> None:
     for what, size in (("visitors", _kept(shards, "visitors")), ("counters", _kept(shards, "counters"))):
         total = sum(deep_size(vars(p._visitors if what == "visitors" else p._counters._stored)) for p in processors)
         print(f"  {what}: {size:,} entries, {total / 2**20:.0f} MB, {total / max(1, size):,.0f} bytes each")
-    print(f"  before the first event: {before:.0f} MB (interpreter, libraries)")
+    print(f"  before the first event: {before:.0f} MB (interpreter, libraries, AWS clients)")
 
 
 def print_fields(shards: list[Shard], sample: int = 5_000) -> None:
@@ -202,13 +206,16 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=5_000, help="pages of the site (default 5000)")
     parser.add_argument("--minutes", type=float, default=2, help="minutes of soak; 0 leaves it out (default 2)")
     parser.add_argument("--real-time", action="store_true", help="soak at the pace of the clock")
-    parser.add_argument("--rate", type=float, default=2_000, help="events a second of event time (default 2000)")
+    parser.add_argument("--rate", type=float, default=300, help="events a second of event time (default 300)")
     parser.add_argument("--trace", action="store_true", help="print tracemalloc's top 10 at the end (slow)")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     print(f"{describe_machine()}; {options.shards} shards, {options.pages:,} pages, {options.rate:g} events/s")
     if options.trace:
         tracemalloc.start()
+    settings = Settings.from_env({"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_DEFAULT_REGION": "us-east-1"})
+    clients = open_stream(settings), open_store(settings)
+    collect_less_often()
     before = rss_mb()
     clock = FakeClock()
     shards = shards_of(options.shards, options.rate, options.pages, 10 * options.visitors, clock)
@@ -231,6 +238,7 @@ def main() -> None:
     if options.trace:
         for statistic in tracemalloc.take_snapshot().statistics("lineno")[:10]:
             print(f"  {statistic}")
+    del clients
 
 
 if __name__ == "__main__":

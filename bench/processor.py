@@ -19,8 +19,6 @@ import cProfile
 import gc
 import importlib.metadata
 import logging
-import os
-import platform
 import pstats
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +28,8 @@ from typing import NamedTuple
 
 from bench import rivals
 from bench.instant import InstantStore, NoCheckpoints, Visitors, canned_dynamo, instant_dynamo
-from bench.traffic import POLL_MS, VISIT_MS, Poll, Profile, take, traffic
+from bench.machine import describe_machine
+from bench.traffic import INCARNATION, POLL_MS, SHARD, VISIT_MS, Poll, Profile, take, traffic
 from liveinsight.clock import Clock
 from liveinsight.events import decode_record
 from liveinsight.fold import fold
@@ -41,8 +40,6 @@ from liveinsight.testing import FakeClock
 from processor.record_processor import ProcessorOptions, RecordProcessor
 from processor.worker import READ_LIMIT
 
-SHARD = "shardId-000000000000"
-INCARNATION = 1_700_000_000_000
 AN_HOUR_MS = 3_600_000
 AIM = 40_000
 """Events a second and core, flushed and encoded."""
@@ -181,13 +178,6 @@ def profile_of(work: Workload) -> None:
     profiler = cProfile.Profile()
     profiler.runcall(run)
     pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
-
-
-def describe_machine() -> str:
-    """What the numbers were measured on."""
-    return (
-        f"{os.cpu_count()} cores, {platform.python_implementation()} {platform.python_version()}, {platform.machine()}"
-    )
 
 
 def _version(package: str) -> str:

@@ -21,6 +21,8 @@ from liveinsight.ids import known_visitor
 from liveinsight.stream import Record
 from liveinsight.testing import NOON
 
+SHARD = "shardId-000000000000"
+INCARNATION = 1_700_000_000_000
 POLL_MS = 250
 """Kinesis lets a shard be read five times a second; the worker reads four times."""
 VISIT_MS = 180_000
