@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import os
 import resource
 import signal
+import threading
+import time
 from collections.abc import Callable
 from multiprocessing.util import Finalize
 from typing import Any
@@ -25,6 +28,8 @@ HEADER_TIMEOUT_MS = 30_000
 HEADER_BYTES = 64 * 1024
 CONNECTIONS_PER_THREAD = 4
 """Connections that wait or idle beside those that are being served."""
+PARENT_SECONDS = 1.0
+"""Between two looks of a worker at whether its parent is there."""
 SPARE_FILES = 1024
 """For connections to AWS, logs, and what libraries keep open."""
 
@@ -69,8 +74,17 @@ def _load(target: str) -> Any:
     # signal that nobody reads: a worker that is told to end while it loads would have to be killed.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=_end_after, args=(os.getppid(),), name="parent", daemon=True).start()
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def _end_after(parent: int) -> None:
+    """A parent that was killed can tell its workers nothing; they would keep the port from whoever is started next."""
+    # The pipe that multiprocessing has for this is also held open by workers that were forked later.
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _raise_file_limit(wanted: int) -> None:

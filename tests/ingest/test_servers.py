@@ -113,3 +113,25 @@ def test_it_runs_under(name: str, aws: Settings, aws_environ: dict[str, str], tm
     finally:
         kinesis.shutdown()
         kinesis.server_close()
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_parent_was_killed(aws: Settings, aws_environ: dict[str, str], tmp_path: Path) -> None:
+    """Nobody is left who could tell them to, and they must not keep the port from the next start."""
+    with running("granian", aws_environ, tmp_path) as (process, url):
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(10)
+        give_up_at = time.monotonic() + 20
+        while _answers(url):
+            assert time.monotonic() < give_up_at, "a worker still serves"
+            time.sleep(0.1)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url + "/healthz", timeout=5):
+            return True
+    except ConnectionError:
+        return False
+    except urllib.error.URLError as error:
+        return not isinstance(error.reason, ConnectionError)
