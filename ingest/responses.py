@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Response
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-    from werkzeug.datastructures import Headers
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _encode = msgspec.json.Encoder().encode
 NOT_STORED = ("Cache-Control", "no-store")
@@ -24,10 +23,11 @@ class JsonResponse(Response):
 
     def __init__(self, body: bytes, status: int, headers: Sequence[tuple[str, str]]) -> None:
         super().__init__(None, status, [*_ALWAYS, *headers, ("Content-Length", str(len(body)))])
-        self.response = [body]
+        self.response = self._body = [body]
 
-    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
-        return self.headers
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(self.status, self.headers.to_wsgi_list())
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else self._body
 
 
 def json_response(status: int, body: Any, headers: Sequence[tuple[str, str]] = ()) -> Response:
