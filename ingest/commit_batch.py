@@ -26,7 +26,7 @@ _EVENT_OVERHEAD = 24
 class Ticket:
     """A request that waits for its events to be acknowledged."""
 
-    __slots__ = ("batch", "entered_at", "error", "gone", "packed", "pending", "size", "wake", "woken")
+    __slots__ = ("batch", "entered_at", "error", "following", "gone", "packed", "pending", "size", "wake", "woken")
 
     def __init__(self, events: Sequence[Event], entered_at: float = 0.0) -> None:
         packed = [pack_event(event) for event in events]
@@ -44,6 +44,8 @@ class Ticket:
         self.gone = False
         """Nobody waits any more."""
         self.woken = False
+        self.following: Ticket | None = None
+        """Whose thread this ticket's thread wakes, once it is awake itself."""
         self.wake = threading.Lock()
         # Its thread sleeps on acquiring it a second time. An Event would cost ten times as much.
         self.wake.acquire()
@@ -158,9 +160,9 @@ class Batch:
         for _, tickets in self._left:
             yield from (ticket for ticket in tickets if ticket.pending and not ticket.gone)
 
-    def settle(self, outcomes: Sequence[PutOutcome]) -> int:
-        """Note what the stream said, and wake tickets that have all they wait for; gives the number of their events."""
-        events = 0
+    def settle(self, outcomes: Sequence[PutOutcome]) -> list[Ticket]:
+        """Note what the stream said; gives the tickets that have all they wait for now."""
+        settled: list[Ticket] = []
         left: list[tuple[OutRecord, list[Ticket]]] = []
         for entry, outcome in zip(self._left, outcomes, strict=True):
             if not outcome.sequence_number:
@@ -169,11 +171,10 @@ class Batch:
             for ticket in entry[1]:
                 ticket.pending -= 1
                 if not ticket.pending:
-                    events += len(ticket.packed)
-                    ticket.rouse()
+                    settled.append(ticket)
         self._left = left
         self.attempts += 1
-        return events
+        return settled
 
     def drop_unawaited(self) -> None:
         """Forget records that nobody waits for any more: their events were not promised to anybody."""

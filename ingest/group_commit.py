@@ -27,6 +27,8 @@ from liveinsight.errors import LiveInsightError, StreamUnavailable
 from liveinsight.events import Event
 
 _TELL_EVERY = 8
+_AWAKE_AT_ONCE = 2
+"""Of the threads that a call wakes: one that has the interpreter, and one that is on its way to it."""
 
 
 class QueueFull(StreamUnavailable):
@@ -91,6 +93,8 @@ class GroupCommit:
                 self._follow(ticket)
         finally:
             self._leave(ticket)
+            if ticket.following:
+                ticket.following.rouse()
         if ticket.error:
             raise ticket.error
         # Nothing above lets it come to this; but this is the line that promises.
@@ -123,9 +127,11 @@ class GroupCommit:
             with self._lock:
                 if not ticket.woken:
                     ticket.gone = True
-                    self._line.remove(ticket)
-                    ticket.error = StreamUnavailable("the stream has not answered in time")
-                    return
+                    # If nothing is, all is well: only its turn to be woken had not come.
+                    if ticket.pending:
+                        self._line.remove(ticket)
+                        ticket.error = StreamUnavailable("the stream has not answered in time")
+                        return
         if ticket.batch is not None:
             self._carry(ticket.batch, ticket)
         elif self._gatherer is ticket:
@@ -167,7 +173,9 @@ class GroupCommit:
                     own.error = StreamUnavailable("the stream has not taken all records in time")
                     handed_over = self._hand_over(batch)
                     return
-                self._metrics.accepted.inc(batch.settle(self._stream.put(batch.records)))
+                settled = batch.settle(self._stream.put(batch.records))
+                self._metrics.accepted.inc(sum(len(ticket.packed) for ticket in settled))
+                self._wake(settled, own)
                 if batch and not own.pending:
                     handed_over = self._hand_over(batch)
                     return
@@ -179,6 +187,17 @@ class GroupCommit:
             if not handed_over:
                 batch.give_up(error)
                 self._finish()
+
+    def _wake(self, settled: Sequence[Ticket], own: Ticket) -> None:
+        """Wake those who wait in a row: a hundred threads at once would get into each other's way, as one has the
+        interpreter at a time, and each would be woken twice."""
+        with self._lock:
+            # Who is gone wakes nobody any more; the own thread may be at it for a while yet.
+            asleep = [ticket for ticket in settled if ticket is not own and not ticket.gone]
+            for ticket, following in zip(asleep, asleep[_AWAKE_AT_ONCE:], strict=False):
+                ticket.following = following
+            for ticket in asleep[:_AWAKE_AT_ONCE]:
+                ticket.rouse()
 
     def _pause(self, batch: Batch, own: Ticket) -> bool:
         """Wait before the next attempt; False when the thread's own request cannot wait as long."""

@@ -119,6 +119,37 @@ def test_requests_that_wait_together_share_calls_and_records(threads):
     assert sorted(event.event_id for event in stream.events()) == [1, *range(10, 22)]
 
 
+def test_all_who_wait_for_a_call_are_woken_by_it(threads):
+    """Threads wake each other in a row; nobody waits until patience is at its end, which is far away here."""
+    stream = ScriptedStream()
+    commit = commit_to(stream, Pace(linger=PATIENCE), Retries(60, 0.001, 0.004))
+    stream.gate.clear()
+    first = threads.submit(commit, [an_event(event_id=1)])
+    assert stream.begun.acquire(timeout=PATIENCE)
+    others = [threads.submit(commit, [an_event(event_id=10 + n, visitor=n)]) for n in range(40)]
+    waiting(commit, 41)
+    stream.gate.set()
+    for future in (first, *others):
+        assert future.result(PATIENCE) is None
+
+
+def test_who_went_before_being_woken_does_not_keep_others_asleep():
+    """A row is made of those who still wait, and who leaves it in its place wakes the next one all the same."""
+    commit = commit_to(ScriptedStream())
+    tickets = [Ticket([an_event(event_id=n + 1)]) for n in range(7)]
+    own, gone = tickets[0], tickets[3]
+    gone.gone = True
+    commit._wake(tickets, own)
+    row = []
+    awake = [ticket for ticket in tickets if ticket.woken]
+    while awake:
+        ticket = awake.pop(0)
+        row.append(ticket)
+        if ticket.following:
+            awake.append(ticket.following)
+    assert row == [ticket for ticket in tickets if ticket not in {own, gone}]
+
+
 def test_a_request_waits_for_its_own_records_only(threads):
     """One record is refused for a while: who has no part in it is answered, who has one is not, until it is taken."""
     refuse = threading.Event()
