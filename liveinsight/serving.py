@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.util import Finalize
 from typing import Any
 
@@ -22,6 +23,8 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+
+from liveinsight.cores import Cores
 
 HEADER_TIMEOUT_MS = 30_000
 """Also for how long an idle connection is kept: proxies that keep theirs longer open new ones."""
@@ -58,7 +61,7 @@ def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> N
         log_level=LogLevels.warning,
         workers_kill_timeout=15,
         respawn_failed_workers=True,
-    ).serve(target_loader=_load)
+    ).serve(target_loader=partial(_load, cores=Cores(workers)))
 
 
 def at_exit(work: Callable[[], object]) -> None:
@@ -68,13 +71,14 @@ def at_exit(work: Callable[[], object]) -> None:
     Finalize(None, work, exitpriority=0)
 
 
-def _load(target: str) -> Any:
+def _load(target: str, *, cores: Cores) -> Any:
     """The application, as a worker process loads it."""
     # Until Granian's worker has handlers of its own, it has copies of its parent's, which would only make a note of a
     # signal that nobody reads: a worker that is told to end while it loads would have to be killed.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     threading.Thread(target=_end_after, args=(os.getppid(),), name="parent", daemon=True).start()
+    cores.claim()
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
 
