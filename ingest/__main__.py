@@ -26,7 +26,12 @@ def main(arguments: list[str]) -> int:
         "processes. Under gunicorn: PROMETHEUS_MULTIPROC_DIR=<an empty folder> gunicorn --worker-class gthread "
         "--workers 2 --threads 256 ingest.wsgi:app",
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes (default %(default)s)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes (default %(default)s); where there are as many as cores, each keeps to one",
+    )
     parser.add_argument("--threads", type=int, default=256, help="requests under way per process (default %(default)s)")
     options = parser.parse_args(arguments)
     if options.threads <= SPARE_THREADS:
