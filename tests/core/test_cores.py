@@ -25,7 +25,7 @@ class Worker:
 
     def __init__(self, cores: Cores) -> None:
         self._ours, theirs = multiprocessing.Pipe()
-        self._process = multiprocessing.get_context("fork").Process(target=_claim, args=(cores, theirs))
+        self._process = multiprocessing.get_context("fork").Process(target=_claim, args=(cores, theirs), daemon=True)
         self._process.start()
         told: Any = self._ours.recv()
         self.core, self.affinity = told
