@@ -141,7 +141,9 @@ def step(name: str, work: Workload) -> Callable[[], object]:
     now = clock if work.rate else _cpu_clock
     processor = _processor(STORES[name](work.visitors), options, now)
     # A worker that has run for a while has them in memory; reading them all is no part of the steady state.
-    processor._visitors.load(list(work.visitors))
+    known = list(work.visitors)
+    for start in range(0, len(known), READ_LIMIT):
+        processor._visitors.load(known[start : start + READ_LIMIT])
     processor._visitors.flush()
     return partial(keep_up, polls, processor, clock) if work.rate else partial(catch_up, polls, processor)
 

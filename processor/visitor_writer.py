@@ -26,9 +26,7 @@ CACHED_VISITORS = 50_000
 """Visitors kept in memory per shard; only those that are written may leave."""
 PREVIEWED_VISITORS = 100
 """Visitors in a preview, per shard and site: a few kilobytes, and more than a screen shows."""
-UNPACKED_VISITORS = 1_000
-"""Visitors that are objects at the same time, beside those of one batch."""
-PLAIN_VISITORS = 4_000
+PLAIN_VISITORS = 16_000
 """Visitors that wait without being compressed: their next event may come before they are written."""
 SLICE = 1_000
 """Visitors written in one step."""
@@ -43,6 +41,7 @@ class _Packed(NamedTuple):
     data: bytes
     compressed: bool
     mark: str
+    seen_at: int
     expires_at: int
     has_tail: bool
 
@@ -62,7 +61,8 @@ class VisitorWriter:
         self._session_seconds = session_days * DAY_SECONDS
         self._timeline_seconds = timeline_days * DAY_SECONDS
         self._states: dict[VisitorKey, VisitorState] = {}
-        # Only those in use are objects. The others are packed: what waits to be written, and what is as it is stored.
+        # Only those of one batch are objects. The others are packed at once, while they are in the processor's cache:
+        # what waits to be written, and what is as it is stored.
         self._waiting: dict[VisitorKey, _Packed] = {}
         self._stored: dict[VisitorKey, bytes] = {}
         self._dirty: set[VisitorKey] = set()
@@ -79,11 +79,10 @@ class VisitorWriter:
 
     def load(self, keys: Iterable[VisitorKey]) -> None:
         """Bring the states of `keys` into memory; a visitor never seen starts empty."""
+        self._pack()
         states = self._states
-        if len(states) > UNPACKED_VISITORS:
-            self._pack()
         missing = []
-        for key in {key for key in keys if key not in states}:
+        for key in set(keys):
             if waiting := self._waiting.pop(key, None):
                 states[key] = waiting.unpack()
             elif stored := self._stored.pop(key, None):
@@ -123,9 +122,9 @@ class VisitorWriter:
         Raises:
             StoreUnavailable: what was not written stays dirty.
         """
+        self._pack()
         waiting = list(self._dirty)
         lost = sum(self._write(waiting[at : at + SLICE]) for at in range(0, len(waiting), SLICE))
-        self._pack()
         self._evict()
         self._stirred.clear()
         self._shown.clear()
@@ -135,24 +134,23 @@ class VisitorWriter:
     def previews(self, expires_at: int) -> list[VisitorPreview]:
         """The visitors that wait to be written, of each site with one that was touched since `previewed` was last
         called: those that were active last."""
+        self._pack()
         candidates: dict[str, set[VisitorKey]] = {}
         for key in self._stirred:
             candidates.setdefault(key[0], set(self._shown.get(key[0], ()))).add(key)
+        waiting = self._waiting
         previews = []
         for site, keys in candidates.items():
-            states = [self._look_at(key) for key in keys]
-            shown = nlargest(PREVIEWED_VISITORS, states, key=lambda state: (state.seen_at, state.mark))
-            self._shown[site] = [(site, state.visitor) for state in shown]
-            mark = max(state.mark for state in states)
-            previews.append(VisitorPreview(site, mark, shown, len(shown) == self._dirty_of[site], expires_at))
+            shown = nlargest(PREVIEWED_VISITORS, keys, key=lambda key: (waiting[key].seen_at, waiting[key].mark))
+            self._shown[site] = shown
+            mark = max(waiting[key].mark for key in keys)
+            states = [waiting[key].unpack() for key in shown]
+            previews.append(VisitorPreview(site, mark, states, len(shown) == self._dirty_of[site], expires_at))
         return previews
 
     def previewed(self) -> None:
         """The previews that were given last are stored."""
         self._stirred.clear()
-
-    def _look_at(self, key: VisitorKey) -> VisitorState:
-        return self._states.get(key) or self._waiting[key].unpack()
 
     def _write(self, keys: Sequence[VisitorKey]) -> int:
         """Write dirty states; returns how many were not confirmed, which stay dirty."""
@@ -177,10 +175,7 @@ class VisitorWriter:
         return len(unconfirmed)
 
     def _write_of(self, key: VisitorKey) -> VisitorWrite:
-        """Put away a state that is an object, and compress it as it will be stored."""
-        state = self._states.pop(key, None)
-        if state is not None:
-            self._put_away(key, state)
+        """A state that was put away, compressed as it will be stored."""
         packed = self._waiting[key]
         data = packed.data if packed.compressed else compress(packed.data)
         return VisitorWrite(key, packed.mark, data, packed.expires_at, key in self._unseen)
@@ -188,7 +183,7 @@ class VisitorWriter:
     def _put_away(self, key: VisitorKey, state: VisitorState) -> None:
         compressed = len(self._waiting) >= PLAIN_VISITORS
         data = encode_visitor(state) if compressed else pack_visitor(state)
-        self._waiting[key] = _Packed(data, compressed, state.mark, self._expiry(state), bool(state.tail))
+        self._waiting[key] = _Packed(data, compressed, state.mark, state.seen_at, self._expiry(state), bool(state.tail))
 
     def _must_spill(self, write: VisitorWrite) -> bool:
         """Whether the tail of a state may not wait in it."""

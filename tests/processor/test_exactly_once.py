@@ -47,7 +47,7 @@ def test_what_is_stored_equals_a_recount(part: int, monkeypatch: pytest.MonkeyPa
                 patch.setattr("processor.item_cache.CACHED_ITEMS", 3)
                 patch.setattr("processor.counter_writer.SLICE", 4)
                 patch.setattr("processor.visitor_writer.CACHED_VISITORS", 1)
-                patch.setattr("processor.visitor_writer.UNPACKED_VISITORS", 1)
+                patch.setattr("processor.visitor_writer.PLAIN_VISITORS", 1)
                 patch.setattr("processor.visitor_writer.SLICE", 2)
             store = MemoryStore()
             simulation = Simulation(seed, make_processor, store=store)

@@ -311,7 +311,8 @@ def refused_state_stays_cached(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     flush = VisitorWriter.flush
 
     def flush_and_keep(self: Any) -> None:
-        kept = {key: self._look_at(key) for key in self._dirty}
+        self._pack()
+        kept = {key: self._waiting[key].unpack() for key in self._dirty}
         flush(self)
         # What was written is packed by now; a state is in one place only.
         self._states.update({key: state for key, state in kept.items() if key not in self._stored})
