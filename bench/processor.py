@@ -112,7 +112,7 @@ def workload(rate: int, pages: int, events: int, options: ProcessorOptions, coll
     """Steady traffic: the visits of the minutes before are under way."""
     pace = rate or 1000
     # At 1,000 events a second 30,000 visits are under way, so 20,000 visitors would not do.
-    polls = traffic(Profile(rate=pace, pages=pages, visitors=max(20_000, 100 * pace)))
+    polls = traffic(Profile(rate=pace, pages=pages, visitors=3_600 * pace))
     warm = InstantStore({})
     # The real processor leaves the states as they are in the middle of visits, with the timelines' tails in them.
     catch_up(list(islice(polls, VISIT_MS // POLL_MS)), _processor(warm, options, _cpu_clock))

@@ -11,8 +11,8 @@ import msgspec
 from liveinsight.positions import NO_MARK
 from liveinsight.rollups import MEASURE_CODES, TOTALS_LG_K, Measures, lg_k_of
 
-PendingContribution = tuple[str, Measures, int, int]
-"""(mark, measures to add, local hour or -1, visitor or 0): what waits to be written to one counter."""
+Part = tuple[object, str, Measures, int, int]
+"""A `fold.Contribution`, as it waits to be added to the counters that it names first."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Batch:
 
     __slots__ = ("_sums", "parts")
 
-    def __init__(self, parts: Iterable[PendingContribution] = ()) -> None:
+    def __init__(self, parts: Iterable[Part] = ()) -> None:
         self.parts = list(parts)
         self._sums: _Sums | None = None
 
@@ -51,7 +51,7 @@ class Batch:
         """Add all of it to `item`, in place; a new sketch gets 2^`lg_k` rows."""
         if len(self.parts) == 1:
             # Most of a quiet site's: sums of one would be a copy.
-            _, amounts, hour, visitor = self.parts[0]
+            _, _, amounts, hour, visitor = self.parts[0]
             views = amounts.get("pageviews", 0) if hour >= 0 else 0
             _add(item, amounts, {hour: views} if views else {}, (visitor,) if visitor else (), lg_k)
             return
@@ -73,12 +73,12 @@ class _Sums:
         self.hours: dict[int, int] = {}
         self.visitors: set[int] = set()
 
-    def take(self, parts: Sequence[PendingContribution]) -> None:
+    def take(self, parts: Sequence[Part]) -> None:
         """Add those that are not in yet."""
         measures, hours, visitors = self.measures, self.hours, self.visitors
         new = parts[self.count :] if self.count else parts
         self.count = len(parts)
-        for _, amounts, hour, visitor in new:
+        for _, _, amounts, hour, visitor in new:
             for name, amount in amounts.items():
                 measures[name] = measures.get(name, 0) + amount
             if hour >= 0 and (views := amounts.get("pageviews")):
@@ -97,19 +97,19 @@ def apply_batches(
     """
     start = mark = item.mark
     for name, batch in batches:
-        last = batch.parts[-1][0]
+        last = batch.parts[-1][1]
         if last <= start:
             continue
-        if batch.parts[0][0] <= start:
+        if batch.parts[0][1] <= start:
             # A replay that is ahead in part: only what the item does not hold yet.
-            batch = Batch(part for part in batch.parts if part[0] > start)  # noqa: PLW2901
+            batch = Batch(part for part in batch.parts if part[1] > start)  # noqa: PLW2901
         batch.add_to(_counter_of(item, name), lg_k_of(kind, name or dimension))
         mark = max(mark, last)
     item.mark = mark
     return mark != start
 
 
-def apply_pending(item: CounterItem, pending: Sequence[PendingContribution]) -> bool:
+def apply_pending(item: CounterItem, pending: Sequence[Part]) -> bool:
     """`apply_batches` for contributions to this counter alone, in order of their marks."""
     return apply_batches(item, [("", Batch(pending))] if pending else [])
 

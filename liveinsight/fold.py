@@ -61,8 +61,9 @@ class KeyGroup:
 
 Target = CounterKey | KeyGroup
 
-Contribution = tuple[Target, Measures, int, int]
-"""(counter or counters, measures to add, local hour of the page views or -1, visitor to add to the sketch or 0)."""
+Contribution = tuple[Target, str, Measures, int, int]
+"""What the event at a mark adds: (counter or counters, mark, measures to add, local hour of the page views or -1,
+visitor to add to the sketch or 0)."""
 
 
 class Folded(NamedTuple):
@@ -175,11 +176,12 @@ def cadence_of(key: CounterKey) -> Cadence:
     return Cadence.MEDIUM if key[3] else Cadence.FAST
 
 
-def by_counter(contributions: Iterable[Contribution]) -> Iterator[tuple[CounterKey, Measures, int, int]]:
+def by_counter(contributions: Iterable[Contribution]) -> Iterator[tuple[CounterKey, Contribution]]:
     """Contributions one counter at a time, groups taken apart."""
-    for target, measures, hour, visitor in contributions:
+    for contribution in contributions:
+        target = contribution[0]
         for key in target.keys if isinstance(target, KeyGroup) else (target,):
-            yield key, measures, hour, visitor
+            yield key, contribution
 
 
 def fold(state: VisitorState, event: Event, mark: str) -> Folded:
@@ -193,51 +195,51 @@ def fold(state: VisitorState, event: Event, mark: str) -> Folded:
     state.mark = mark
     state.received_at = max(state.received_at, event.received_at)
     site, day, visitor = event.site, event.day, event.visitor
-    totals: CounterKey = ("totals", site, event.occurred_at // QUARTER_MS, "", "")
     if not remember_id(state, event.event_id):
+        totals = totals_key(site, event.occurred_at // QUARTER_MS)
         refused = dimension_key(site, day, "dropped", "duplicate")
-        return Folded([(totals, _DUPLICATE, -1, 0), (refused, _REPEATED, -1, 0)], "")
+        return Folded([(totals, mark, _DUPLICATE, -1, 0), (refused, mark, _REPEATED, -1, 0)], "")
     if event.type == LEDGER:
-        return Folded(_ledger(event), "")
+        return Folded(_ledger(event, mark), "")
     measures = event_measures(event)
-    contributions: list[Contribution] = [
-        (totals, measures, -1, visitor),
-        (event_group(site, day, event_values(event)), measures, event.hour, visitor),
-    ]
     before, after = advance(state, event, measures)
     if before is None:
-        _begin_visit(event, after, contributions)
+        contributions = _begin_visit(event, mark, after)
     else:
-        _change_visit(event, measures, before, after, contributions)
+        changes = {**_difference(before, after), **measures}
+        contributions = _change_totals(event, mark, changes, before, after)
+        contributions += _change_rows(event, mark, changes, before, after)
+    contributions.append((event_group(site, day, event_values(event)), mark, measures, event.hour, visitor))
     if event.recent:
-        _book_minute(state, event, after, contributions)
+        contributions += _book_minute(state, event, mark, after)
     return Folded(contributions, after.id)
 
 
-def _ledger(event: Event) -> list[Contribution]:
+def _ledger(event: Event, mark: str) -> list[Contribution]:
     """What ingest has not let through: a row per reason."""
     counts = event.props or {}
     return [
-        (dimension_key(event.site, event.day, "dropped", reason), {"events": count}, -1, 0)
+        (dimension_key(event.site, event.day, "dropped", reason), mark, {"events": count}, -1, 0)
         for reason, count in counts.items()
         if isinstance(count, int)
     ]
 
 
-def _book_minute(state: VisitorState, event: Event, session: Session, contributions: list[Contribution]) -> None:
+def _book_minute(state: VisitorState, event: Event, mark: str, session: Session) -> list[Contribution]:
     """Move the visitor to where it is now: into the event's minute, under the page, source and country it has there.
 
     Who leaves the last open page is taken out at once; who falls silent stays in the minute of the last event, and
     out of the window with it. An event that arrives late counts its view and moves nobody.
     """
-    site, at = event.site, event.occurred_at
+    site, at, visitor = event.site, event.occurred_at, event.visitor
     minute = at // MINUTE_MS
+    contributions: list[Contribution] = []
     if event.type == PAGE_VIEW:
-        contributions.append((("minute", site, minute, "", ""), _VIEW, -1, event.visitor))
+        contributions.append((("minute", site, minute, "", ""), mark, _VIEW, -1, visitor))
     if at < state.seen_at:
-        return
+        return contributions
     if minute != state.seen_at // MINUTE_MS:
-        contributions.append((("minute", site, minute, SEEN, ""), {seen_name(event.visitor): 1}, -1, 0))
+        contributions.append((("minute", site, minute, SEEN, ""), mark, {seen_name(visitor): 1}, -1, 0))
     state.seen_at = at
     old_minute, old = state.last_minute, state.live
     gone = has_left(state, session)
@@ -247,16 +249,17 @@ def _book_minute(state: VisitorState, event: Event, session: Session, contributi
             moves = dict.fromkeys(old, -1)
             for name in new:
                 moves[name] = moves.get(name, 0) + 1
-            contributions.append((("minute", site, minute, LIVE, ""), moves, -1, 0))
+            contributions.append((("minute", site, minute, LIVE, ""), mark, moves, -1, 0))
             state.live = new
-        return
+        return contributions
     if old_minute and minute - old_minute <= MINUTES_KEPT:
-        contributions.append((("minute", site, old_minute, "", ""), _LEFT, -1, 0))
-        contributions.append((("minute", site, old_minute, LIVE, ""), dict.fromkeys(old, -1), -1, 0))
+        contributions.append((("minute", site, old_minute, "", ""), mark, _LEFT, -1, 0))
+        contributions.append((("minute", site, old_minute, LIVE, ""), mark, dict.fromkeys(old, -1), -1, 0))
     if new_minute:
-        contributions.append((("minute", site, minute, "", ""), _ACTIVE, -1, event.visitor))
-        contributions.append((("minute", site, minute, LIVE, ""), dict.fromkeys(new, 1), -1, 0))
+        contributions.append((("minute", site, minute, "", ""), mark, _ACTIVE, -1, visitor))
+        contributions.append((("minute", site, minute, LIVE, ""), mark, dict.fromkeys(new, 1), -1, 0))
     state.last_minute, state.live = new_minute, new
+    return contributions
 
 
 def seen_name(visitor: int) -> str:
@@ -290,59 +293,72 @@ def _live_of_visit(rows: bytes) -> tuple[str, ...]:
     return tuple(live_name(name, value) for name, value in unpack_rows(rows) if name in LIVE_OF_VISIT)
 
 
-def _begin_visit(event: Event, visit: Session, contributions: list[Contribution]) -> None:
-    """Book a new visit."""
-    contributions.append((("totals", event.site, visit.quarter, "", ""), _outcome(visit, 1), -1, 0))
+def _begin_visit(event: Event, mark: str, visit: Session) -> list[Contribution]:
+    """Book a new visit, and the event in the totals: both are of the same quarter."""
     site, day, hour, visitor = event.site, visit.day, visit.hour, event.visitor
     bundle = _bundle(visit, 1)
-    contributions.append((visit_group(site, day, visit.rows), bundle, hour, visitor))
+    contributions: list[Contribution] = [
+        (("totals", site, visit.quarter, "", ""), mark, bundle, -1, visitor),
+        (visit_group(site, day, visit.rows), mark, bundle, hour, visitor),
+    ]
     for name, field in FROM_SESSION:
         if value := getattr(visit, field):
-            contributions.append((("dimension", site, day, name, value), bundle, hour, visitor))
+            contributions.append((("dimension", site, day, name, value), mark, bundle, hour, visitor))
+    return contributions
 
 
-def _change_visit(
-    event: Event, measures: Measures, before: Session, after: Session, contributions: list[Contribution]
-) -> None:
-    """Bring the visit's counters from what `before` says to what `after` says.
+def _change_totals(event: Event, mark: str, changes: Measures, before: Session, after: Session) -> list[Contribution]:
+    """Book the event, and what it changes in the visit, in the totals: most often of one quarter.
 
-    Rows that stay get the difference. Where a row changes, or the visit's start moves to another bucket, the old
+    `changes` are the measures of both.
+    """
+    site, visitor = event.site, event.visitor
+    quarter, old_quarter, new_quarter = event.occurred_at // QUARTER_MS, before.quarter, after.quarter
+    if quarter == old_quarter == new_quarter:
+        return [(("totals", site, quarter, "", ""), mark, changes, -1, visitor)]
+    contributions: list[Contribution] = [(("totals", site, quarter, "", ""), mark, event_measures(event), -1, visitor)]
+    if old_quarter != new_quarter:
+        contributions.append((("totals", site, old_quarter, "", ""), mark, _outcome(before, -1), -1, 0))
+        contributions.append((("totals", site, new_quarter, "", ""), mark, _outcome(after, 1), -1, 0))
+    elif difference := _difference(before, after):
+        contributions.append((("totals", site, new_quarter, "", ""), mark, difference, -1, 0))
+    return contributions
+
+
+def _change_rows(event: Event, mark: str, changes: Measures, before: Session, after: Session) -> list[Contribution]:
+    """Bring the visit's rows from what `before` says to what `after` says.
+
+    Rows that stay get the `changes`. Where a row changes, or the visit's start moves to another bucket, the old
     rows get the visit as it was taken out and the new ones get it as it is put in.
     """
     site, visitor, day, hour = event.site, event.visitor, after.day, after.hour
-    difference = _difference(before, after)
-    quarter, old_quarter = after.quarter, before.quarter
-    if old_quarter != quarter:
-        contributions.append((("totals", site, old_quarter, "", ""), _outcome(before, -1), -1, 0))
-        contributions.append((("totals", site, quarter, "", ""), _outcome(after, 1), -1, 0))
-    elif difference:
-        contributions.append((("totals", site, quarter, "", ""), difference, -1, 0))
-    changes = {**difference, **measures} if difference else measures
     moved = before.day != day or before.hour != hour
+    stay: list[Target] = []
     gone: list[Target] = []
     come: list[Target] = []
-    group = visit_group(site, day, after.rows)
     if moved or before.rows != after.rows:
         gone.append(visit_group(site, before.day, before.rows))
-        come.append(group)
+        come.append(visit_group(site, day, after.rows))
     else:
-        contributions.append((group, changes, hour, visitor))
+        stay.append(visit_group(site, day, after.rows))
     for name, field in FROM_SESSION:
         old, new = getattr(before, field), getattr(after, field)
         if old == new and not moved:
             if new:
-                contributions.append((("dimension", site, day, name, new), changes, hour, visitor))
+                stay.append(("dimension", site, day, name, new))
             continue
         if old:
             gone.append(("dimension", site, before.day, name, old))
         if new:
             come.append(("dimension", site, day, name, new))
+    contributions: list[Contribution] = [(target, mark, changes, hour, visitor) for target in stay]
     if gone:
         taken_out = _bundle(before, -1)
-        contributions.extend((target, taken_out, before.hour, visitor) for target in gone)
+        contributions += [(target, mark, taken_out, before.hour, visitor) for target in gone]
     if come:
         put_in = _bundle(after, 1)
-        contributions.extend((target, put_in, hour, visitor) for target in come)
+        contributions += [(target, mark, put_in, hour, visitor) for target in come]
+    return contributions
 
 
 def _outcome(session: Session, sign: int) -> Measures:
@@ -356,6 +372,7 @@ def _outcome(session: Session, sign: int) -> Measures:
 
 
 def _difference(before: Session, after: Session) -> Measures:
+    """What totals get when a visit is no longer what it was."""
     difference = {}
     if bounces := after.bounced - before.bounced:
         difference["bounces"] = bounces

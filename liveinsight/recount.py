@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from liveinsight.counters import CounterItem, PendingContribution, apply_pending, merge_items
+from liveinsight.counters import CounterItem, Part, apply_pending, merge_items
 from liveinsight.events import Event
 from liveinsight.fold import CounterKey, by_counter, fold, stored_apart
 from liveinsight.memory import MemoryStore
@@ -38,14 +38,14 @@ def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> 
     """Fold each event once, in order, as (mark, event): no batches, no store, no marks to compare."""
     sessions: dict[VisitorKey, VisitorState] = {}
     timelines: dict[tuple[str, str], list[Marked]] = {}
-    pending: dict[CounterKey, list[PendingContribution]] = {}
+    pending: dict[CounterKey, list[Part]] = {}
     for mark, event in placed:
         key = event.site, event.visitor
         state = sessions.setdefault(key, new_visitor(*key))
         contributions, session_id = fold(state, event, mark)
         assert state.mark == mark, f"{mark} does not come after the visitor's events before it"
-        for counter, measures, hour, visitor in by_counter(contributions):
-            pending.setdefault(counter, []).append((mark, measures, hour, visitor))
+        for counter, part in by_counter(contributions):
+            pending.setdefault(counter, []).append(part)
         if session_id:
             timelines.setdefault((event.site, session_id), []).append((mark, timeline_event(event)))
     items = {counter: CounterItem() for counter in pending}

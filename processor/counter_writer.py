@@ -7,7 +7,7 @@ from operator import itemgetter
 
 import msgspec
 
-from liveinsight.counters import Batch, CounterItem, PendingContribution, apply_batches, encode_counter
+from liveinsight.counters import Batch, CounterItem, Part, apply_batches, encode_counter
 from liveinsight.errors import StoreUnavailable
 from liveinsight.fold import Cadence, Contribution, CounterKey, Target, beside, cadence_of, homes
 from liveinsight.previews import CounterPreview, PreviewRow, encode_rows, pack_row
@@ -46,14 +46,14 @@ class CounterWriter:
         self.written = 0
         """Items written so far."""
 
-    def add(self, mark: str, contributions: list[Contribution]) -> None:
-        """Take what the event at `mark` adds. Marks must come in rising order."""
+    def add(self, contributions: list[Contribution]) -> None:
+        """Take what an event adds. Marks must come in rising order."""
         pending = self._pending
-        for target, measures, hour, visitor in contributions:
-            batch = pending.get(target)
+        for contribution in contributions:
+            batch = pending.get(contribution[0])
             if batch is None:
-                batch = self._begin(target)
-            batch.parts.append((mark, measures, hour, visitor))
+                batch = self._begin(contribution[0])
+            batch.parts.append(contribution)
         self.waiting += len(contributions)
 
     def flush(self, up_to: Cadence = Cadence.SLOW) -> bool:
@@ -156,11 +156,11 @@ class CounterWriter:
         for item, batches in done if failed else ():
             if item not in failed:
                 continue
-            unwritten: dict[CounterKey, list[PendingContribution]] = {}
+            unwritten: dict[CounterKey, list[Part]] = {}
             for name, batch in batches:
                 unwritten.setdefault(beside(item, name), []).extend(batch.parts)
             for key, parts in unwritten.items():
-                self._begin(key).parts.extend(sorted(parts, key=itemgetter(0)))
+                self._begin(key).parts.extend(sorted(parts, key=itemgetter(1)))
                 self.waiting += len(parts)
 
 

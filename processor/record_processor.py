@@ -41,6 +41,8 @@ from processor.visitor_writer import VisitorWriter
 
 logger = logging.getLogger(__name__)
 
+FOLD_SLICE = 250
+"""Events folded in one step: their visitors' states are objects meanwhile, and should fit the processor's cache."""
 READ_MARGIN_MS = 250
 """A batch is seen a moment after it was read: what arrived in between is not claimed to be counted."""
 PENDING_LIMIT = 100_000
@@ -195,13 +197,17 @@ class RecordProcessor:
         )
 
     def _fold_batch(self, marked: list[tuple[str, Event]]) -> None:
+        for start in range(0, len(marked), FOLD_SLICE):
+            self._fold_slice(marked[start : start + FOLD_SLICE])
+
+    def _fold_slice(self, marked: list[tuple[str, Event]]) -> None:
         visitors, counters = self._visitors, self._counters
         keys = [(event.site, event.visitor) for _, event in marked]
         self._retry(lambda: visitors.load(keys), self._patience())
         for (mark, event), key in zip(marked, keys, strict=True):
             contributions, session_id = fold(visitors.state(key), event, mark)
             if contributions:
-                counters.add(mark, contributions)
+                counters.add(contributions)
                 visitors.touched(key, session_id, mark, event)
             else:
                 self.progress.skipped += 1

@@ -7,7 +7,6 @@ of a session whose id does not tell its visitor: by the chunk its timeline is fo
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
 from itertools import islice
@@ -60,17 +59,16 @@ class VisitorWriter:
         self._store = store
         self._session_seconds = session_days * DAY_SECONDS
         self._timeline_seconds = timeline_days * DAY_SECONDS
+        # Only those that were loaded last are objects, and some of them differ from what is stored. The others are
+        # packed while they are still in the processor's cache: what waits to be written, and what is as it is stored.
         self._states: dict[VisitorKey, VisitorState] = {}
-        # Only those of one batch are objects. The others are packed at once, while they are in the processor's cache:
-        # what waits to be written, and what is as it is stored.
+        self._dirty: set[VisitorKey] = set()
         self._waiting: dict[VisitorKey, _Packed] = {}
         self._stored: dict[VisitorKey, bytes] = {}
-        self._dirty: set[VisitorKey] = set()
-        self._dirty_of: Counter[str] = Counter()
         self._unseen: set[VisitorKey] = set()
         # With an event of a session by whose id it could not be found, until that session has a chunk.
         self._unlisted: set[VisitorKey] = set()
-        # Touched since the last preview.
+        # Waiting, and touched since the last preview.
         self._stirred: set[VisitorKey] = set()
         # In the last preview, by site.
         self._shown: dict[str, list[VisitorKey]] = {}
@@ -78,13 +76,14 @@ class VisitorWriter:
         """States written so far."""
 
     def load(self, keys: Iterable[VisitorKey]) -> None:
-        """Bring the states of `keys` into memory; a visitor never seen starts empty."""
+        """Make objects of the states of `keys`, and of no others; a visitor never seen starts empty."""
         self._pack()
         states = self._states
         missing = []
         for key in set(keys):
             if waiting := self._waiting.pop(key, None):
                 states[key] = waiting.unpack()
+                self._dirty.add(key)
             elif stored := self._stored.pop(key, None):
                 states[key] = decode_visitor(stored)
             else:
@@ -105,10 +104,7 @@ class VisitorWriter:
 
     def touched(self, key: VisitorKey, session_id: str, mark: str, event: Event) -> None:
         """Note that the event at `mark` changed the state of `key`."""
-        if key not in self._dirty:
-            self._dirty.add(key)
-            self._dirty_of[key[0]] += 1
-        self._stirred.add(key)
+        self._dirty.add(key)
         if not session_id:
             return
         state = self._states[key]
@@ -117,13 +113,13 @@ class VisitorWriter:
             self._unlisted.add(key)
 
     def flush(self) -> None:
-        """Try once to write timelines, then states: some at a time, as they are unpacked for it.
+        """Try once to write timelines, then states, some at a time.
 
         Raises:
-            StoreUnavailable: what was not written stays dirty.
+            StoreUnavailable: what was not written goes on waiting.
         """
         self._pack()
-        waiting = list(self._dirty)
+        waiting = list(self._waiting)
         lost = sum(self._write(waiting[at : at + SLICE]) for at in range(0, len(waiting), SLICE))
         self._evict()
         self._stirred.clear()
@@ -145,7 +141,8 @@ class VisitorWriter:
             self._shown[site] = shown
             mark = max(waiting[key].mark for key in keys)
             states = [waiting[key].unpack() for key in shown]
-            previews.append(VisitorPreview(site, mark, states, len(shown) == self._dirty_of[site], expires_at))
+            whole = len(shown) == sum(key[0] == site for key in waiting)
+            previews.append(VisitorPreview(site, mark, states, whole, expires_at))
         return previews
 
     def previewed(self) -> None:
@@ -153,7 +150,7 @@ class VisitorWriter:
         self._stirred.clear()
 
     def _write(self, keys: Sequence[VisitorKey]) -> int:
-        """Write dirty states; returns how many were not confirmed, which stay dirty."""
+        """Write states; returns how many were not confirmed, which go on waiting."""
         writes = [self._write_of(key) for key in keys]
         spilling = [index for index, write in enumerate(writes) if self._must_spill(write)]
         if spilling:
@@ -168,8 +165,6 @@ class VisitorWriter:
             del self._waiting[write.key]
             if index not in refused:
                 self._stored[write.key] = write.data
-            self._dirty.discard(write.key)
-            self._dirty_of[write.key[0]] -= 1
         self._unseen.difference_update(keys)
         self.written += len(writes) - len(refused) - len(unconfirmed)
         return len(unconfirmed)
@@ -226,6 +221,8 @@ class VisitorWriter:
             else:
                 self._stored[key] = encode_visitor(state)
         self._states.clear()
+        self._stirred |= self._dirty
+        self._dirty.clear()
 
     def _evict(self) -> None:
         """Forget written states that were not used for longest."""

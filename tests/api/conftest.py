@@ -52,9 +52,9 @@ class Feed:
             mark = event_mark(record_mark(mark_prefix(1, shard), str(self._number)), 0)
             state = self._states.setdefault((event.site, event.visitor), VisitorState(event.site, event.visitor))
             folded = fold(state, event, mark)
-            for key, measures, hour, visitor in by_counter(folded.contributions):
+            for key, part in by_counter(folded.contributions):
                 item_key, name = home(key)
-                pending[item_key].append((name, Batch([(mark, measures, hour, visitor)])))
+                pending[item_key].append((name, Batch([part])))
             if folded.session_id:
                 self.store.write_timeline(
                     [TimelineChunk(event.site, folded.session_id, [(mark, timeline_event(event))], 0)]

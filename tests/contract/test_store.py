@@ -40,7 +40,7 @@ def mark(number: int) -> str:
 
 def an_item(number: int, *, views: int = 1, visitor: int = 7) -> CounterItem:
     item = CounterItem()
-    apply_pending(item, [(mark(number), {"pageviews": views, "events": views}, 12, visitor)])
+    apply_pending(item, [("", mark(number), {"pageviews": views, "events": views}, 12, visitor)])
     return item
 
 
@@ -69,7 +69,7 @@ def test_counter_is_written_once_per_mark(any_store: Store) -> None:
     assert any_store.write_counters(SHARD, [CounterWrite(key, mark(5), an_item(6), 0)]).refused == [0]
     loaded = any_store.load_counters(SHARD, [key])[key]
     assert plain(loaded) == ({"pageviews": 1, "events": 1}, {12: 1}, 1, mark(1))
-    apply_pending(loaded, [(mark(3), {"pageviews": 2, "bounces": -1}, 13, 8)])
+    apply_pending(loaded, [("", mark(3), {"pageviews": 2, "bounces": -1}, 13, 8)])
     assert any_store.write_counters(SHARD, [CounterWrite(key, mark(1), loaded, 0)]).refused == []
     assert plain(any_store.load_counters(SHARD, [key])[key]) == (
         {"pageviews": 3, "events": 1, "bounces": -1},

@@ -24,10 +24,10 @@ def count(*events: Event) -> dict[CounterKey, CounterItem]:
     for number, event in enumerate(events):
         state = states.setdefault(event.visitor, VisitorState("default", event.visitor, sessions=[], recent_ids=[]))
         mark = f"{number:06d}"
-        for key, measures, hour, visitor in by_counter(fold(state, event, mark).contributions):
+        for key, part in by_counter(fold(state, event, mark).contributions):
             item = items.setdefault(key, CounterItem())
             item.mark = ""
-            apply_pending(item, [(mark, measures, hour, visitor)])
+            apply_pending(item, [part])
     return items
 
 

@@ -23,7 +23,7 @@ from liveinsight.buckets import (
     local_midnight_ms,
     quarter_of,
 )
-from liveinsight.counters import CounterItem, PendingContribution, apply_pending, merge_items
+from liveinsight.counters import CounterItem, Part, apply_pending, merge_items
 from liveinsight.events import CLICK, CONVERSION, HEARTBEAT, PAGE_VIEW, Event, encode_record
 from liveinsight.memory import MemoryStore
 from liveinsight.recount import Numbers, Tally, recount, stored_in
@@ -44,11 +44,11 @@ added = st.tuples(
 deltas = st.lists(added, min_size=1, max_size=12)
 
 
-def marked(parts: Sequence[tuple[dict[str, int], int, int]]) -> list[PendingContribution]:
-    return [(f"{number:03d}", *part) for number, part in enumerate(parts, 1)]
+def marked(parts: Sequence[tuple[dict[str, int], int, int]]) -> list[Part]:
+    return [("", f"{number:03d}", *part) for number, part in enumerate(parts, 1)]
 
 
-def applied(*batches: Sequence[PendingContribution]) -> CounterItem:
+def applied(*batches: Sequence[Part]) -> CounterItem:
     item = CounterItem()
     for batch in batches:
         apply_pending(item, batch)

@@ -37,8 +37,8 @@ def stored(store: MemoryStore) -> dict[CounterKey, dict[str, int]]:
 def test_group_goes_to_all_of_its_counters(store: MemoryStore) -> None:
     """What a visit's rows get is in each of them."""
     writer = CounterWriter(store, SHARD)
-    writer.add("1", [(TOTALS, {"events": 1}, -1, 7), (GROUP, {"visits": 1, "pageviews": 1}, 12, 7)])
-    writer.add("2", [(GROUP, {"pageviews": 2}, 12, 7)])
+    writer.add([(TOTALS, "1", {"events": 1}, -1, 7), (GROUP, "1", {"visits": 1, "pageviews": 1}, 12, 7)])
+    writer.add([(GROUP, "2", {"pageviews": 2}, 12, 7)])
     assert writer.flush()
     assert stored(store) == {
         TOTALS: {"events": 1}, SOURCE: {"visits": 1, "pageviews": 3}, COUNTRY: {"visits": 1, "pageviews": 3},
@@ -52,8 +52,8 @@ def test_counter_of_a_group_that_failed_is_tried_again_alone(
 ) -> None:
     """When one of a group's counters is not written, only that one is pending, and nothing is added twice."""
     writer = CounterWriter(store, SHARD)
-    contributions: list[Contribution] = [(GROUP, {"visits": 1}, -1, 0)]
-    writer.add("1", contributions)
+    first: list[Contribution] = [(GROUP, "1", {"visits": 1}, -1, 0)]
+    writer.add(first)
     real = store.write_counters
 
     def lose_country(shard: str, writes: Sequence[CounterWrite]) -> Written:
@@ -65,7 +65,7 @@ def test_counter_of_a_group_that_failed_is_tried_again_alone(
         patch.setattr(store, "write_counters", lose_country)
         with pytest.raises(StoreUnavailable):
             writer.flush()
-    writer.add("2", contributions)
+    writer.add([(GROUP, "2", {"visits": 1}, -1, 0)])
     assert writer.flush()
     assert stored(store) == {SOURCE: {"visits": 2}, COUNTRY: {"visits": 2}}
 
@@ -73,11 +73,11 @@ def test_counter_of_a_group_that_failed_is_tried_again_alone(
 def test_replay_that_is_ahead_in_part_adds_the_rest(store: MemoryStore) -> None:
     """Counters of a group whose marks differ each take exactly what they do not hold yet."""
     first = CounterWriter(store, SHARD)
-    first.add("2", [(SOURCE, {"visits": 1}, -1, 0)])
+    first.add([(SOURCE, "2", {"visits": 1}, -1, 0)])
     assert first.flush()
     replay = CounterWriter(store, SHARD)
     for mark in ("1", "2", "3"):
-        replay.add(mark, [(GROUP, {"visits": 1}, -1, 0)])
+        replay.add([(GROUP, mark, {"visits": 1}, -1, 0)])
     assert replay.flush()
     assert stored(store) == {SOURCE: {"visits": 2}, COUNTRY: {"visits": 3}}
 
@@ -85,9 +85,9 @@ def test_replay_that_is_ahead_in_part_adds_the_rest(store: MemoryStore) -> None:
 def test_live_counters_wait_for_the_medium_cadence(store: MemoryStore) -> None:
     """The large counters of present visitors are not written with the totals; nothing else waits for them."""
     writer = CounterWriter(store, SHARD)
-    writer.add("1", [(TOTALS, {"events": 1}, -1, 0), (PRESENT, {"page=/a": 1}, -1, 0)])
+    writer.add([(TOTALS, "1", {"events": 1}, -1, 0), (PRESENT, "1", {"page=/a": 1}, -1, 0)])
     assert writer.flush(Cadence.FAST)
     assert stored(store) == {TOTALS: {"events": 1}}
-    writer.add("2", [(PRESENT, {"page=/a": -1, "page=/b": 1}, -1, 0)])
+    writer.add([(PRESENT, "2", {"page=/a": -1, "page=/b": 1}, -1, 0)])
     assert writer.flush()
     assert stored(store)[PRESENT] == {"page=/b": 1}

@@ -16,7 +16,7 @@ from liveinsight.buckets import quarter_of
 from liveinsight.counters import (
     Batch,
     CounterItem,
-    PendingContribution,
+    Part,
     apply_batches,
     apply_pending,
     decode_counter,
@@ -132,10 +132,10 @@ class StaleCounters(MemoryStore):
         return found
 
 
-def summed_up(pending: Iterable[PendingContribution]) -> CounterItem:
+def summed_up(pending: Iterable[Part]) -> CounterItem:
     item = CounterItem()
     for part in pending:
-        apply_pending(item, [("+", *part[1:])])
+        apply_pending(item, [(part[0], "+", *part[2:])])
         item.mark = NO_MARK
     return item
 
@@ -144,11 +144,10 @@ def plain_add(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """Counters as most pipelines have them: ADD what is pending, try again when it failed."""
 
     def flush(self: Any, _: Cadence = Cadence.SLOW) -> bool:
-        pending: dict[CounterKey, list[PendingContribution]] = {}
+        pending: dict[CounterKey, list[Part]] = {}
         for target, batch in self._pending.items():
-            for mark, *rest in batch.parts:
-                for key, *added in by_counter([(target, *rest)]):
-                    pending.setdefault(key, []).append((mark, *added))
+            for key, _ in by_counter([(target, "", {}, -1, 0)]):
+                pending.setdefault(key, []).extend(batch.parts)
         writes = [CounterWrite(key, NO_MARK, summed_up(parts), 0) for key, parts in pending.items()]
         lost = self._store.write_counters(self._shard, writes).unconfirmed
         self._pending = {writes[index].key: Batch(pending[writes[index].key]) for index in lost}
@@ -312,7 +311,7 @@ def refused_state_stays_cached(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
 
     def flush_and_keep(self: Any) -> None:
         self._pack()
-        kept = {key: self._waiting[key].unpack() for key in self._dirty}
+        kept = {key: self._waiting[key].unpack() for key in self._waiting}
         flush(self)
         # What was written is packed by now; a state is in one place only.
         self._states.update({key: state for key, state in kept.items() if key not in self._stored})

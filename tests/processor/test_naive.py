@@ -134,14 +134,14 @@ def folded(log: list[Event]) -> Stored:
     counters: dict[Key, CounterItem] = {}
     for number, event in enumerate(log):
         mark = f"{number:06d}"
-        for target, measures, hour, visitor in by_counter(fold(states[event.visitor], event, mark).contributions):
+        for target, part in by_counter(fold(states[event.visitor], event, mark).contributions):
             kind, site, bucket, dimension, value = target
             if kind == "minute":
                 continue
             key: Key = TotalsKey(site, bucket) if kind == "totals" else RowKey(site, bucket, dimension, value)
             item = counters.setdefault(key, CounterItem())
             item.mark = ""
-            apply_pending(item, [(mark, measures, hour, visitor)])
+            apply_pending(item, [part])
     return Stored(counters)
 
 
