@@ -41,11 +41,23 @@ class Batch:
     A batch of many is added up once for all its counters, and again only for what has come since.
     """
 
-    __slots__ = ("_sums", "parts")
+    __slots__ = ("_sums", "_taken", "parts")
 
     def __init__(self, parts: Iterable[Part] = ()) -> None:
         self.parts = list(parts)
         self._sums: _Sums | None = None
+        self._taken = 0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there are parts that `take_fresh` has not given."""
+        return len(self.parts) > self._taken
+
+    def take_fresh(self) -> Batch:
+        """The parts that this has not given before."""
+        fresh = Batch(self.parts[self._taken :])
+        self._taken = len(self.parts)
+        return fresh
 
     def add_to(self, item: CounterItem, lg_k: int) -> None:
         """Add all of it to `item`, in place; a new sketch gets 2^`lg_k` rows."""

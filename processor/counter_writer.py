@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
-import msgspec
-
-from liveinsight.counters import Batch, CounterItem, Part, apply_batches, encode_counter
+from liveinsight.counters import Batch, Part, apply_batches, encode_counter
 from liveinsight.errors import StoreUnavailable
 from liveinsight.fold import Cadence, Contribution, CounterKey, Target, beside, cadence_of, homes
-from liveinsight.previews import CounterPreview, PreviewRow, encode_rows, pack_row
+from liveinsight.previews import CounterPreview
 from liveinsight.store import CounterWrite, ProcessorStore
 from processor.item_cache import ItemCache
+from processor.preview_rows import PreviewRows
 
 MINUTE_DAYS = 3
 """Days that live minutes are kept: beyond the window they answer for, and beyond any replay."""
-PREVIEW_BYTES = 300_000
-"""Of the rows of one preview, which is one item: that may have 400 KB."""
 SLICE = 1_000
 """Items written in one step."""
 
@@ -40,7 +37,7 @@ class CounterWriter:
         """The same batches by the item they go to: all counters of an item are written together, or its mark would
         claim contributions to one that are not in."""
         self._stored = ItemCache()
-        self._previews = _Previews()
+        self._previews = PreviewRows()
         self.waiting = 0
         """Contributions not yet written."""
         self.written = 0
@@ -107,14 +104,19 @@ class CounterWriter:
         Raises:
             StoreUnavailable: the marks of stored items are not known; ask again.
         """
-        waiting = self._items[Cadence.SLOW]
-        changed = [key for key, batches in waiting.items() if self._previews.lacks(key, batches)]
-        self._load(changed)
-        for key in changed:
-            base = self._stored.mark_of(key)
-            added = CounterItem(mark=base)
-            if apply_batches(added, waiting[key], key[0], key[3]):
-                self._previews.put(key, base, added, waiting[key])
+        previews = self._previews
+        fresh = [(homes(target), batch) for target, batch in self._pending.items() if batch.is_fresh]
+        new = {item for places, _ in fresh for item, _ in places if item not in previews}
+        self._load(new)
+        for item in new:
+            previews.begin(item, self._stored.mark_of(item))
+        added: dict[CounterKey, ItemBatches] = {}
+        for places, batch in fresh:
+            part = batch.take_fresh()
+            for item, name in places:
+                added.setdefault(item, []).append((name, part))
+        for item, batches in added.items():
+            previews.add(item, batches)
         return self._previews.changed(expires_at)
 
     def previewed(self) -> None:
@@ -162,49 +164,6 @@ class CounterWriter:
             for key, parts in unwritten.items():
                 self._begin(key).parts.extend(sorted(parts, key=itemgetter(1)))
                 self.waiting += len(parts)
-
-
-class _Previews:
-    """The rows of all previews since the last full flush, packed, and which previews have changed."""
-
-    def __init__(self) -> None:
-        self._rows: dict[tuple[str, int, str], dict[str, tuple[str, msgspec.Raw]]] = {}
-        self._changed: set[tuple[str, int, str]] = set()
-        self._seen: dict[CounterKey, int] = {}
-
-    def lacks(self, key: CounterKey, batches: ItemBatches) -> bool:
-        """Whether an item's row does not show all that waits."""
-        return _size(batches) != self._seen.get(key)
-
-    def put(self, key: CounterKey, base: str, added: CounterItem, batches: ItemBatches) -> None:
-        """Replace the row of an item, which now shows `batches`."""
-        self._seen[key] = _size(batches)
-        _, site, day, dimension, value = key
-        row = PreviewRow(value, base, added.mark, encode_counter(added))
-        self._rows.setdefault((site, day, dimension), {})[value] = (added.mark, pack_row(row))
-        self._changed.add((site, day, dimension))
-
-    def changed(self, expires_at: int) -> list[CounterPreview] | None:
-        previews = []
-        for name in self._changed:
-            rows = self._rows[name].values()
-            packed = encode_rows([row for _, row in rows])
-            if len(packed) > PREVIEW_BYTES:
-                return None
-            previews.append(CounterPreview(*name, max(mark for mark, _ in rows), packed, expires_at))
-        return previews
-
-    def stored(self) -> None:
-        self._changed.clear()
-
-    def clear(self) -> None:
-        self._rows.clear()
-        self._changed.clear()
-        self._seen.clear()
-
-
-def _size(batches: ItemBatches) -> int:
-    return sum(len(batch.parts) for _, batch in batches)
 
 
 def _expires_at(key: CounterKey) -> int:

@@ -136,7 +136,7 @@ def test_preview_that_was_not_stored_comes_with_the_next(clock: FakeClock) -> No
 
 def test_too_much_for_a_preview_is_written(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A preview is one item: what does not fit is flushed before its time."""
-    monkeypatch.setattr("processor.counter_writer.PREVIEW_BYTES", 100)
+    monkeypatch.setattr("processor.preview_rows.PREVIEW_BYTES", 100)
     clock = FakeClock(NOON)
     processor = processor_on(store, clock)
     clock.advance(seconds=3)
