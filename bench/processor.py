@@ -6,6 +6,7 @@
     encoded   and every item encoded, every statement built
     client    and every call serialised and signed by boto3, answered from memory: all but the network
     least     what is stored alone asks for, with nothing decided, kept or checked (see `least`)
+    bare      the fold, its sums and the visitors' writes, with all else left out (see `bare`)
 
 A rate of 0 is a shard that catches up: the worker reads as fast as it can, and flushes fall due in CPU time.
 
@@ -33,7 +34,7 @@ from bench.machine import describe_machine
 from bench.traffic import INCARNATION, POLL_MS, SHARD, VISIT_MS, Poll, Profile, take, traffic
 from liveinsight.clock import Clock
 from liveinsight.events import decode_record
-from liveinsight.fold import fold
+from liveinsight.fold import Target, fold
 from liveinsight.positions import event_mark, mark_prefix, record_mark
 from liveinsight.sessions import VisitorState, decode_visitor, new_visitor
 from liveinsight.store import ProcessorStore, VisitorKey, VisitorWrite
@@ -47,7 +48,7 @@ CATCHING_UP = 1_000
 AIM = 40_000
 """Events a second and core, flushed and encoded."""
 AIM_OF_FLOOR = 4.0
-OURS = ("decode", "fold", "least", "requests", "encoded", "client")
+OURS = ("decode", "fold", "least", "bare", "requests", "encoded", "client")
 OTHERS = ("floor", "pandas", "pandas, live", "bytewax")
 
 SLOW = ("client", "pandas, live")
@@ -100,6 +101,33 @@ def least(states: dict[VisitorKey, VisitorState], store: ProcessorStore, polls: 
                 touched[key] = state
                 for counter in (event.day, event.page, event.type, event.source, event.country):
                     sums[counter] = sums.get(counter, 0) + 1
+    store.write_visitors([VisitorWrite.of(state, 0, is_new=False) for state in touched.values()])
+
+
+def bare(states: dict[VisitorKey, VisitorState], store: ProcessorStore, polls: Iterable[Poll]) -> None:
+    """A bound from below for a processor with our fold: what it adds is added up, and visitors are written.
+
+    As in `least`, each is written once, at the end, and all states are objects. What each item holds is not kept apart
+    by marks, so it cannot be written safely; no counter is, no distinct visitor counted, no timeline or preview kept.
+    """
+    prefix = mark_prefix(INCARNATION, SHARD)
+    sums: dict[Target, dict[str, int]] = {}
+    touched: dict[VisitorKey, VisitorState] = {}
+    for poll in polls:
+        for record in poll.records:
+            mark = record_mark(prefix, record.sequence_number)
+            for index, event in enumerate(decode_record(record.data)):
+                key = event.site, event.visitor
+                state = states.get(key)
+                if state is None:
+                    state = states[key] = new_visitor(*key)
+                touched[key] = state
+                for target, _, measures, _, _ in fold(state, event, event_mark(mark, index)).contributions:
+                    counter = sums.get(target)
+                    if counter is None:
+                        counter = sums[target] = {}
+                    for name, amount in measures.items():
+                        counter[name] = counter.get(name, 0) + amount
     store.write_visitors([VisitorWrite.of(state, 0, is_new=False) for state in touched.values()])
 
 
@@ -158,6 +186,8 @@ def step(name: str, work: Workload) -> Callable[[], object]:
             return partial(fold_into, _states(work), polls)
         case "least":
             return partial(least, _states(work), instant_dynamo(work.visitors), polls)
+        case "bare":
+            return partial(bare, _states(work), instant_dynamo(work.visitors), polls)
         case "pandas":
             return partial(rivals.pandas_whole, polls)
         case "pandas, live":
