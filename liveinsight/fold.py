@@ -67,10 +67,11 @@ visitor to add to the sketch or 0)."""
 
 
 class Folded(NamedTuple):
-    """What an event adds, and the session it belongs to ("" when it adds nothing to any)."""
+    """What an event adds, the session it belongs to ("" when it adds nothing to any), and whether it begins that."""
 
     contributions: list[Contribution]
-    session_id: str
+    session_id: str = ""
+    begins: bool = False
 
 
 MINUTES_KEPT = 24 * 60
@@ -191,16 +192,16 @@ def fold(state: VisitorState, event: Event, mark: str) -> Folded:
     are always written before the session items.
     """
     if mark <= state.mark:
-        return Folded([], "")
+        return Folded([])
     state.mark = mark
     state.received_at = max(state.received_at, event.received_at)
     site, day, visitor = event.site, event.day, event.visitor
     if not remember_id(state, event.event_id):
         totals = totals_key(site, event.occurred_at // QUARTER_MS)
         refused = dimension_key(site, day, "dropped", "duplicate")
-        return Folded([(totals, mark, _DUPLICATE, -1, 0), (refused, mark, _REPEATED, -1, 0)], "")
+        return Folded([(totals, mark, _DUPLICATE, -1, 0), (refused, mark, _REPEATED, -1, 0)])
     if event.type == LEDGER:
-        return Folded(_ledger(event, mark), "")
+        return Folded(_ledger(event, mark))
     measures = event_measures(event)
     before, after = advance(state, event, measures)
     if before is None:
@@ -212,7 +213,7 @@ def fold(state: VisitorState, event: Event, mark: str) -> Folded:
     contributions.append((event_group(site, day, event_values(event)), mark, measures, event.hour, visitor))
     if event.recent:
         contributions += _book_minute(state, event, mark, after)
-    return Folded(contributions, after.id)
+    return Folded(contributions, after.id, before is None)
 
 
 def _ledger(event: Event, mark: str) -> list[Contribution]:

@@ -42,7 +42,7 @@ def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> 
     for mark, event in placed:
         key = event.site, event.visitor
         state = sessions.setdefault(key, new_visitor(*key))
-        contributions, session_id = fold(state, event, mark)
+        contributions, session_id, _ = fold(state, event, mark)
         assert state.mark == mark, f"{mark} does not come after the visitor's events before it"
         for counter, part in by_counter(contributions):
             pending.setdefault(counter, []).append(part)

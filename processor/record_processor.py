@@ -205,10 +205,10 @@ class RecordProcessor:
         keys = [(event.site, event.visitor) for _, event in marked]
         self._retry(lambda: visitors.load(keys), self._patience())
         for (mark, event), key in zip(marked, keys, strict=True):
-            contributions, session_id = fold(visitors.state(key), event, mark)
-            if contributions:
-                counters.add(contributions)
-                visitors.touched(key, session_id, mark, event)
+            folded = fold(visitors.state(key), event, mark)
+            if folded.contributions:
+                counters.add(folded.contributions)
+                visitors.touched(key, folded, mark, event)
             else:
                 self.progress.skipped += 1
         self.progress.events += len(marked)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from liveinsight.compression import compress
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import Event
+from liveinsight.fold import Folded
 from liveinsight.ids import visitor_of
 from liveinsight.previews import VisitorPreview
 from liveinsight.sessions import VisitorState, decode_visitor, encode_visitor, new_visitor, pack_visitor, unpack_visitor
@@ -41,7 +42,7 @@ class _Packed(NamedTuple):
     compressed: bool
     mark: str
     seen_at: int
-    expires_at: int
+    received_at: int
     has_tail: bool
 
     def unpack(self) -> VisitorState:
@@ -102,15 +103,13 @@ class VisitorWriter:
         """A loaded state, to be changed in place by the fold."""
         return self._states[key]
 
-    def touched(self, key: VisitorKey, session_id: str, mark: str, event: Event) -> None:
+    def touched(self, key: VisitorKey, folded: Folded, mark: str, event: Event) -> None:
         """Note that the event at `mark` changed the state of `key`."""
         self._dirty.add(key)
-        if not session_id:
-            return
-        state = self._states[key]
-        state.tail.append(pack_waiting(session_id, mark, event))
-        if visitor_of(event.site, session_id) != event.visitor and session_id not in state.listed:
-            self._unlisted.add(key)
+        if folded.session_id:
+            self._states[key].tail.append(pack_waiting(folded.session_id, mark, event))
+            if folded.begins and visitor_of(event.site, folded.session_id) != event.visitor:
+                self._unlisted.add(key)
 
     def flush(self) -> None:
         """Try once to write timelines, then states, some at a time.
@@ -163,6 +162,7 @@ class VisitorWriter:
             if index in unconfirmed:
                 continue
             del self._waiting[write.key]
+            self._unlisted.discard(write.key)
             if index not in refused:
                 self._stored[write.key] = write.data
         self._unseen.difference_update(keys)
@@ -173,16 +173,18 @@ class VisitorWriter:
         """A state that was put away, compressed as it will be stored."""
         packed = self._waiting[key]
         data = packed.data if packed.compressed else compress(packed.data)
-        return VisitorWrite(key, packed.mark, data, packed.expires_at, key in self._unseen)
+        expires_at = self._expiry(packed.received_at, has_tail=packed.has_tail)
+        return VisitorWrite(key, packed.mark, data, expires_at, key in self._unseen)
 
     def _put_away(self, key: VisitorKey, state: VisitorState) -> None:
         compressed = len(self._waiting) >= PLAIN_VISITORS
         data = encode_visitor(state) if compressed else pack_visitor(state)
-        self._waiting[key] = _Packed(data, compressed, state.mark, state.seen_at, self._expiry(state), bool(state.tail))
+        self._waiting[key] = _Packed(data, compressed, state.mark, state.seen_at, state.received_at, bool(state.tail))
 
     def _must_spill(self, write: VisitorWrite) -> bool:
         """Whether the tail of a state may not wait in it."""
-        return write.key in self._unlisted or (len(write.data) > STATE_BYTES and self._waiting[write.key].has_tail)
+        has_tail = self._waiting[write.key].has_tail
+        return has_tail and (write.key in self._unlisted or len(write.data) > STATE_BYTES)
 
     def _spill(self, keys: Iterable[VisitorKey]) -> None:
         """Write the tails of states that are put away as chunks."""
@@ -195,7 +197,6 @@ class VisitorWriter:
             state.spilled, state.tail = waiting[-1][1], []
             state.listed = sorted(listed & open_ids)
             self._put_away(key, state)
-            self._unlisted.discard(key)
 
     def _chunks(self, state: VisitorState) -> Iterable[TimelineChunk]:
         """The tail, session by session. Chunks of a visitor are cut at its own marks, so a replay never gives one with
@@ -203,15 +204,12 @@ class VisitorWriter:
         sessions: dict[str, list[Marked]] = {}
         for session_id, mark, event in unpack_waiting(state.tail):
             sessions.setdefault(session_id, []).append((mark, event))
-        expires_at = self._timeline_expiry(state)
+        expires_at = state.received_at // 1000 + self._timeline_seconds
         return [TimelineChunk(state.site, id_, events, expires_at, state.visitor) for id_, events in sessions.items()]
 
-    def _expiry(self, state: VisitorState) -> int:
-        expires_at = state.received_at // 1000 + self._session_seconds
-        return max(expires_at, self._timeline_expiry(state)) if state.tail else expires_at
-
-    def _timeline_expiry(self, state: VisitorState) -> int:
-        return state.received_at // 1000 + self._timeline_seconds
+    def _expiry(self, received_at: int, *, has_tail: bool) -> int:
+        seconds = max(self._session_seconds, self._timeline_seconds) if has_tail else self._session_seconds
+        return received_at // 1000 + seconds
 
     def _pack(self) -> None:
         """Put away all states that are objects."""

@@ -8,6 +8,7 @@ import pytest
 
 from liveinsight.errors import StoreUnavailable
 from liveinsight.events import encode_record
+from liveinsight.fold import Folded
 from liveinsight.memory import MemoryStore
 from liveinsight.sessions import VisitorState
 from liveinsight.store import SHARD_END, VisitorKey, Watermark, freshest_possible
@@ -87,6 +88,6 @@ def test_visitors_that_share_a_session_keep_all_of_its_events(store: MemoryStore
         writer = VisitorWriter(store, session_days=7, timeline_days=30)
         writer.load([("default", 1), ("default", 257)])
         for mark, event in replayed:
-            writer.touched(("default", event.visitor), "s", mark, event)
+            writer.touched(("default", event.visitor), Folded([], "s", begins=True), mark, event)
         writer.flush()
     assert store.read_timeline("default", "s", 10).rows == [(mark, timeline_event(event)) for mark, event in events]
