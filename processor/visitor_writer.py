@@ -26,7 +26,7 @@ CACHED_VISITORS = 50_000
 """Visitors kept in memory per shard; only those that are written may leave."""
 PREVIEWED_VISITORS = 100
 """Visitors in a preview, per shard and site: a few kilobytes, and more than a screen shows."""
-PLAIN_VISITORS = 6_000
+PLAIN_VISITORS = 4_000
 """Visitors that wait without being compressed: their next event may come before they are written."""
 SLICE = 1_000
 """Visitors written in one step."""
