@@ -45,6 +45,7 @@ def test_what_is_stored_equals_a_recount(part: int, monkeypatch: pytest.MonkeyPa
         with monkeypatch.context() as patch:
             if seed % 2:
                 patch.setattr("processor.item_cache.CACHED_ITEMS", 3)
+                patch.setattr("processor.record_processor.FOLD_SLICE", 2)
                 patch.setattr("processor.counter_writer.SLICE", 4)
                 patch.setattr("processor.visitor_writer.CACHED_VISITORS", 1)
                 patch.setattr("processor.visitor_writer.PLAIN_VISITORS", 1)
