@@ -5,12 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +84,16 @@ def start(tmp_path: Path, environ: dict[str, str]) -> Iterator[Start]:
         one.kill()
 
 
+def three_free_ports() -> int:
+    """The first of three in a row, below those that outgoing connections are given."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with ExitStack() as stack, suppress(OSError):
+            for number in range(port, port + 3):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
+    raise AssertionError("no three ports in a row are free")
+
+
 def ask(port: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
     headers = {"Content-Type": "application/json", "User-Agent": AGENT}
@@ -134,7 +147,7 @@ def test_local_tells_others_where_it_is_and_keeps_its_state(
         if os.environ.get("CI") == "true":
             pytest.fail(problem)
         pytest.skip(problem)
-    command = ("local", "--port", str(free_port()), *options)
+    command = ("local", "--port", str(three_free_ports()), *options)
     first = start(*command)
     first.wait_for("Ctrl-C saves")
     others = {**environ, **exported(first.said)}
