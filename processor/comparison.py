@@ -21,11 +21,10 @@ from liveinsight.buckets import (
     quarter_start,
 )
 from liveinsight.counters import CounterItem
+from liveinsight.rollups import lg_k_of, relative_error
 from processor.naive import KNOWN_MEASURES, Recount, RowKey, Tally, TotalsKey
 from processor.whole_stream import Coverage
 
-SKETCH_ERROR = 5 * 0.0153
-"""Five standard errors of a CPC sketch of 2^11 rows."""
 CLOCKS_DIFFER_MS = 5 * MINUTE_MS
 """How far the clocks of browsers' hosts, ingest and the stream are taken to differ, and how long a read may last."""
 
@@ -176,13 +175,15 @@ def _differences(key: Key, item: CounterItem, tally: Tally) -> Iterable[Differen
         if stored != recounted:
             yield Difference(key, f"pageviews at {hour:02d}:00", stored, recounted)
     least, most = len(tally.visitors), len(tally.visitors | tally.maybe)
-    if not least - tolerance(least) <= item.visitors <= most + tolerance(most):
+    lg_k = lg_k_of("totals", "") if isinstance(key, TotalsKey) else lg_k_of("dimension", key.dimension)
+    if not least - tolerance(least, lg_k) <= item.visitors <= most + tolerance(most, lg_k):
         yield Difference(key, "visitors", item.visitors, least)
 
 
-def tolerance(visitors: int) -> int:
-    """By how many visitors a sketch may be wrong: none of one, one of a few, five standard errors of many."""
-    return 0 if visitors < 2 else max(1, int(SKETCH_ERROR * visitors))
+def tolerance(visitors: int, lg_k: int) -> int:
+    """By how many visitors a sketch of 2^`lg_k` rows may be wrong: none of one, one of a few, five standard errors of
+    many."""
+    return 0 if visitors < 2 else max(1, int(5 * relative_error(lg_k) * visitors))
 
 
 def days_to_read(window: Window, recounted: Recount, now: int) -> list[tuple[str, date]]:
