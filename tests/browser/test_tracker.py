@@ -229,6 +229,8 @@ def test_hiding_is_no_exit_but_sends_what_is_queued(visitor: Visitor, collector:
     page = visitor.open(collector.page("/"), clock=True)
     page.clock.run_for(100)
     collector.wait_for("page_view")
+    # Its answer is there when that of a later request is: the leap would time it out.
+    page.evaluate("fetch('/').then(() => 0)")
     page.clock.pause_at(time.time() + 60)
     page.evaluate("LiveInsight.track('queued')")
     page.evaluate(HIDE, True)
@@ -650,7 +652,8 @@ def test_a_hostile_page_never_sees_an_exception(
     page.evaluate("history.pushState({}, '', '/other'); LiveInsight.track('custom', {a: [1, 2]})")
     if delivers:
         types = collector.types_after(page)
-        assert types == ["page_view", "click", "page_exit", "page_view", "custom"]
+        # Beacons may overtake each other.
+        assert sorted(types) == ["click", "custom", "page_exit", "page_view", "page_view"]
         page.goto("about:blank")
         collector.wait_for("page_exit", 2)
     else:
