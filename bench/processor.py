@@ -84,8 +84,8 @@ def fold_into(states: dict[VisitorKey, VisitorState], polls: Iterable[Poll]) -> 
 def least(states: dict[VisitorKey, VisitorState], store: ProcessorStore, polls: Iterable[Poll]) -> None:
     """A bound from below for any program in Python that stores visitors as ours are, in these libraries.
 
-    Each event is decoded, noted in its visitor's state and added to five sums, where `fold` gives seven or eight of two
-    or three numbers each. Each visitor is encoded and written once, at the end. No session is cut, no visitor counted
+    Each event is decoded, noted in its visitor's state and added to five sums, where `fold` gives nine or ten of two or
+    three numbers each. Each visitor is encoded and written once, at the end. No session is cut, no visitor counted
     once, no breakdown, preview or live list is written; all states are objects in memory.
     """
     sums: dict[object, int] = {}
