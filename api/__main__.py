@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from liveinsight.serving import serve
+from liveinsight.runtime.wsgi_server import serve
 from liveinsight.settings import Settings
 
 

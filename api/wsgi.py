@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from api import create_app
-from liveinsight.clock import system_clock
-from liveinsight.logs import log_to_stderr
+from api.app import create_app
+from liveinsight.model.clock import system_clock
+from liveinsight.runtime.json_logs import log_to_stderr
 from liveinsight.settings import Settings
 from liveinsight.wiring import open_reader, open_sites
 

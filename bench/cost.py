@@ -1,7 +1,7 @@
 """What a shard's traffic costs in DynamoDB: request units and dollars, by kind of item, from real item sizes.
 
-The real processor and the real store run in simulated time on `bench.metering`, which knows the prices' rules.
-Traffic is that of `bench.traffic`: 5,000 pages by Zipf's law, visits of six events over three minutes. Items are
+The real processor and the real store run in simulated time on `bench.support.metering`, which knows the prices' rules.
+Traffic is that of `bench.support.traffic`: 5,000 pages by Zipf's law, visits of six events in three minutes. Items are
 as large as they are in the middle of a day: after a warm-up the counters are aged (`aged`), a fresh worker takes
 over, and only what it does in a steady state is counted.
 
@@ -22,16 +22,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bench.cost_variants import VARIANTS, Variant
-from bench.machine import describe_machine
-from bench.metering import LIVE_LIST, Charge, Metering, kind_of, size_of
-from bench.traffic import INCARNATION, POLL_MS, SHARD, Poll, Profile, traffic
-from liveinsight.counters import CounterItem, decode_counter, encode_counter
-from liveinsight.dynamo import Dynamo
-from liveinsight.events import decode_record
-from liveinsight.store import Checkpoint
-from liveinsight.testing import FakeClock
-from processor.record_processor import ProcessorOptions, RecordProcessor
+from bench.support.cost_variants import VARIANTS, Variant
+from bench.support.machine import describe_machine
+from bench.support.metering import LIVE_LIST, Charge, Metering, kind_of, size_of
+from bench.support.traffic import INCARNATION, POLL_MS, SHARD, Poll, Profile, traffic
+from liveinsight.aws.dynamodb import Dynamo
+from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter
+from liveinsight.model.events import decode_record
+from liveinsight.storage.store import Checkpoint
+from liveinsight.testing.builders import FakeClock
+from processor.shard.record_processor import ProcessorOptions, RecordProcessor
 
 PRICES_OF = "on demand, us-east-1, since November 2024"
 DOLLARS_PER_MILLION_WRITES = 0.625

@@ -12,17 +12,17 @@ import time
 from collections.abc import Callable, Sequence
 from zoneinfo import ZoneInfo
 
-from ingest.bot_signs import CALLING
-from ingest.context import Context, Policy
-from ingest.datacentres import DataCentres
-from ingest.enrich import enrich
-from ingest.pages import parse_page, parse_referrer
-from ingest.payload import Payload
-from ingest.places import RegistryAtlas, open_atlas
-from ingest.senders import Senders
-from ingest.sources import attribute
-from ingest.user_agents import classify, is_bot
-from liveinsight.sites import plain_sites
+from ingest.enrichment.attribution import attribute
+from ingest.enrichment.bot_signs import CALLING
+from ingest.enrichment.datacentres import DataCentres
+from ingest.enrichment.geo import RegistryAtlas, open_atlas
+from ingest.enrichment.pages import parse_page, parse_referrer
+from ingest.enrichment.user_agents import classify, is_bot
+from ingest.pipeline.context import Context, Policy
+from ingest.pipeline.enrich import enrich
+from ingest.pipeline.payload import Payload
+from ingest.pipeline.sender import Senders
+from liveinsight.sites.site import plain_sites
 
 NOW = 1_790_000_000_000
 CHROME = (

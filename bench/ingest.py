@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.ingest_app import SlowStream, bare_app, our_app, read_calls
-from liveinsight.events import decode_record, partition_key
+from bench.support.ingest_app import SlowStream, bare_app, our_app, read_calls
+from liveinsight.model.events import decode_record, partition_key
 
 HERE = Path(__file__).resolve().parent
 
@@ -98,8 +98,9 @@ def start_server(folder: Path, options: argparse.Namespace) -> tuple[subprocess.
         "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
     }
     code = (
-        "from liveinsight.serving import serve; "
-        f"serve('bench.ingest_app:app', '127.0.0.1', {port}, workers={options.workers}, threads={options.threads})"
+        "from liveinsight.runtime.wsgi_server import serve; "
+        f"serve('bench.support.ingest_app:app', '127.0.0.1', {port}, "
+        f"workers={options.workers}, threads={options.threads})"
     )
     server = subprocess.Popen([sys.executable, "-c", code], env=environ, cwd=HERE.parent)
     url = f"http://127.0.0.1:{port}"

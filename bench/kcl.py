@@ -22,15 +22,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from liveinsight.buckets import quarter_of
-from liveinsight.clock import system_clock
-from liveinsight.dynamo_store import DynamoStore
-from liveinsight.events import encode_record, partition_key
-from liveinsight.faithful import DynamoDBLocal, KinesisMock, install
-from liveinsight.init import initialise
+from liveinsight.aws.dynamodb_store import DynamoStore
+from liveinsight.bootstrap import initialise
+from liveinsight.devstack.resharding_stack import DynamoDBLocal, KinesisMock, install
+from liveinsight.model.buckets import quarter_of
+from liveinsight.model.clock import system_clock
+from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
-from liveinsight.stream import OutRecord
-from liveinsight.testing import an_event
+from liveinsight.storage.stream import OutRecord
+from liveinsight.testing.builders import an_event
 from liveinsight.wiring import open_store, open_stream
 
 KINDS = (("MultiLangDaemon", "daemon (JVM)"), ("processor.kcl.child", "child"), ("liveinsight worker", "worker"))

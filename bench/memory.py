@@ -31,16 +31,16 @@ from typing import Any
 
 import msgspec
 
-from bench.instant import InstantStore, NoCheckpoints
-from bench.machine import describe_machine
-from bench.traffic import INCARNATION, POLL_MS, Poll, Profile, traffic
-from liveinsight.sessions import decode_visitor
+from bench.support.machine import describe_machine
+from bench.support.null_store import InstantStore, NoCheckpoints
+from bench.support.traffic import INCARNATION, POLL_MS, Poll, Profile, traffic
+from liveinsight.counting.sessions import decode_visitor
+from liveinsight.runtime.gc_tuning import tune_for_records
 from liveinsight.settings import Settings
-from liveinsight.store import VisitorWrite, Written
-from liveinsight.testing import FakeClock
+from liveinsight.storage.store import VisitorWrite, Written
+from liveinsight.testing.builders import FakeClock
 from liveinsight.wiring import open_store, open_stream
-from processor.collector import collect_less_often
-from processor.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.record_processor import ProcessorOptions, RecordProcessor
 
 AIM_MB = 300
 EVERY_SECONDS = 10.0
@@ -215,7 +215,7 @@ def main() -> None:
         tracemalloc.start()
     settings = Settings.from_env({"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_DEFAULT_REGION": "us-east-1"})
     clients = open_stream(settings), open_store(settings)
-    collect_less_often()
+    tune_for_records()
     before = rss_mb()
     clock = FakeClock()
     shards = shards_of(options.shards, options.rate, options.pages, 10 * options.visitors, clock)

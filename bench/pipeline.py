@@ -20,12 +20,12 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from liveinsight.clock import system_clock
-from liveinsight.init import initialise
+from liveinsight.bootstrap import initialise
+from liveinsight.devstack.ministack import StandIn
+from liveinsight.devstack.up import QUICK
+from liveinsight.model.clock import system_clock
 from liveinsight.settings import Settings
-from liveinsight.standin import StandIn
-from liveinsight.store import freshest_possible
-from liveinsight.up import QUICK
+from liveinsight.storage.store import freshest_possible
 from liveinsight.wiring import open_store
 
 DAY = re.compile(r"\[\d\d/\w{3}/\d{4}:")

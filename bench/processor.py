@@ -10,7 +10,7 @@
 
 A rate of 0 is a shard that catches up: the worker reads as fast as it can, and flushes fall due in CPU time.
 
-Beside it, in the same run: the floor (decode, add to one dict), pandas and bytewax (see `bench.rivals`).
+Beside it, in the same run: the floor (decode, add to one dict), pandas and bytewax (see `bench.support.rivals`).
 Times are CPU time of the process, the best of a few runs; at other rates, flushes fall due in event time.
 """
 
@@ -28,19 +28,19 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from bench import rivals
-from bench.instant import InstantStore, NoCheckpoints, Visitors, canned_dynamo, instant_dynamo
-from bench.machine import describe_machine
-from bench.traffic import INCARNATION, POLL_MS, SHARD, VISIT_MS, Poll, Profile, take, traffic
-from liveinsight.clock import Clock
-from liveinsight.events import decode_record
-from liveinsight.fold import Target, fold
-from liveinsight.positions import event_mark, mark_prefix, record_mark
-from liveinsight.sessions import VisitorState, decode_visitor, new_visitor
-from liveinsight.store import ProcessorStore, VisitorKey, VisitorWrite
-from liveinsight.testing import FakeClock
-from processor.record_processor import ProcessorOptions, RecordProcessor
-from processor.worker import READ_LIMIT
+from bench.support import rivals
+from bench.support.machine import describe_machine
+from bench.support.null_store import InstantStore, NoCheckpoints, Visitors, canned_dynamo, instant_dynamo
+from bench.support.traffic import INCARNATION, POLL_MS, SHARD, VISIT_MS, Poll, Profile, take, traffic
+from liveinsight.counting.fold import Target, fold
+from liveinsight.counting.sessions import VisitorState, decode_visitor, new_visitor
+from liveinsight.model.clock import Clock
+from liveinsight.model.events import decode_record
+from liveinsight.model.marks import event_mark, mark_prefix, record_mark
+from liveinsight.storage.store import ProcessorStore, VisitorKey, VisitorWrite
+from liveinsight.testing.builders import FakeClock
+from processor.embedded.worker import READ_LIMIT
+from processor.shard.record_processor import ProcessorOptions, RecordProcessor
 
 AN_HOUR_MS = 3_600_000
 CATCHING_UP = 1_000

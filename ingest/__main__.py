@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 
-from liveinsight.serving import serve
+from liveinsight.runtime.wsgi_server import serve
 from liveinsight.settings import Settings
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"

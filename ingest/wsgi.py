@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ingest import create_app
-from ingest.group_commit import Pace
-from ingest.ledger import Ledger
-from ingest.metrics import FOLDER_VARIABLE, Metrics
-from ingest.tuning import tune_process
-from liveinsight.clock import system_clock
-from liveinsight.logs import log_to_stderr
-from liveinsight.pointer import FIRST, load_pointer
-from liveinsight.serving import at_exit
+from ingest.app import create_app
+from ingest.delivery.group_commit import Pace
+from ingest.pipeline.drop_ledger import Ledger
+from ingest.runtime.metrics import FOLDER_VARIABLE, Metrics
+from liveinsight.model.clock import system_clock
+from liveinsight.runtime.gc_tuning import tune_for_requests
+from liveinsight.runtime.json_logs import log_to_stderr
+from liveinsight.runtime.wsgi_server import at_exit
 from liveinsight.settings import Settings
+from liveinsight.storage.generation_pointer import FIRST, load_pointer
 from liveinsight.wiring import open_generations, open_sites, open_stream_for_requests
 
 TRACKER_FILE = Path(__file__).resolve().parent.parent / "tracker" / "liveinsight.js"
@@ -46,4 +46,4 @@ app = create_app(
     pace=Pace(waiting_requests=_settings.queue_requests, waiting_bytes=_settings.queue_bytes),
     metrics=_metrics,
 )
-tune_process()
+tune_for_requests()

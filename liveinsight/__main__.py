@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 
 from liveinsight import __version__
-from liveinsight.errors import LiveInsightError
+from liveinsight.model.errors import LiveInsightError
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,20 @@ class Command:
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("up", "liveinsight.up", "run the whole pipeline on this machine, with a demo site to look at"),
-    Command("init", "liveinsight.init", "create the stream and the tables (again is fine)"),
-    Command("site", "liveinsight.site_command", "the sites: origins, time zone, limits, privacy, API keys"),
+    Command("up", "liveinsight.devstack.up", "run the whole pipeline on this machine, with a demo site to look at"),
+    Command("init", "liveinsight.cli.init", "create the stream and the tables (again is fine)"),
+    Command("site", "liveinsight.cli.site", "the sites: origins, time zone, limits, privacy, API keys"),
     Command("ingest", "ingest.__main__", "take events from browsers and put them on the stream"),
     Command("worker", "processor.__main__", "count what is on the stream"),
     Command("api", "api.__main__", "serve the read API and the dashboard"),
-    Command("import-log", "ingest.import_log", "send a web server's access log through the pipeline"),
-    Command("status", "processor.status", "show how far each shard is counted; the exit code is for monitors"),
-    Command("dlq", "liveinsight.dlq", "list, show, replay or delete the records that could not be decoded"),
-    Command("verify", "processor.verify", "count the stream again and compare it with the stored counters"),
-    Command("rebuild", "processor.rebuild", "count the stream again beside the old numbers, compare, switch, undo"),
-    Command("local", "liveinsight.local", "run only a local stand-in for AWS"),
+    Command("import-log", "ingest.importer.import_log", "send a web server's access log through the pipeline"),
+    Command("status", "processor.status.command", "show how far each shard is counted; the exit code is for monitors"),
+    Command("dlq", "liveinsight.cli.dlq", "list, show, replay or delete the records that could not be decoded"),
+    Command("verify", "processor.verify.command", "count the stream again and compare it with the stored counters"),
+    Command(
+        "rebuild", "processor.rebuild.command", "count the stream again beside the old numbers, compare, switch, undo"
+    ),
+    Command("local", "liveinsight.devstack.local", "run only a local stand-in for AWS"),
 )
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from liveinsight.errors import SettingsError
-from liveinsight.site_rules import site_name, time_zone
-from liveinsight.stream import StartAt
+from liveinsight.model.errors import SettingsError
+from liveinsight.sites.rules import site_name, time_zone
+from liveinsight.storage.stream import StartAt
 
 
 def _text(value: str) -> str:

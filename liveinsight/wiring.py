@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from liveinsight.aws import dynamodb_client, kinesis_client
-from liveinsight.clock import Clock
-from liveinsight.dynamo import Dynamo
-from liveinsight.dynamo_store import DynamoStore
-from liveinsight.generations import GenerationalReader
-from liveinsight.kinesis import KinesisStream
-from liveinsight.pointer import FIRST, load_pointer
+from liveinsight.aws.clients import dynamodb_client, kinesis_client
+from liveinsight.aws.dynamodb import Dynamo
+from liveinsight.aws.dynamodb_store import DynamoStore
+from liveinsight.aws.kinesis import KinesisStream
+from liveinsight.aws.schema import TableNames
+from liveinsight.model.clock import Clock
 from liveinsight.settings import Settings
-from liveinsight.site_directory import SiteDirectory, SitesNow
-from liveinsight.site_store import load_sites
-from liveinsight.tables import TableNames
+from liveinsight.sites.cache import SiteDirectory, SitesNow
+from liveinsight.sites.repository import load_sites
+from liveinsight.storage.generation_pointer import FIRST, load_pointer
+from liveinsight.storage.generation_reader import GenerationalReader
 
 
 def open_stream(settings: Settings) -> KinesisStream:

@@ -14,17 +14,17 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from liveinsight.clock import system_clock
-from liveinsight.logs import log_to_stderr
-from liveinsight.pointer import FIRST, load_pointer
+from liveinsight.model.clock import system_clock
+from liveinsight.runtime.gc_tuning import tune_for_records
+from liveinsight.runtime.json_logs import log_to_stderr
 from liveinsight.settings import Settings
+from liveinsight.storage.generation_pointer import FIRST, load_pointer
 from liveinsight.wiring import open_generations, open_stream
-from processor.collector import collect_less_often
-from processor.generation_worker import GenerationWorker, worker_of
+from processor.embedded.generation_worker import GenerationWorker, worker_of
+from processor.embedded.worker import Worker
 from processor.kcl import launcher
 from processor.kcl.exit_codes import MEANINGS
-from processor.record_processor import Progress
-from processor.worker import Worker
+from processor.shard.record_processor import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     log_to_stderr(settings.log_level)
     if parsed.runtime == "kcl":
         return launcher.run(settings, parsed.kcl, os.environ)
-    collect_less_often()
+    tune_for_records()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

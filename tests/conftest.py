@@ -12,10 +12,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from liveinsight.aws import dynamodb_client, kinesis_client
-from liveinsight.dynamo import Dynamo
-from liveinsight.dynamo_store import DynamoStore
-from liveinsight.faithful import (
+from liveinsight.aws.clients import dynamodb_client, kinesis_client
+from liveinsight.aws.dynamodb import Dynamo
+from liveinsight.aws.dynamodb_store import DynamoStore
+from liveinsight.aws.kinesis import KinesisStream
+from liveinsight.aws.schema import TableNames
+from liveinsight.bootstrap import initialise
+from liveinsight.devstack.ministack import StandIn
+from liveinsight.devstack.resharding_stack import (
     JAVA_TOOLS,
     NODE_TOOLS,
     DynamoDBLocal,
@@ -25,12 +29,8 @@ from liveinsight.faithful import (
     install_kinesis_mock,
     missing,
 )
-from liveinsight.init import initialise
-from liveinsight.kinesis import KinesisStream
 from liveinsight.settings import Settings
-from liveinsight.standin import StandIn
-from liveinsight.tables import TableNames
-from liveinsight.testing import FakeClock, MemoryStore, MemoryStream
+from liveinsight.testing.builders import FakeClock, MemoryStore, MemoryStream
 
 IN_CI = os.environ.get("CI") == "true"
 _numbers = count()

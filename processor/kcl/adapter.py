@@ -18,11 +18,11 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import NoReturn, Protocol
 
-from liveinsight.errors import FlushAbandoned, LiveInsightError, StoreUnavailable, TooManyUndecodable
-from liveinsight.store import SHARD_END
-from liveinsight.stream import Record
+from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnavailable, TooManyUndecodable
+from liveinsight.storage.store import SHARD_END
+from liveinsight.storage.stream import Record
 from processor.kcl.exit_codes import CRASHED, FLUSH_ABANDONED, TOO_MANY_UNDECODABLE, Note
-from processor.record_processor import RecordProcessor
+from processor.shard.record_processor import RecordProcessor
 
 logger = logging.getLogger(__name__)
 

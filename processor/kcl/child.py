@@ -18,17 +18,17 @@ from io import TextIOBase
 from pathlib import Path
 from typing import IO, NoReturn, cast
 
-from liveinsight.clock import Clock, system_clock
-from liveinsight.errors import StreamUnavailable
-from liveinsight.logs import log_to_stderr
+from liveinsight.model.clock import Clock, system_clock
+from liveinsight.model.errors import StreamUnavailable
+from liveinsight.runtime.gc_tuning import tune_for_records
+from liveinsight.runtime.json_logs import log_to_stderr
 from liveinsight.settings import Settings
-from liveinsight.stream import Stream
+from liveinsight.storage.stream import Stream
 from liveinsight.wiring import open_generations, open_stream
-from processor.collector import collect_less_often
-from processor.generation_worker import options_of
+from processor.embedded.generation_worker import options_of
 from processor.kcl.adapter import Adapter
 from processor.kcl.exit_codes import PROTOCOL_BROKEN, Note
-from processor.record_processor import RecordProcessor
+from processor.shard.record_processor import RecordProcessor
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def _serve(settings: Settings, generation: int, note: Note, protocol: IO[str]) -
     from amazon_kclpy.kcl import CheckpointError, KCLProcess  # noqa: PLC0415 - after stdout has been moved
 
     options = options_of(settings)
-    collect_less_often()
+    tune_for_records()
     stream, store = open_stream(settings), open_generations(settings)(generation)
 
     def make_processor() -> RecordProcessor:

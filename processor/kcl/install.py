@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from liveinsight.errors import LiveInsightError
+from liveinsight.model.errors import LiveInsightError
 from processor.kcl.java import find_jars
 
 ROOT = Path(__file__).resolve().parent.parent.parent

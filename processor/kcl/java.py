@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from liveinsight.errors import LiveInsightError
+from liveinsight.model.errors import LiveInsightError
 
 DAEMON_CLASS = "software.amazon.kinesis.multilang.MultiLangDaemon"
 _JAR = "amazon-kinesis-client-multilang-*.jar"

@@ -20,11 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from liveinsight.aws import dynamodb_client, endpoint_of, is_local
-from liveinsight.errors import LiveInsightError, SettingsError
-from liveinsight.lease_table import give_up_leadership
-from liveinsight.pointer import FIRST, load_pointer
+from liveinsight.aws.clients import dynamodb_client, endpoint_of, is_local
+from liveinsight.aws.kcl_tables import give_up_leadership
+from liveinsight.model.errors import LiveInsightError, SettingsError
 from liveinsight.settings import Settings
+from liveinsight.storage.generation_pointer import FIRST, load_pointer
 from liveinsight.wiring import open_generations
 from processor.kcl.exit_codes import DRAINED, GENERATION_CHANGED, MEANINGS, failure, outcome, unfinished
 from processor.kcl.java import daemon_command, find_jars, find_java

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from liveinsight.errors import SettingsError
-from liveinsight.lease_table import lease_table
-from liveinsight.pointer import FIRST
+from liveinsight.aws.kcl_tables import lease_table
+from liveinsight.model.errors import SettingsError
 from liveinsight.settings import Settings
-from liveinsight.stream import StartAt
+from liveinsight.storage.generation_pointer import FIRST
+from liveinsight.storage.stream import StartAt
 
 MAX_RECORDS = 2_000
 """Records per read: bounds the line of JSON that a batch becomes."""

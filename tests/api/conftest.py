@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from api import create_app
-from liveinsight.counters import Batch, CounterItem, apply_batches
-from liveinsight.events import Event
-from liveinsight.fold import CounterKey, by_counter, fold, home
-from liveinsight.positions import NO_MARK, event_mark, mark_prefix, record_mark
-from liveinsight.sessions import VisitorState
+from api.app import create_app
+from liveinsight.counting.counters import Batch, CounterItem, apply_batches
+from liveinsight.counting.fold import CounterKey, by_counter, fold, home
+from liveinsight.counting.sessions import VisitorState
+from liveinsight.counting.timeline import timeline_event
+from liveinsight.model.events import Event
+from liveinsight.model.marks import NO_MARK, event_mark, mark_prefix, record_mark
 from liveinsight.settings import Settings
-from liveinsight.store import CounterWrite, TimelineChunk, VisitorWrite, Watermark
-from liveinsight.testing import NOON, FakeClock, MemoryStore, an_event
-from liveinsight.timeline import timeline_event
+from liveinsight.storage.store import CounterWrite, TimelineChunk, VisitorWrite, Watermark
+from liveinsight.testing.builders import NOON, FakeClock, MemoryStore, an_event
 
 SITES = (
     "default=UTC decoy=UTC kolkata=Asia/Kolkata kathmandu=Asia/Kathmandu "

@@ -14,18 +14,18 @@ from flask.testing import FlaskClient
 from msgspec.structs import replace
 from werkzeug.test import TestResponse
 
-from ingest import create_app
-from ingest.delivery import Retries
-from ingest.ledger import Ledger
-from ingest.metrics import Metrics
-from liveinsight.events import Event, decode_record
-from liveinsight.memory import MemoryStore, MemoryStream
+from ingest.app import create_app
+from ingest.delivery.direct import Retries
+from ingest.pipeline.drop_ledger import Ledger
+from ingest.runtime.metrics import Metrics
+from liveinsight.model.events import Event, decode_record
 from liveinsight.settings import Settings
-from liveinsight.site_directory import SiteDirectory
-from liveinsight.site_store import change_sites, create_missing, load_sites
-from liveinsight.sites import ApiKey, key_digest
-from liveinsight.stream import Stream
-from liveinsight.testing import FakeClock
+from liveinsight.sites.cache import SiteDirectory
+from liveinsight.sites.repository import change_sites, create_missing, load_sites
+from liveinsight.sites.site import ApiKey, key_digest
+from liveinsight.storage.stream import Stream
+from liveinsight.testing.builders import FakeClock
+from liveinsight.testing.memory import MemoryStore, MemoryStream
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"

@@ -1,0 +1,47 @@
+"""The read API and the dashboard's files.
+
+In: HTTP requests. Out: answers made from precomputed items. Promises: bounded reads, whatever the number of events;
+freshness and cost in every answer; a refusal says why. It never writes, and knows no service but itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Flask
+
+from api.http.dashboard_files import serve_dashboard
+from api.http.routes import Service, serve_endpoints, serve_errors
+from liveinsight.model.clock import Clock
+from liveinsight.settings import Settings
+from liveinsight.sites.cache import SitesNow
+from liveinsight.sites.site import plain_sites
+from liveinsight.storage.store import ReadStore
+
+DASHBOARD_DIR = Path(__file__).parent.parent / "dashboard"
+
+
+def create_app(
+    settings: Settings,
+    store: ReadStore,
+    clock: Clock,
+    *,
+    sites: SitesNow | None = None,
+    dashboard_dir: Path = DASHBOARD_DIR,
+) -> Flask:
+    """The WSGI application.
+
+    Args:
+        settings: the sites, if nothing else says which there are.
+        store: where the answers are read from.
+        clock: gives now, epoch ms.
+        sites: gives the sites that hold now.
+        dashboard_dir: folder of the dashboard's files; without it the API works and the page is 404.
+    """
+    app = Flask(__name__, static_folder=None)
+    # A session id may hold slashes, two in a row too: no redirect may change it.
+    app.url_map.merge_slashes = False
+    serve_endpoints(app, Service(sites or (lambda: plain_sites(settings.sites)), store, clock))
+    serve_dashboard(app, dashboard_dir)
+    serve_errors(app)
+    return app

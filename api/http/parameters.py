@@ -1,0 +1,120 @@
+"""Query and path parameters as data: one table row says what is taken, and the OpenAPI document prints the same row.
+
+In: the declared parameters and what a request brought. Out: values of the declared types, defaults filled in.
+Promises: a value is refused exactly when it does not fit the JSON schema that the document shows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from werkzeug.datastructures import MultiDict
+
+from liveinsight.model.errors import InvalidPayload
+
+Values = Mapping[str, Any]
+"""Parsed parameters by name; None for one that was not given and has no default."""
+
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter.
+
+    Args:
+        name: what the request calls it.
+        schema: JSON schema of the value: an integer with bounds, a boolean, or a string (with `enum` or without).
+        meaning: one sentence for the document.
+        default: the value when it is not given.
+        required: whether it must be given.
+        in_path: whether it is a part of the path.
+        reason: the error's reason when it does not fit.
+    """
+
+    name: str
+    schema: Mapping[str, Any]
+    meaning: str
+    default: Any = None
+    required: bool = False
+    in_path: bool = False
+    reason: str = "bad_parameter"
+
+
+def whole_number(name: str, least: int, most: int, default: int, meaning: str) -> Parameter:
+    """A parameter that takes whole numbers from `least` to `most`."""
+    return Parameter(name, {"type": "integer", "minimum": least, "maximum": most}, meaning, default)
+
+
+def one_of(name: str, choices: Sequence[str], meaning: str, **more: Any) -> Parameter:
+    """A parameter that takes one of a few words."""
+    return Parameter(name, {"type": "string", "enum": list(choices)}, meaning, **more)
+
+
+def read_parameters(declared: Sequence[Parameter], given: MultiDict[str, str], *, strict: bool) -> dict[str, Any]:
+    """The values of the declared query parameters.
+
+    Args:
+        declared: what the endpoint takes; those in the path are left out here.
+        given: the request's query string.
+        strict: refuse names that are not declared, and names given twice.
+
+    Raises:
+        InvalidPayload: status 400, naming the parameter and what it takes.
+    """
+    query = [parameter for parameter in declared if not parameter.in_path]
+    if strict:
+        _refuse_unknown([parameter.name for parameter in query], given)
+    return {parameter.name: _value(parameter, given.get(parameter.name)) for parameter in query}
+
+
+def _refuse_unknown(known: Sequence[str], given: MultiDict[str, str]) -> None:
+    for name, texts in given.lists():
+        if name not in known:
+            takes = ", ".join(known) if known else "no parameters"
+            raise InvalidPayload(
+                "unknown_parameter", f"{_shown(name)} is not known here, which takes {takes}", field=name
+            )
+        if len(texts) > 1:
+            raise InvalidPayload("repeated_parameter", f"{name} is given {len(texts)} times; give it once", field=name)
+
+
+def _value(parameter: Parameter, text: str | None) -> Any:
+    if text is None:
+        if parameter.required:
+            raise _refusal(parameter, "missing_parameter", "is missing")
+        return parameter.default
+    schema = parameter.schema
+    if schema["type"] == "integer":
+        number = int(text) if _WHOLE_NUMBER.fullmatch(text) else None
+        if number is None or not schema["minimum"] <= number <= schema["maximum"]:
+            raise _refusal(parameter, parameter.reason, f"does not take {_shown(text)}")
+        return number
+    if schema["type"] == "boolean":
+        if text not in {"true", "false"}:
+            raise _refusal(parameter, parameter.reason, f"does not take {_shown(text)}")
+        return text == "true"
+    if "enum" in schema and text not in schema["enum"]:
+        raise _refusal(parameter, parameter.reason, f"does not take {_shown(text)}")
+    return text
+
+
+def _refusal(parameter: Parameter, reason: str, problem: str) -> InvalidPayload:
+    message = f"{parameter.name} {problem}; use {_takes(parameter.schema)}"
+    return InvalidPayload(reason, message, field=parameter.name)
+
+
+def _takes(schema: Mapping[str, Any]) -> str:
+    if schema["type"] == "integer":
+        return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+    if schema["type"] == "boolean":
+        return "true or false"
+    return "one of " + ", ".join(schema["enum"]) if "enum" in schema else "text"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")

@@ -1,0 +1,61 @@
+"""Every limit of what ingest takes, in one place. Lengths are in characters unless the name says bytes.
+
+What identifies or classifies an event (ids, URLs, types) is refused when too long, because a cut id is
+another id. What only informs (title, text, classes, user agent) is cut.
+"""
+
+from __future__ import annotations
+
+from liveinsight.model.buckets import DAY_MS, HOUR_MS, MINUTE_MS
+
+MAX_BODY_BYTES = 256 * 1024
+MAX_EVENTS = 100
+"""Events of one request."""
+
+# Refused when longer.
+MAX_ID = 128
+MAX_URL = 2000
+MAX_ADDRESS = 64
+"""Characters of an IP address with its zone."""
+MAX_EVENT_TYPE = 50
+MAX_CONVERSION_TYPE = 100
+MAX_PROPS = 30
+MAX_PROP_NAME = 300
+MAX_PROP_VALUE = 2000
+MAX_PROPS_BYTES = 192 * 1024
+"""Keeps one event well under the 256 KB of a stream record, whatever its other fields hold."""
+MAX_AMOUNT = 10**12
+"""Revenue in major units; in minor units it still fits 63 bits for every currency."""
+MAX_NUMBER_TEXT = 40
+"""Characters of an amount or a time that is given as text."""
+
+# Cut when longer.
+MAX_PAGE = 500
+MAX_PAGE_BYTES = 900
+"""A page is part of a sort key in DynamoDB, which takes 1,024 bytes: letters beyond ASCII take up to four each."""
+MAX_TITLE = 300
+MAX_USER_AGENT = 512
+MAX_ELEMENT_TAG = 100
+MAX_ELEMENT_ID = 200
+MAX_ELEMENT_CLASSES = 200
+MAX_ELEMENT_TEXT = 100
+MAX_CAMPAIGN_FIELD = 200
+MAX_SOURCE = 200
+
+# Moved to the nearest bound when outside.
+MAX_ENGAGED_MS = DAY_MS
+MAX_SCROLL_PERCENT = 100
+MAX_SCREEN_WIDTH = 100_000
+
+# Times.
+MAX_AGE_MS = DAY_MS
+"""Older events are refused, except by an importer."""
+MAX_FUTURE_MS = 10 * MINUTE_MS
+"""How far a browser's clock may be ahead when it does not tell its time of sending."""
+RECENT_MS = HOUR_MS
+"""Events younger than this on arrival count as live."""
+LAST_TIMESTAMP_MS = 253_402_300_799_999
+"""End of the year 9999: beyond it a number is no time."""
+
+# Query strings.
+MAX_QUERY_FIELDS = 200

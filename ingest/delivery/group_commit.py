@@ -1,0 +1,227 @@
+"""Group commit: requests that wait at the same time share PutRecords calls.
+
+    idle                   a request's own thread puts its events at once
+    calls are under way    the first to come gathers others for a few ms, then puts for all
+    all calls taken        requests queue; whoever ends a call passes the next one on to the head of the queue
+
+There is no thread of our own: nothing is to be started after a fork, and nothing is to be drained at the end but
+the requests themselves. What the stream has not taken is put again, alone, while somebody waits for it. A request
+returns when its own records are acknowledged, or is told to come back.
+
+Calls that are under way together may reach a shard in either order. That changes nothing: the tracker sends a
+visitor's next events when it has the answer to the last ones, events carry their own times, and the fold comes to the
+same visits in whichever order they arrive within the session gap (`tests/liveinsight/counting/test_properties.py`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingest.delivery.commit_batch import Batch, Ticket, WaitingLine
+from ingest.delivery.direct import Retries
+from ingest.delivery.observed_stream import WatchedStream
+from ingest.runtime.metrics import Metrics
+from liveinsight.model.errors import LiveInsightError, StreamUnavailable
+from liveinsight.model.events import Event
+
+_TELL_EVERY = 8
+_AWAKE_AT_ONCE = 2
+"""Of the threads that a call wakes: one that has the interpreter, and one that is on its way to it."""
+
+
+class QueueFull(StreamUnavailable):
+    """More waits already than may wait: the stream is slower than what comes in."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much may wait, and for how long."""
+
+    waiting_requests: int = 224
+    """Of one process; fewer than it has threads, so that some are left to say 503."""
+    waiting_bytes: int = 32 * 1024 * 1024
+    calls: int = 8
+    """PutRecords calls under way at once."""
+    linger: float = 0.004
+    """Seconds that the first gathers others, while another call is under way."""
+
+
+class GroupCommit:
+    """Puts events onto a stream for many threads at once. Thread safe, and safe to be made before a fork.
+
+    Args:
+        stream: where records go.
+        retries: how to insist when the stream takes only a part, and how long a request waits at most.
+        pace: how much may wait.
+        metrics: where it is told what happens.
+    """
+
+    def __init__(self, stream: WatchedStream, retries: Retries, pace: Pace, metrics: Metrics) -> None:
+        self._stream = stream
+        self._retries = retries
+        self._pace = pace
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._line = WaitingLine()
+        self._gatherer: Ticket | None = None
+        self._under_way = 0
+        self._requests = 0
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the next request would be turned away."""
+        return self._requests >= self._pace.waiting_requests or self._bytes >= self._pace.waiting_bytes
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        """Put all events; returns when they are acknowledged.
+
+        Raises:
+            QueueFull: at once, when too much waits already.
+            StreamUnavailable: nothing is promised; send them all again.
+        """
+        ticket = Ticket(events, self._retries.elapsed())
+        leads, linger = self._enter(ticket)
+        try:
+            if leads:
+                if linger:
+                    ticket.wake.acquire(timeout=linger)
+                self._lead(ticket)
+            else:
+                self._follow(ticket)
+        finally:
+            self._leave(ticket)
+            if ticket.following:
+                ticket.following.rouse()
+        if ticket.error:
+            raise ticket.error
+        # Nothing above lets it come to this; but this is the line that promises.
+        if ticket.pending:
+            raise StreamUnavailable("some records were not acknowledged")
+
+    def _enter(self, ticket: Ticket) -> tuple[bool, float]:
+        with self._lock:
+            if self.full:
+                raise QueueFull("too many requests wait for the stream")
+            self._requests += 1
+            self._bytes += ticket.size
+            self._tell_what_waits()
+            self._line.append(ticket)
+            if self._gatherer is None and self._under_way < self._pace.calls:
+                self._gatherer = ticket
+                return True, self._pace.linger if self._under_way else 0.0
+            if self._gatherer is not None and self._line.fills_a_call:
+                self._gatherer.rouse()
+            return False, 0.0
+
+    def _leave(self, ticket: Ticket) -> None:
+        with self._lock:
+            self._requests -= 1
+            self._bytes -= ticket.size
+            self._tell_what_waits()
+
+    def _follow(self, ticket: Ticket) -> None:
+        if not ticket.wake.acquire(timeout=self._retries.deadline):
+            with self._lock:
+                if not ticket.woken:
+                    ticket.gone = True
+                    # If nothing is, all is well: only its turn to be woken had not come.
+                    if ticket.pending:
+                        self._line.remove(ticket)
+                        ticket.error = StreamUnavailable("the stream has not answered in time")
+                        return
+        if ticket.batch is not None:
+            self._carry(ticket.batch, ticket)
+        elif self._gatherer is ticket:
+            self._lead(ticket)
+
+    def _lead(self, ticket: Ticket) -> None:
+        with self._lock:
+            tickets = self._line.take()
+            self._gatherer = None
+            self._under_way += 1
+            self._pass_on()
+        batch = Batch(tickets)
+        self._metrics.call_events.observe(sum(len(one.packed) for one in tickets))
+        self._carry(batch, ticket)
+
+    def _pass_on(self) -> None:
+        """Let the head of the queue make the next call, if one may be made. Holds the lock."""
+        if self._line and self._gatherer is None and self._under_way < self._pace.calls:
+            self._gatherer = self._line.head
+            self._gatherer.rouse()
+
+    def _finish(self) -> None:
+        with self._lock:
+            self._under_way -= 1
+            if self._gatherer is None:
+                self._pass_on()
+            elif not self._under_way:
+                # Nothing to wait for any more.
+                self._gatherer.rouse()
+
+    def _carry(self, batch: Batch, own: Ticket) -> None:
+        """Put what is left of a batch until all is taken, or a thread that has to wait longer carries on with it."""
+        handed_over = False
+        error: LiveInsightError = StreamUnavailable("the call was abandoned")
+        try:
+            while batch:
+                if batch.attempts and not self._pause(batch, own):
+                    own.gone = True
+                    own.error = StreamUnavailable("the stream has not taken all records in time")
+                    handed_over = self._hand_over(batch)
+                    return
+                settled = batch.settle(self._stream.put(batch.records))
+                self._metrics.accepted.inc(sum(len(ticket.packed) for ticket in settled))
+                self._wake(settled, own)
+                if batch and not own.pending:
+                    handed_over = self._hand_over(batch)
+                    return
+                batch.drop_unawaited()
+        except StreamUnavailable as problem:
+            error = problem
+        finally:
+            # Whatever has happened, nobody waits in vain, and the next call is made.
+            if not handed_over:
+                batch.give_up(error)
+                self._finish()
+
+    def _wake(self, settled: Sequence[Ticket], own: Ticket) -> None:
+        """Wake those who wait in a row: a hundred threads at once would get into each other's way, as one has the
+        interpreter at a time, and each would be woken twice."""
+        with self._lock:
+            # Who is gone wakes nobody any more; the own thread may be at it for a while yet.
+            asleep = [ticket for ticket in settled if ticket is not own and not ticket.gone]
+            for ticket, following in zip(asleep, asleep[_AWAKE_AT_ONCE:], strict=False):
+                ticket.following = following
+            for ticket in asleep[:_AWAKE_AT_ONCE]:
+                ticket.rouse()
+
+    def _pause(self, batch: Batch, own: Ticket) -> bool:
+        """Wait before the next attempt; False when the thread's own request cannot wait as long."""
+        retries = self._retries
+        wait = min(retries.first_wait * 2 ** (batch.attempts - 1), retries.longest_wait)
+        pause = retries.jitter() * wait
+        if retries.elapsed() + pause > own.entered_at + retries.deadline:
+            return False
+        retries.sleep(pause)
+        self._metrics.retried_records.inc(len(batch.records))
+        return True
+
+    def _hand_over(self, batch: Batch) -> bool:
+        """Let another thread that waits for a part of the batch carry on with it, if there is one."""
+        with self._lock:
+            heir = next((ticket for ticket in batch.waiting() if not ticket.woken), None)
+            if heir is None:
+                return False
+            heir.batch = batch
+            heir.rouse()
+            return True
+
+    def _tell_what_waits(self) -> None:
+        # A gauge costs as much as the rest of this. It is right to within a few requests, and about an empty queue.
+        if self._requests % _TELL_EVERY == 0:
+            self._metrics.waiting_requests.set(self._requests)
+            self._metrics.waiting_bytes.set(self._bytes)

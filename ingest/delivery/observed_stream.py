@@ -1,0 +1,74 @@
+"""The stream as ingest uses it: every put is measured, and its fate remembered for whoever asks how the stream is.
+
+What the stream refuses for good (no access, no such stream) is to a browser the same as a stream that is down: it is to
+come back later. So it becomes a `StreamUnavailable` here; operators see the difference in the log and at /readyz.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from ingest.runtime.metrics import Metrics
+from liveinsight.model.errors import LiveInsightError, StreamRefused, StreamUnavailable
+from liveinsight.storage.stream import OutRecord, PutOutcome, Sink
+
+_log = logging.getLogger(__name__)
+
+REFUSED_RETRY_AFTER = 10.0
+_SECONDS_BETWEEN_COMPLAINTS = 1.0
+
+
+class PersonNeeded(StreamUnavailable):
+    """The stream will take nothing until somebody has put something right."""
+
+
+class WatchedStream:
+    """Puts records, and knows when that went well last. Thread safe.
+
+    Args:
+        stream: where records go.
+        metrics: where it is told how long calls take.
+        elapsed: seconds of a time that only goes forward.
+    """
+
+    def __init__(self, stream: Sink, metrics: Metrics, elapsed: Callable[[], float]) -> None:
+        self._stream = stream
+        self._metrics = metrics
+        self.elapsed = elapsed
+        self.taken_at = float("-inf")
+        """When a record was taken last."""
+        self.failed_at = float("-inf")
+        """When a call took nothing last."""
+        self._complained_at = float("-inf")
+
+    def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
+        """As `Stream.put`; of the errors that call for a person it makes a `PersonNeeded`."""
+        began = self.elapsed()
+        try:
+            outcomes = self._stream.put(records)
+        except LiveInsightError as error:
+            self.failed_at = self.elapsed()
+            self._metrics.failed_calls.inc()
+            self._complain(str(error))
+            if isinstance(error, StreamRefused):
+                raise PersonNeeded(str(error), retry_after=REFUSED_RETRY_AFTER) from error
+            raise
+        finally:
+            self._metrics.call_seconds.observe(self.elapsed() - began)
+        self._metrics.call_records.observe(len(records))
+        refusals = [outcome.error for outcome in outcomes if not outcome.sequence_number]
+        if refusals:
+            self._complain(f"{len(refusals)} of {len(outcomes)} records were not taken: {refusals[0]}")
+        if len(refusals) < len(outcomes):
+            self.taken_at = self.elapsed()
+        else:
+            self.failed_at = self.elapsed()
+        return outcomes
+
+    def _complain(self, detail: str) -> None:
+        # A stream that is down fails hundreds of calls a second, all for one reason.
+        now = self.elapsed()
+        if now - self._complained_at >= _SECONDS_BETWEEN_COMPLAINTS:
+            self._complained_at = now
+            _log.warning("action=put_records detail=%s", detail)

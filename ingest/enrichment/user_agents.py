@@ -1,0 +1,110 @@
+"""What a user agent says: browser, operating system, class of device, and whether it is a bot.
+
+Parsing costs hundreds of microseconds and user agents repeat, so answers are cached by the whole text.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+import crawleruseragents
+import ua_parser
+
+from ingest.contract.limits import MAX_USER_AGENT
+from ingest.contract.text import clean
+from ingest.enrichment.bot_signs import CALLING, CONTACT, HEADLESS, HTTP_LIBRARY, INNOCENT, NO_BROWSER
+
+CACHED_AGENTS = 8192
+"""At most about 20 MB, however long the user agents are that somebody makes up."""
+
+
+class Agent(NamedTuple):
+    """Empty strings stand for unknown."""
+
+    browser: str
+    os: str
+    device: str
+    bot: bool
+
+
+NOBODY = Agent("", "", "", bot=True)
+"""Who sends no user agent at all: every browser sends one."""
+
+_BROWSER_NAMES = {
+    "Chrome Mobile": "Chrome",
+    "Chrome Mobile iOS": "Chrome",
+    "Chrome Mobile WebView": "Chrome WebView",
+    "Edge Mobile": "Edge",
+    "Firefox Mobile": "Firefox",
+    "Firefox iOS": "Firefox",
+    "Mobile Safari": "Safari",
+    "Mobile Safari UI/WKWebView": "Safari WebView",
+    "Opera Mobile": "Opera",
+}
+"""One name per browser: the device class already says that it is a phone."""
+
+_OS_NAMES = {"Mac OS X": "macOS"}
+
+_DEVICES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("TV", r"(?i)smart-?tv|apple ?tv|google ?tv|android tv|hbbtv|bravia|crkey|roku|web0s|\bAFT[A-Z]|\bTV\b"),
+        ("Console", r"PlayStation|Xbox|Nintendo"),
+        ("Tablet", r"iPad|Tablet|PlayBook|Kindle|Silk/(?!.*Mobile)|Android(?!.*Mobi)"),
+        ("Mobile", r"Mobi|iPhone|iPod|Android|Opera Mini|Windows Phone|KAIOS"),
+        ("Desktop", r"Windows NT|Macintosh|X11|CrOS|Linux"),
+    )
+)
+"""The first pattern found names the class."""
+
+
+def speaker(header: str, given: str | None) -> str:
+    """The user agent that an event is about, from the header and what the payload gives."""
+    header = clean(header, MAX_USER_AGENT)
+    return clean(given, MAX_USER_AGENT) if given and relays(header) else header
+
+
+@lru_cache(maxsize=1024)
+def relays(user_agent: str) -> bool:
+    """Whether who sends a request may speak for somebody else.
+
+    The header wins over what a payload gives, as a page cannot fake it. Only where a server relays events through an
+    HTTP library does the payload know better.
+    """
+    return not user_agent or HTTP_LIBRARY.match(user_agent.lower()) is not None
+
+
+@lru_cache(maxsize=CACHED_AGENTS)
+def classify(user_agent: str) -> Agent:
+    """Browser, system, device and bot verdict."""
+    if not user_agent:
+        return NOBODY
+    browser = ua_parser.parse_user_agent(user_agent)
+    system = ua_parser.parse_os(user_agent)
+    bot = is_bot(user_agent)
+    return Agent(
+        _BROWSER_NAMES.get(browser.family, browser.family) if browser else "",
+        _OS_NAMES.get(system.family, system.family) if system else "",
+        "Bot" if bot else _device(user_agent),
+        bot,
+    )
+
+
+def is_bot(user_agent: str) -> bool:
+    """Whether a program speaks: by the list of known crawlers, or by a sign of `ingest.enrichment.bot_signs`."""
+    kept = INNOCENT.sub("", user_agent)
+    said = kept.lower()
+    return (
+        HTTP_LIBRARY.match(said) is not None
+        or NO_BROWSER.match(said) is not None
+        or CONTACT.search(said) is not None
+        or HEADLESS.search(said) is not None
+        or CALLING.search(said) is not None
+        or crawleruseragents.is_crawler(kept)
+    )
+
+
+def _device(user_agent: str) -> str:
+    return next((name for name, pattern in _DEVICES if pattern.search(user_agent)), "Other")

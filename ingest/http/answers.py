@@ -1,0 +1,161 @@
+"""Outcomes become answers: a status and a JSON body. Errors name fields and reasons, never what a payload held.
+
+The shapes are types, so that the OpenAPI document is made from what is really sent.
+
+    all accepted (or dropped)   202  {"accepted": 2, "ids": ["a", "b"]}
+    some refused                207  {"accepted": 1, "refused": 1, "ids": ["a"], "events": [{"index": 0, ...}, ...]}
+    all refused                 4xx  {"error": {"reason": ..., "events": [...]}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import UNSET, Struct, UnsetType
+
+from ingest.contract.reasons import Reason
+from ingest.pipeline.pipeline import Outcome, Refused
+from liveinsight.model.errors import InvalidPayload
+
+
+class EventStatus(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What became of one event; `status` is 202 also for one that is deliberately not counted: then it has a reason."""
+
+    index: int
+    status: int
+    id: str | UnsetType = UNSET
+    receipt: str | UnsetType = UNSET
+    reason: Reason | UnsetType = UNSET
+    field: str | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+
+
+class DroppedEvent(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A valid event that is deliberately not counted."""
+
+    index: int
+    reason: Reason
+
+
+class Taken(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Nothing was refused. `ids` are those of the accepted events in order: their own, or made."""
+
+    accepted: int
+    ids: list[str]
+    dropped: list[DroppedEvent] | UnsetType = UNSET
+
+
+class PartlyTaken(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Some events were refused: `events` says what became of each."""
+
+    accepted: int
+    refused: int
+    ids: list[str]
+    events: list[EventStatus]
+    dropped: list[DroppedEvent] | UnsetType = UNSET
+
+
+class Receipts(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What became of each event that a server has sent; a receipt is what its trace is asked for with."""
+
+    accepted: int
+    refused: int
+    events: list[EventStatus]
+
+
+class Problem(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What is wrong. `field` names the payload's field at fault, `events` every event that was refused."""
+
+    reason: Reason
+    message: str
+    request_id: str
+    field: str | UnsetType = UNSET
+    events: list[EventStatus] | UnsetType = UNSET
+
+
+class Failure(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of every answer with a status from 400 on."""
+
+    error: Problem
+
+
+class Status(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The answer of a health check."""
+
+    status: str
+
+
+class Answer(NamedTuple):
+    """HTTP status and body."""
+
+    status: int
+    body: Struct
+
+
+def answer(outcome: Outcome, request_id: str) -> Answer:
+    """202 when nothing was refused, 207 when some was, 4xx when all was."""
+    if outcome.refused and not outcome.accepted and not outcome.dropped:
+        return _all_refused(outcome.refused, request_id)
+    ids = [one.id for one in outcome.accepted]
+    dropped = [DroppedEvent(index=one.index, reason=one.reason) for one in outcome.dropped] or UNSET
+    if not outcome.refused:
+        return Answer(202, Taken(accepted=len(ids), ids=ids, dropped=dropped))
+    body = PartlyTaken(
+        accepted=len(ids), refused=len(outcome.refused), ids=ids, dropped=dropped, events=statuses(outcome)
+    )
+    return Answer(207, body)
+
+
+def receipts(outcome: Outcome, given: Sequence[str], request_id: str) -> Answer:
+    """The answer to a server: `given` are the receipts of the accepted events, then those of the dropped ones."""
+    if outcome.refused and not outcome.accepted and not outcome.dropped:
+        return _all_refused(outcome.refused, request_id)
+    indexes = [one.index for one in outcome.accepted] + [one.index for one in outcome.dropped]
+    handed_out = dict(zip(indexes, given, strict=True))
+    events = statuses(outcome)
+    for event in events:
+        event.receipt = handed_out.get(event.index, UNSET)
+    body = Receipts(accepted=len(outcome.accepted), refused=len(outcome.refused), events=events)
+    return Answer(207 if outcome.refused else 202, body)
+
+
+def statuses(outcome: Outcome) -> list[EventStatus]:
+    """What became of each event, in the order of the request."""
+    taken = [EventStatus(index=one.index, status=202, id=one.id) for one in outcome.accepted]
+    dropped = [EventStatus(index=one.index, status=202, reason=one.reason) for one in outcome.dropped]
+    return sorted([*taken, *dropped, *map(_described, outcome.refused)], key=lambda event: event.index)
+
+
+def error(reason: Reason, message: str, request_id: str) -> Failure:
+    """Body of an error that concerns no single event."""
+    return Failure(error=Problem(reason=reason, message=message, request_id=request_id))
+
+
+def refusal(invalid: InvalidPayload, request_id: str) -> Answer:
+    """Answer to a request that is refused as a whole."""
+    body = error(Reason(invalid.reason), invalid.message, request_id)
+    body.error.field = invalid.field or UNSET
+    return Answer(invalid.status, body)
+
+
+def _described(one: Refused) -> EventStatus:
+    invalid = one.error
+    return EventStatus(
+        index=one.index,
+        status=invalid.status,
+        reason=Reason(invalid.reason),
+        field=invalid.field,
+        message=invalid.message,
+    )
+
+
+def _all_refused(refused: Sequence[Refused], request_id: str) -> Answer:
+    first = refused[0].error
+    status = first.status if all(one.error.status == first.status for one in refused) else 400
+    if all(one.error.reason == first.reason for one in refused):
+        body = error(Reason(first.reason), first.message, request_id)
+    else:
+        body = error(Reason.INVALID_EVENTS, f"all {len(refused)} events were refused", request_id)
+    body.error.events = [_described(one) for one in refused]
+    return Answer(status, body)

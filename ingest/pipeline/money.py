@@ -1,0 +1,57 @@
+"""Revenue becomes whole minor units of its currency: 12.50 EUR is 1250, 1200 JPY is 1200, 1.5 KWD is 1500.
+
+Exponents come from the `iso4217` package, which carries the maintenance agency's own table and is released
+with it: a small hand-kept table would be wrong for every currency nobody here thought of.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+
+import iso4217
+
+from ingest.contract.limits import MAX_AMOUNT
+from ingest.contract.reasons import Reason
+from ingest.pipeline.payload import Revenue
+from liveinsight.model.errors import InvalidPayload
+
+# Metals, test codes and drawing rights have no minor unit: nothing is sold in them.
+EXPONENTS: dict[str, int] = {
+    currency.code: currency.exponent for currency in iso4217.Currency if currency.exponent is not None
+}
+
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+
+
+def minor_units(revenue: Revenue) -> tuple[int, str]:
+    """(whole minor units, currency code).
+
+    Raises:
+        InvalidPayload: no or an unknown currency, or an amount that is missing, no number, negative or too large.
+    """
+    if not revenue.currency:
+        raise InvalidPayload(Reason.MISSING_FIELD, "revenue needs a currency", field="revenue.currency")
+    currency = revenue.currency.strip().upper()
+    exponent = EXPONENTS.get(currency)
+    if exponent is None:
+        raise InvalidPayload(
+            Reason.UNKNOWN_CURRENCY, "not a currency code of ISO 4217, such as EUR", field="revenue.currency"
+        )
+    amount = _amount(revenue.amount)
+    if not amount.is_finite() or not 0 <= amount <= MAX_AMOUNT:
+        raise InvalidPayload(Reason.INVALID_REVENUE, f"use an amount from 0 to {MAX_AMOUNT}", field="revenue.amount")
+    with localcontext(prec=60):
+        return int(amount.scaleb(exponent).to_integral_value(ROUND_HALF_UP)), currency
+
+
+def _amount(amount: int | float | str | None) -> Decimal:
+    if amount is None:
+        raise InvalidPayload(Reason.MISSING_FIELD, "revenue needs an amount", field="revenue.amount")
+    if isinstance(amount, str):
+        amount = amount.strip()
+        if not _NUMBER.fullmatch(amount):
+            raise InvalidPayload(Reason.INVALID_REVENUE, "the amount is not a number", field="revenue.amount")
+        return Decimal(amount)
+    # Through its shortest text, a float is the decimal number that the page meant.
+    return Decimal(repr(amount)) if isinstance(amount, float) else Decimal(amount)

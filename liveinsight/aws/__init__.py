@@ -1,0 +1,1 @@
+"""liveinsight.aws.clients."""

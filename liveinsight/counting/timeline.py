@@ -1,0 +1,95 @@
+"""The timeline of a session: of each of its events what is shown later, with its mark.
+
+The latest events wait in the visitor's state (`VisitorState.tail`); older ones are in chunks of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from liveinsight.counting.compression import compress, decompress
+from liveinsight.model.events import Element, Event, PropertyValue
+
+
+class TimelineEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is kept of an event for its session's timeline; the names are the `Event`'s. Append only, with a default."""
+
+    type: str
+    occurred_at: int
+    received_at: int
+    event_id: int
+    page_url: str = ""
+    title: str = ""
+    user_id: str = ""
+    referrer: str = ""
+    language: str = ""
+    screen_width: int = 0
+    engaged_ms: int = 0
+    scroll_percent: int = 0
+    conversion_type: str = ""
+    revenue: int = 0
+    currency: str = ""
+    element: Element | None = None
+    props: dict[str, PropertyValue] | None = None
+
+
+Marked = tuple[str, TimelineEvent]
+"""(mark, event)."""
+Waiting = tuple[str, str, TimelineEvent]
+"""(session id, mark, event): what a visitor's state holds of an event that is in no chunk yet."""
+
+
+def timeline_event(event: Event) -> TimelineEvent:
+    """What a timeline keeps of `event`."""
+    return TimelineEvent(
+        event.type,
+        event.occurred_at,
+        event.received_at,
+        event.event_id,
+        event.page_url,
+        event.title,
+        event.user_id,
+        event.referrer,
+        event.language,
+        event.screen_width,
+        event.engaged_ms,
+        event.scroll_percent,
+        event.conversion_type,
+        event.revenue,
+        event.currency,
+        event.element,
+        event.props,
+    )
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Marked])
+_waiting_decoder = msgspec.msgpack.Decoder(Waiting)
+
+
+def pack_waiting(session_id: str, mark: str, event: Event) -> msgspec.Raw:
+    """An event as a state holds it: encoded, as a state is read and written often and its events seldom."""
+    return msgspec.Raw(_encoder.encode((session_id, mark, timeline_event(event))))
+
+
+def unpack_waiting(packed: Iterable[msgspec.Raw]) -> list[Waiting]:
+    """Inverse of `pack_waiting`, for many."""
+    return [_waiting_decoder.decode(one) for one in packed]
+
+
+def encode_timeline(events: Sequence[Marked]) -> bytes:
+    """The stored form of a chunk."""
+    return compress(_encoder.encode(events))
+
+
+def decode_timeline(data: bytes) -> list[Marked]:
+    """Inverse of `encode_timeline`."""
+    return _decoder.decode(decompress(data))
+
+
+def in_timeline_order(marked: Iterable[Marked], limit: int) -> list[Marked]:
+    """Events of a session by time, each mark once."""
+    unique = dict(marked)
+    return sorted(unique.items(), key=lambda pair: (pair[1].occurred_at, pair[0]))[:limit]

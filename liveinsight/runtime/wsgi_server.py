@@ -1,0 +1,99 @@
+"""How our WSGI applications are served: Granian, with threads that wait for AWS, and bounds on what clients may hold.
+
+A connection is closed that has sent no whole header for half a minute, whether it has sent any of it or none. Only
+HTTP/1.1 is spoken: proxies use it, and a connection has one request at a time, so that connections bound requests.
+Granian has no deadline for bodies: each one that does not come holds a thread (see `ingest.http.body_watchdog`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.util import Finalize
+from typing import Any
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from liveinsight.runtime.cpu_affinity import Cores
+
+HEADER_TIMEOUT_MS = 30_000
+"""Also for how long an idle connection is kept: proxies that keep theirs longer open new ones."""
+HEADER_BYTES = 64 * 1024
+CONNECTIONS_PER_THREAD = 4
+"""Connections that wait or idle beside those that are being served."""
+PARENT_SECONDS = 1.0
+"""Between two looks of a worker at whether its parent is there."""
+SPARE_FILES = 1024
+"""For connections to AWS, logs, and what libraries keep open."""
+
+
+def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> None:
+    """Serve ``module:app`` until SIGTERM or Ctrl-C; requests under way are answered first.
+
+    Args:
+        target: the WSGI application's import path.
+        host: address to listen on.
+        port: port to listen on.
+        workers: processes.
+        threads: requests that one process may have under way.
+    """
+    _raise_file_limit(workers * (CONNECTIONS_PER_THREAD + 1) * threads + SPARE_FILES)
+    Granian(
+        target,
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=threads,
+        backpressure=CONNECTIONS_PER_THREAD * threads,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=HEADER_BYTES),
+        log_level=LogLevels.warning,
+        workers_kill_timeout=15,
+        respawn_failed_workers=True,
+    ).serve(target_loader=partial(_load, cores=Cores(workers)))
+
+
+def at_exit(work: Callable[[], object]) -> None:
+    """Have something done when the process ends in order, whichever server has started it. It must bear repeating."""
+    atexit.register(work)
+    # Granian's workers are children of multiprocessing, which end without a look at what `atexit` knows.
+    Finalize(None, work, exitpriority=0)
+
+
+def _load(target: str, *, cores: Cores) -> Any:
+    """The application, as a worker process loads it."""
+    # Until Granian's worker has handlers of its own, it has copies of its parent's, which would only make a note of a
+    # signal that nobody reads: a worker that is told to end while it loads would have to be killed.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=_end_after, args=(os.getppid(),), name="parent", daemon=True).start()
+    cores.claim()
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _end_after(parent: int) -> None:
+    """A parent that was killed can tell its workers nothing; they would keep the port from whoever is started next."""
+    # The pipe that multiprocessing has for this is also held open by workers that were forked later.
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """Workers inherit the limit. Where less is allowed, accepting waits at the limit instead."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < possible:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))

@@ -1,0 +1,1 @@
+"""liveinsight.sites.site."""

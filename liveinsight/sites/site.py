@@ -1,0 +1,208 @@
+"""Sites: what each of them wants of us, as data, and the questions that are asked about it.
+
+In: a site as an operator has described it (see `liveinsight.sites.rules`). Out: answers in microseconds, from what is
+worked out once per site. Pure: reads no clock and no store.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address, ip_network
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from liveinsight.model.errors import LiveInsightError
+
+ANY_ORIGIN = "*"
+DEFAULT_GAP_MINUTES = 30
+DEFAULT_MAX_VALUES = 2000
+
+_SUBDOMAINS = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
+
+
+class Honour(StrEnum):
+    """What becomes of visitors who ask not to be tracked (DNT or Global Privacy Control)."""
+
+    OFF = "off"
+    """They are counted like all others."""
+    ANONYMOUS = "anonymous"
+    """They are counted without the ids that the page gives: as somebody of one day."""
+    DROP = "drop"
+    """They are not counted, except in the drop ledger."""
+
+
+class Bots(StrEnum):
+    """What becomes of bots and headless browsers."""
+
+    DROP = "drop"
+    COUNT = "count"
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A key for events from servers. Its secret was shown once; what is kept is the hash of the whole key."""
+
+    id: str
+    name: str
+    digest: str
+    created_at: int
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
+    """A site. `liveinsight site --help` says what the fields mean; rates are events a minute, 0 for no limit."""
+
+    name: str
+    time_zone: str = "UTC"
+    origins: tuple[str, ...] = (ANY_ORIGIN,)
+    session_gap: int = DEFAULT_GAP_MINUTES
+    excluded_paths: tuple[str, ...] = ()
+    excluded_addresses: tuple[str, ...] = ()
+    address_rate: int = 0
+    site_rate: int = 0
+    max_values: int = DEFAULT_MAX_VALUES
+    honour: Honour = Honour.ANONYMOUS
+    bots: Bots = Bots.DROP
+    query_allow: tuple[str, ...] = ()
+    path_groups: tuple[tuple[str, str], ...] = ()
+    """(glob, replacement), the first that fits."""
+    keys: tuple[ApiKey, ...] = ()
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which its days begin."""
+        return ZoneInfo(self.time_zone)
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether pages of an origin may send events. Without one (no browser says so) there is nothing to check."""
+        if not origin or self._any_origin:
+            return True
+        origin = origin.lower()
+        return origin in self._exact_origins or any(
+            origin.startswith(scheme)
+            and origin.endswith(domain)
+            and _SUBDOMAINS.fullmatch(origin, len(scheme), len(origin) - len(domain)) is not None
+            for scheme, domain in self._wildcard_origins
+        )
+
+    def excludes_address(self, address: str) -> bool:
+        """Whether what comes from an address is not to be counted."""
+        if not self.excluded_addresses:
+            return False
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(parsed, IPv6Address):
+            # A server that listens on both kinds at once writes IPv4 addresses like this.
+            parsed = parsed.ipv4_mapped or parsed
+        number, version = int(parsed), parsed.version
+        return any(
+            version == network_version and number & mask == network
+            for network_version, mask, network in self._excluded_networks
+        )
+
+    def accepts_key(self, key: str) -> bool:
+        """Whether a key for events from servers is one of the site's."""
+        digest = key_digest(key)
+        # All are compared, so that the time tells nothing.
+        return sum(hmac.compare_digest(digest, known.digest) for known in self.keys) > 0
+
+    @cached_property
+    def _any_origin(self) -> bool:
+        return ANY_ORIGIN in self.origins
+
+    @cached_property
+    def _exact_origins(self) -> frozenset[str]:
+        return frozenset(self.origins)
+
+    @cached_property
+    def _wildcard_origins(self) -> list[tuple[str, str]]:
+        found = []
+        for origin in self.origins:
+            scheme, separator, domain = origin.partition("://*.")
+            if separator:
+                found.append((scheme + "://", "." + domain))
+        return found
+
+    @cached_property
+    def _excluded_networks(self) -> list[tuple[int, int, int]]:
+        networks = [ip_network(text) for text in self.excluded_addresses]
+        return [(network.version, int(network.netmask), int(network.network_address)) for network in networks]
+
+
+class Sites(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
+    """All sites, as they were at one moment.
+
+    Args:
+        sites: in the order in which they were added.
+        default: the one that is meant when none is named; "" when there is none.
+        removed: names of sites that were removed: they are not created again by themselves.
+    """
+
+    sites: tuple[Site, ...] = ()
+    default: str = ""
+    removed: tuple[str, ...] = ()
+
+    @cached_property
+    def by_name(self) -> dict[str, Site]:
+        """The sites by name."""
+        return {site.name: site for site in self.sites}
+
+    @cached_property
+    def zones(self) -> dict[str, ZoneInfo]:
+        """Time zones by site, the default site first."""
+        names = sorted(self.by_name, key=lambda name: name != self.default)
+        return {name: self.by_name[name].zone for name in names}
+
+    @property
+    def longest_gap(self) -> int:
+        """Minutes that a visitor of any site may be silent, at most, without the session's end."""
+        return max([DEFAULT_GAP_MINUTES, *(site.session_gap for site in self.sites)])
+
+    def with_site(self, changed: Site) -> Sites:
+        """The sites, with the one of that name replaced."""
+        sites = tuple(changed if site.name == changed.name else site for site in self.sites)
+        return msgspec.structs.replace(self, sites=sites)
+
+    def find(self, name: str | None) -> Site | None:
+        """The site of that name, or the default one when there is no name; None when there is no such site."""
+        return self.by_name.get(name or self.default)
+
+
+def key_digest(key: str) -> str:
+    """What is stored of a key. Keys are long and random: a plain hash cannot be searched through."""
+    return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def plain_sites(zones: Mapping[str, ZoneInfo]) -> Sites:
+    """Sites that want nothing special, from their time zones; the first is the default one."""
+    sites = tuple(Site(name=name, time_zone=zone.key) for name, zone in zones.items())
+    return Sites(sites=sites, default=next(iter(zones), ""))
+
+
+def encode_sites(sites: Sites) -> str:
+    """All sites as text."""
+    return msgspec.json.encode(sites).decode()
+
+
+def decode_sites(text: str) -> Sites:
+    """Inverse of `encode_sites`; every time zone has been looked up.
+
+    Raises:
+        LiveInsightError: another release has written it, or a time zone is not known on this machine.
+    """
+    try:
+        sites = msgspec.json.decode(text, type=Sites)
+    except msgspec.DecodeError as error:
+        raise LiveInsightError(f"the list of sites cannot be read: {error}") from error
+    for site in sites.sites:
+        try:
+            site.zone  # noqa: B018  # reading it is the check
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise LiveInsightError(f"site {site.name}: time zone {site.time_zone} is not known here") from error
+    return sites

@@ -1,0 +1,99 @@
+"""The pointer: which generations of counters are active, from which day on, and what was active before.
+
+It is one small item beside the first generation's sessions. Promises: it changes as a whole, and only if nobody else
+has changed it meanwhile; every switch can be taken back, the latest first.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from liveinsight.model.errors import LiveInsightError
+from liveinsight.storage.store import GenerationStore, Note
+
+FIRST = 1
+"""The generation there is without any rebuild. Its tables also hold the pointer, and ingest's salts."""
+POINTER = "pointer"
+
+
+class Active(msgspec.Struct, frozen=True):
+    """A generation, and the local day (yyyymmdd, 0: all days) from which it holds, up to the next one's."""
+
+    generation: int
+    from_day: int
+
+
+ONLY_FIRST = (Active(FIRST, 0),)
+
+
+class Pointer(msgspec.Struct, frozen=True):
+    """The active generations by their days, the newest last; `history` is what was active before, the latest last."""
+
+    active: tuple[Active, ...] = ONLY_FIRST
+    history: tuple[tuple[Active, ...], ...] = ()
+    changed_at: int = 0
+    """Epoch ms: tells two changes of the same content apart."""
+
+    @property
+    def newest(self) -> int:
+        """The generation that is written."""
+        return self.active[-1].generation
+
+    @property
+    def generations(self) -> set[int]:
+        """All active ones."""
+        return {active.generation for active in self.active}
+
+
+def switched(pointer: Pointer, generation: int, from_day: int, now: int) -> Pointer:
+    """`generation` holds from `from_day` on."""
+    kept = tuple(active for active in pointer.active if active.from_day < from_day)
+    return Pointer((*kept, Active(generation, from_day)), (*pointer.history, pointer.active), now)
+
+
+def switched_back(pointer: Pointer, now: int) -> Pointer:
+    """What was active before the last switch is active again.
+
+    Raises:
+        LiveInsightError: there was no switch.
+    """
+    if not pointer.history:
+        raise LiveInsightError("there is nothing to go back to: generation 1 was never switched from")
+    return Pointer(pointer.history[-1], pointer.history[:-1], now)
+
+
+def forgotten(pointer: Pointer, generation: int, now: int) -> Pointer:
+    """Nothing leads back to a generation."""
+    kept = tuple(past for past in pointer.history if all(active.generation != generation for active in past))
+    return Pointer(pointer.active, kept, now)
+
+
+def load_pointer(store: GenerationStore) -> Pointer:
+    """The pointer, from the first generation's store."""
+    return load_versioned_pointer(store)[0]
+
+
+def load_versioned_pointer(store: GenerationStore) -> tuple[Pointer, int]:
+    """The pointer and its version, to be saved against.
+
+    Raises:
+        LiveInsightError: it was written by another release that knows more.
+    """
+    note = store.load_note(POINTER)
+    try:
+        return (msgspec.json.decode(note.text, type=Pointer) if note.version else Pointer()), note.version
+    except msgspec.DecodeError as error:
+        raise LiveInsightError(f"the pointer to the active generations cannot be read: {error}") from error
+
+
+def save_pointer(store: GenerationStore, pointer: Pointer, version: int) -> None:
+    """Replace the pointer that had `version` when it was loaded.
+
+    Raises:
+        LiveInsightError: somebody else has replaced it since; nothing is changed.
+    """
+    if not store.save_note(POINTER, Note(version + 1, msgspec.json.encode(pointer).decode())):
+        raise LiveInsightError(
+            "somebody else has changed the active generations just now; nothing was changed: look at "
+            "`liveinsight rebuild status`, then try again"
+        )

@@ -1,0 +1,178 @@
+"""Reads counters of several generations as if they were one.
+
+A rebuild counts the stream again into a generation of its own: tables that look like the first ones. The pointer
+lists the active generations and the site-local day from which each holds:
+
+    day                    ... 19 20 | 21 22 23 ...      switched on the 22nd to generation 2, from the 21st on
+    read from generation           1 | 2                 (the worker writes to generation 2)
+
+In: a way to load the pointer, and each generation's store. Out: a `ReadStore`. Promises: a day's totals and its
+breakdowns come from the same generation. As the worker writes to the newest one only, a day about which an older
+generation knows nothing at all (of a log imported after the switch) is read from the next that knows something.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from liveinsight.counting.counters import CounterItem
+from liveinsight.counting.sessions import VisitorState
+from liveinsight.counting.timeline import Marked
+from liveinsight.model.buckets import (
+    QUARTER_MS,
+    day_from_number,
+    day_number,
+    days_between,
+    local_day_and_hour,
+    local_midnight_ms,
+    quarter_start,
+)
+from liveinsight.model.clock import Clock
+from liveinsight.model.errors import StoreUnavailable
+from liveinsight.storage.generation_pointer import Active, Pointer
+from liveinsight.storage.store import Read, ReadStore, SetAside, VisitorKey, Watermark
+
+REFRESH_MS = 5_000
+"""For how long an answer may come from a pointer that has been changed."""
+FOR_EVER = 1 << 40
+"""A bucket after all others."""
+_UTC = ZoneInfo("UTC")
+
+
+def quarters_of_day(day: int, zone: ZoneInfo) -> tuple[int, int]:
+    """First and last 15-minute bucket of a site-local day (yyyymmdd)."""
+    this = day_from_number(day)
+    first, end = (local_midnight_ms(midnight, zone) // QUARTER_MS for midnight in (this, this + timedelta(days=1)))
+    return first, end - 1
+
+
+class GenerationalReader:
+    """A `liveinsight.storage.store.ReadStore` over several generations. Thread safe.
+
+    The pointer is read when it is first needed and again when it is older than `REFRESH_MS`. That one small read is
+    not in `items_read`: the cost of an answer does not depend on when it is asked for.
+
+    Args:
+        stores: gives a generation's store.
+        pointer: loads the pointer.
+        zones: gives the sites' time zones: a generation begins to hold at a site's own midnight.
+        clock: current time.
+    """
+
+    def __init__(
+        self,
+        stores: Callable[[int], ReadStore],
+        pointer: Callable[[], Pointer],
+        zones: Callable[[], Mapping[str, ZoneInfo]],
+        clock: Clock,
+    ) -> None:
+        self._stores = stores
+        self._load = pointer
+        self._zones = zones
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: Pointer | None = None
+        self._known_at = 0
+
+    def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
+        active = self._active()
+        rows: list[tuple[int, CounterItem]] = []
+        items_read = 0
+        for number, (start, end) in enumerate(self._spans(active, site)):
+            first, last = max(first_quarter, start), min(last_quarter, end)
+            if first <= last:
+                read = self._totals(active[number:], site, first, last)
+                rows.extend(read.rows)
+                items_read += read.items_read
+        return Read(rows, items_read)
+
+    def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
+        active = self._active()
+        number = max(number for number, generation in enumerate(active) if generation.from_day <= day)
+        return self._dimension(active[number:], site, day, dimension)
+
+    def read_minutes(
+        self, site: str, first_minute: int, last_minute: int, dimension: str = ""
+    ) -> Read[tuple[int, CounterItem]]:
+        return self._newest().read_minutes(site, first_minute, last_minute, dimension)
+
+    def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
+        return self._newest().read_visitors(keys)
+
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
+        items_read = 0
+        for active in reversed(self._active()):
+            read = self._stores(active.generation).read_timeline(site, session_id, limit)
+            items_read += read.items_read
+            if read.rows:
+                return Read(read.rows, items_read)
+        return Read([], items_read)
+
+    def read_watermarks(self) -> Read[Watermark]:
+        return self._newest().read_watermarks()
+
+    def read_set_aside(self, limit: int) -> Read[SetAside]:
+        return self._newest().read_set_aside(limit)
+
+    def _active(self) -> tuple[Active, ...]:
+        with self._lock:
+            now = self._clock()
+            if self._known is None or not 0 <= now - self._known_at < REFRESH_MS:
+                try:
+                    self._known = self._load()
+                except StoreUnavailable:
+                    # An old pointer shows numbers that were right a moment ago; none at all is an outage.
+                    if self._known is None:
+                        raise
+                self._known_at = now
+            return self._known.active
+
+    def _newest(self) -> ReadStore:
+        return self._stores(self._active()[-1].generation)
+
+    def _zone(self, site: str) -> ZoneInfo:
+        return self._zones().get(site) or _UTC
+
+    def _spans(self, active: Sequence[Active], site: str) -> list[tuple[int, int]]:
+        """First and last bucket for which each generation holds."""
+        zone = self._zone(site)
+        starts = [quarters_of_day(each.from_day, zone)[0] if each.from_day else 0 for each in active]
+        return list(zip(starts, [*(start - 1 for start in starts[1:]), FOR_EVER], strict=True))
+
+    def _totals(self, holders: Sequence[Active], site: str, first: int, last: int) -> Read[tuple[int, CounterItem]]:
+        """Totals from the first of `holders`; of days that it knows nothing about, from those after it."""
+        read = self._stores(holders[0].generation).read_totals(site, first, last)
+        if len(holders) == 1:
+            return read
+        local_day = self._local_day(site)
+        days = days_between(*(day_from_number(local_day(quarter)) for quarter in (first, last)))
+        unknown = {day_number(day) for day in days} - {local_day(quarter) for quarter, _ in read.rows}
+        if not unknown:
+            return read
+        zone = self._zone(site)
+        start, end = quarters_of_day(min(unknown), zone)[0], quarters_of_day(max(unknown), zone)[1]
+        later = self._totals(holders[1:], site, max(first, start), min(last, end))
+        rows = [row for row in later.rows if local_day(row[0]) in unknown]
+        return Read([*read.rows, *rows], read.items_read + later.items_read)
+
+    def _local_day(self, site: str) -> Callable[[int], int]:
+        zone = self._zone(site)
+        return lambda quarter: local_day_and_hour(quarter_start(quarter), zone)[0]
+
+    def _dimension(
+        self, holders: Sequence[Active], site: str, day: int, dimension: str
+    ) -> Read[tuple[str, CounterItem]]:
+        """Rows from the first of `holders`; if it knows nothing about the day, from those after it."""
+        store = self._stores(holders[0].generation)
+        read = store.read_dimension(site, day, dimension)
+        if read.rows or len(holders) == 1:
+            return read
+        later = self._dimension(holders[1:], site, day, dimension)
+        items_read = read.items_read + later.items_read
+        if not later.rows:
+            return Read([], items_read)
+        known = store.read_totals(site, *quarters_of_day(day, self._zone(site)))
+        return Read([] if known.rows else later.rows, items_read + known.items_read)

@@ -1,0 +1,108 @@
+"""What a stream must leave behind, and what it has left: two tallies to compare.
+
+`recount` folds each event once, in order: no batches, no store, no marks to compare. It is the naive way of counting
+that every other way has to agree with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from liveinsight.counting.counters import CounterItem, Part, apply_pending, merge_items
+from liveinsight.counting.fold import CounterKey, by_counter, fold, stored_apart
+from liveinsight.counting.sessions import VisitorState, new_visitor
+from liveinsight.counting.timeline import Marked, timeline_event, unpack_waiting
+from liveinsight.model.events import Event
+from liveinsight.model.marks import NO_MARK
+from liveinsight.storage.store import VisitorKey
+from liveinsight.testing.memory import MemoryStore
+
+Numbers = dict[CounterKey, tuple[dict[str, int], dict[int, int], int]]
+"""Measures, page views by local hour, and visitors of each counter, all shards together."""
+
+
+class Tally(NamedTuple):
+    """All that a stream leaves behind."""
+
+    counters: Numbers
+    sessions: dict[VisitorKey, VisitorState]
+    timelines: dict[tuple[str, str], list[Marked]]
+    set_aside: list[str]
+    """Marks of the records that could not be decoded."""
+
+
+def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> Tally:
+    """Fold each event once, in order, as (mark, event): no batches, no store, no marks to compare."""
+    sessions: dict[VisitorKey, VisitorState] = {}
+    timelines: dict[tuple[str, str], list[Marked]] = {}
+    pending: dict[CounterKey, list[Part]] = {}
+    for mark, event in placed:
+        key = event.site, event.visitor
+        state = sessions.setdefault(key, new_visitor(*key))
+        contributions, session_id, _ = fold(state, event, mark)
+        assert state.mark == mark, f"{mark} does not come after the visitor's events before it"
+        for counter, part in by_counter(contributions):
+            pending.setdefault(counter, []).append(part)
+        if session_id:
+            timelines.setdefault((event.site, session_id), []).append((mark, timeline_event(event)))
+    items = {counter: CounterItem() for counter in pending}
+    for counter, item in items.items():
+        apply_pending(item, pending[counter])
+    return Tally(
+        numbers((counter, item) for counter, item in items.items()), sessions, _sorted(timelines), sorted(poison)
+    )
+
+
+def stored_in(store: MemoryStore) -> Tally:
+    """Everything in a store."""
+    stored = store.load_visitors(list(store.visitors))
+    names = {
+        *store.timeline,
+        *((state.site, name) for state in stored.values() for name, _, _ in unpack_waiting(state.tail)),
+    }
+    timelines = {name: store.read_timeline(*name, limit=10_000).rows for name in names}
+    sessions = {key: as_folded(state) for key, state in stored.items()}
+    counters = numbers(stored_apart((key, item) for (_, key), item in store.counters.items()))
+    return Tally(counters, sessions, _sorted(timelines), sorted(store.set_aside))
+
+
+def as_folded(state: VisitorState) -> VisitorState:
+    """A stored state without what the fold leaves alone."""
+    return replace(state, tail=[], spilled=NO_MARK, listed=[])
+
+
+def numbers(items: Iterable[tuple[CounterKey, CounterItem]]) -> Numbers:
+    """Items of all shards summed up, without the zeros that corrections leave behind."""
+    by_key: dict[CounterKey, list[CounterItem]] = {}
+    for key, item in items:
+        by_key.setdefault(key, []).append(item)
+    result = {}
+    for key, parts in by_key.items():
+        total = merge_items(parts)
+        measures = {name: amount for name, amount in total.measures.items() if amount}
+        hours = {hour: views for hour, views in total.hours.items() if views}
+        if measures or hours:
+            result[key] = (measures, hours, total.visitors)
+    return result
+
+
+def differences(got: Tally, expected: Tally) -> list[str]:
+    """What is not as it should be, one line each: empty when all is well."""
+    lines = []
+    for name, ours, theirs in zip(Tally._fields, got, expected, strict=True):
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            for key in sorted({*ours, *theirs}, key=str):
+                if ours.get(key) != theirs.get(key):
+                    lines.append(f"{name} {key}: stored {ours.get(key)}, expected {theirs.get(key)}")
+        elif ours != theirs:
+            lines.append(f"{name}: stored {ours}, expected {theirs}")
+    return lines
+
+
+def _sorted(
+    timelines: dict[tuple[str, str], list[Marked]],
+) -> dict[tuple[str, str], list[Marked]]:
+    return {session: sorted(events, key=lambda pair: pair[0]) for session, events in timelines.items()}

@@ -1,0 +1,353 @@
+"""In-memory store and stream with the semantics of the real ones: for tests, and for looking inside."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter
+from liveinsight.counting.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
+from liveinsight.counting.previews import (
+    CounterPreview,
+    VisitorPreview,
+    decode_rows,
+    decode_states,
+    encode_states,
+    on_top,
+)
+from liveinsight.counting.sessions import VisitorState, decode_visitor
+from liveinsight.counting.timeline import Marked, in_timeline_order
+from liveinsight.model.clock import Clock
+from liveinsight.model.errors import IteratorExpired, StreamUnavailable
+from liveinsight.model.ids import visitor_of
+from liveinsight.model.marks import NO_MARK
+from liveinsight.storage.store import (
+    SHARD_END,
+    Checkpoint,
+    CounterWrite,
+    Note,
+    Read,
+    SetAside,
+    SetAsideSummary,
+    TimelineChunk,
+    VisitorKey,
+    VisitorWrite,
+    Watermark,
+    Written,
+    tail_of,
+    visitors_read,
+)
+from liveinsight.storage.stream import Batch, OutRecord, PutOutcome, Record, Shard, StartAt
+
+HASH_SPACE = 1 << 128
+
+
+def _copy(item: CounterItem) -> CounterItem:
+    return decode_counter(encode_counter(item), item.mark)
+
+
+class MemoryStore:
+    """A `Store` in one process. Thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.counters: dict[tuple[str, CounterKey], CounterItem] = {}
+        self.visitors: dict[VisitorKey, tuple[str, bytes]] = {}
+        self.timeline: dict[tuple[str, str], dict[tuple[str, str], TimelineChunk]] = {}
+        self.set_aside: dict[str, SetAside] = {}
+        self.watermarks: dict[str, Watermark] = {}
+        self.counter_previews: dict[tuple[str, str, int, str], CounterPreview] = {}
+        self.visitor_previews: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
+        self.salts: dict[int, bytes] = {}
+        self.notes: dict[str, Note] = {}
+
+    def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
+        with self._lock:
+            return {key: _copy(self.counters[shard, key]) for key in keys if (shard, key) in self.counters}
+
+    def write_counters(self, shard: str, writes: Sequence[CounterWrite]) -> Written:
+        written = Written()
+        with self._lock:
+            for index, write in enumerate(writes):
+                stored = self.counters.get((shard, write.key))
+                if (stored.mark if stored else NO_MARK) != write.expected:
+                    written.refused.append(index)
+                else:
+                    data = write.data or encode_counter(write.item)
+                    self.counters[shard, write.key] = decode_counter(data, write.item.mark)
+        return written
+
+    def load_visitors(self, keys: Sequence[VisitorKey]) -> dict[VisitorKey, VisitorState]:
+        with self._lock:
+            return {key: decode_visitor(self.visitors[key][1]) for key in keys if key in self.visitors}
+
+    def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
+        written = Written()
+        with self._lock:
+            for index, write in enumerate(writes):
+                stored = self.visitors.get(write.key)
+                if stored and stored[0] >= write.mark:
+                    written.refused.append(index)
+                else:
+                    self.visitors[write.key] = (write.mark, write.data)
+        return written
+
+    def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
+        with self._lock:
+            for chunk in chunks:
+                session = self.timeline.setdefault((chunk.site, chunk.session_id), {})
+                session[chunk.events[0][0], chunk.events[-1][0]] = chunk._replace(events=tuple(chunk.events))
+
+    def write_set_aside(self, records: Sequence[SetAside]) -> None:
+        with self._lock:
+            self.set_aside.update({record.mark: record for record in records})
+
+    def write_previews(
+        self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
+    ) -> None:
+        with self._lock:
+            for each in counters:
+                name = (shard, each.site, each.day, each.dimension)
+                if name not in self.counter_previews or self.counter_previews[name].mark < each.mark:
+                    self.counter_previews[name] = each
+            for one in visitors:
+                known = self.visitor_previews.get((shard, one.site))
+                if known is None or known[0] < one.mark:
+                    self.visitor_previews[shard, one.site] = (one.mark, encode_states(one))
+
+    def write_watermark(self, watermark: Watermark) -> None:
+        with self._lock:
+            stored = self.watermarks.get(watermark.shard_id)
+            if stored is None or _supersedes(watermark, stored):
+                self.watermarks[watermark.shard_id] = watermark
+
+    def load_checkpoints(self) -> dict[str, Checkpoint]:
+        with self._lock:
+            return dict(self.checkpoints)
+
+    def write_checkpoint(self, shard_id: str, checkpoint: Checkpoint) -> None:
+        with self._lock:
+            stored = self.checkpoints.get(shard_id)
+            if stored is None or _rank(stored) < _rank(checkpoint):
+                self.checkpoints[shard_id] = checkpoint
+
+    def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
+        first_bucket = first_quarter - first_quarter % QUARTERS_PER_ITEM
+        read = self._buckets("totals", site, first_bucket, last_quarter)
+        return Read(totals_apart(read.rows, first_quarter, last_quarter), read.items_read)
+
+    def read_minutes(
+        self, site: str, first_minute: int, last_minute: int, dimension: str = ""
+    ) -> Read[tuple[int, CounterItem]]:
+        return self._buckets("minute", site, first_minute, last_minute, dimension)
+
+    def _buckets(
+        self, kind: str, site: str, first: int, last: int, dimension: str = ""
+    ) -> Read[tuple[int, CounterItem]]:
+        with self._lock:
+            rows = [
+                (key[2], _copy(item))
+                for (_, key), item in self.counters.items()
+                if key[:2] == (kind, site) and key[3] == dimension and first <= key[2] <= last
+            ]
+        return Read(rows, len(rows))
+
+    def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
+        host, name = home(("dimension", site, day, dimension, ""))
+        with self._lock:
+            items = {(shard, key[4]): item for (shard, key), item in self.counters.items() if key[:4] == host[:4]}
+            previews = {key[0]: each for key, each in self.counter_previews.items() if key[1:] == host[1:4]}
+            rows = [(value, _copy(item)) for (_, value), item in items.items()]
+        partial = False
+        for shard, preview in previews.items():
+            marks = {value: item.mark for (of, value), item in items.items() if of == shard}
+            shown, in_part = on_top(decode_rows(preview.rows), marks)
+            rows.extend(shown)
+            partial |= in_part
+        if name:
+            rows = [(value, item.beside[name]) for value, item in rows if name in item.beside]
+        return Read(rows, len(items) + len(previews), partial)
+
+    def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
+        sites = {site for site, _ in keys}
+        with self._lock:
+            previews = [decode_states(data) for (_, site), (_, data) in self.visitor_previews.items() if site in sites]
+        return visitors_read(keys, self.load_visitors(keys).values(), previews)
+
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
+        with self._lock:
+            chunks = list(self.timeline.get((site, session_id), {}).values())
+            visitors = {chunk.visitor for chunk in chunks}
+            if (named := visitor_of(site, session_id)) is not None:
+                visitors.add(named)
+        known = self.read_visitors([(site, visitor) for visitor in visitors])
+        events = [pair for chunk in chunks for pair in chunk.events]
+        tail = tail_of(known.rows, session_id)
+        return Read(in_timeline_order([*events, *tail], limit), len(chunks) + known.items_read, known.partial)
+
+    def read_watermarks(self) -> Read[Watermark]:
+        with self._lock:
+            rows = [self.watermarks[shard] for shard in sorted(self.watermarks)]
+        return Read(rows, len(rows))
+
+    def read_set_aside(self, limit: int) -> Read[SetAside]:
+        with self._lock:
+            rows = [self.set_aside[mark] for mark in sorted(self.set_aside)][:limit]
+        return Read(rows, len(rows))
+
+    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+        with self._lock:
+            records = [self.set_aside[mark] for mark in sorted(self.set_aside) if mark > after]
+        return [SetAsideSummary(r.shard_id, r.mark, r.reason, r.set_aside_at, len(r.data)) for r in records[:limit]]
+
+    def load_set_aside(self, mark: str) -> SetAside | None:
+        with self._lock:
+            return self.set_aside.get(mark)
+
+    def delete_set_aside(self, marks: Sequence[str]) -> None:
+        with self._lock:
+            for mark in marks:
+                self.set_aside.pop(mark, None)
+
+    def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
+        with self._lock:
+            return self.salts.setdefault(day, candidate)
+
+    def load_note(self, name: str) -> Note:
+        with self._lock:
+            return self.notes.get(name, Note())
+
+    def save_note(self, name: str, note: Note) -> bool:
+        with self._lock:
+            if self.notes.get(name, Note()).version != note.version - 1:
+                return False
+            self.notes[name] = note
+            return True
+
+    def counted_days(self) -> set[tuple[str, int]]:
+        with self._lock:
+            return {(key[1], key[2]) for _, key in self.counters if key[0] == "dimension"}
+
+
+def _supersedes(new: Watermark, stored: Watermark) -> bool:
+    if new.incarnation != stored.incarnation:
+        return new.incarnation > stored.incarnation
+    if stored.closed or new.closed:
+        return not stored.closed
+    pairs = list(zip(_times(new), _times(stored), strict=True))
+    return any(later > earlier for later, earlier in pairs) and all(later >= earlier for later, earlier in pairs)
+
+
+def _times(watermark: Watermark) -> tuple[int, int, int]:
+    return watermark.as_of, watermark.fresh_as_of, watermark.preview_as_of
+
+
+def _rank(checkpoint: Checkpoint) -> tuple[int, float]:
+    number = checkpoint.sequence_number
+    return checkpoint.incarnation, float("inf") if number == SHARD_END else int(number)
+
+
+@dataclass
+class _MemoryShard:
+    first_hash: int
+    last_hash: int
+    parents: tuple[str, ...]
+    records: list[Record] = field(default_factory=list)
+    closed: bool = False
+
+
+class MemoryStream:
+    """A `Stream` in one process, with hash-key ranges, splits and merges. Thread safe.
+
+    Sequence numbers restart at 1 in every shard: the worst case for marks, as no promise forbids it.
+    """
+
+    def __init__(self, clock: Clock, shards: int = 1, created_at: int | None = None) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._created_at = clock() if created_at is None else created_at
+        self._shards: dict[str, _MemoryShard] = {}
+        self.refuse_puts = 0
+        """How many of the next records to refuse, as a throttled shard does."""
+        self.down = False
+        """Whether every call fails."""
+        width = HASH_SPACE // shards
+        for index in range(shards):
+            last = HASH_SPACE - 1 if index == shards - 1 else (index + 1) * width - 1
+            self._add(index * width, last, ())
+
+    def _add(self, first: int, last: int, parents: tuple[str, ...]) -> str:
+        shard_id = f"shardId-{len(self._shards):012d}"
+        self._shards[shard_id] = _MemoryShard(first, last, parents)
+        return shard_id
+
+    def split(self, shard_id: str) -> tuple[str, str]:
+        """Close a shard and divide its hash range in two."""
+        with self._lock:
+            parent = self._shards[shard_id]
+            parent.closed = True
+            middle = (parent.first_hash + parent.last_hash) // 2
+            low = self._add(parent.first_hash, middle, (shard_id,))
+            return low, self._add(middle + 1, parent.last_hash, (shard_id,))
+
+    def merge(self, low_id: str, high_id: str) -> str:
+        """Close two adjacent shards and join their hash ranges."""
+        with self._lock:
+            low, high = self._shards[low_id], self._shards[high_id]
+            low.closed = high.closed = True
+            return self._add(low.first_hash, high.last_hash, (low_id, high_id))
+
+    def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
+        with self._lock:
+            self._check_up()
+            return [self._put_one(record) for record in records]
+
+    def _put_one(self, record: OutRecord) -> PutOutcome:
+        if self.refuse_puts:
+            self.refuse_puts -= 1
+            return PutOutcome("", "", "ProvisionedThroughputExceededException")
+        hashed = int(hashlib.md5(record.partition_key.encode()).hexdigest(), 16)
+        for shard_id, shard in self._shards.items():
+            if not shard.closed and shard.first_hash <= hashed <= shard.last_hash:
+                number = str(len(shard.records) + 1)
+                shard.records.append(Record(number, record.partition_key, record.data, self._clock()))
+                return PutOutcome(shard_id, number, "")
+        raise StreamUnavailable("no open shard covers the hash key")
+
+    def incarnation(self) -> int:
+        return self._created_at
+
+    def shards(self) -> list[Shard]:
+        with self._lock:
+            self._check_up()
+            return [Shard(shard_id, shard.parents) for shard_id, shard in self._shards.items()]
+
+    def iterator(self, shard_id: str, *, after: str | None, start: StartAt) -> str:
+        with self._lock:
+            self._check_up()
+            if after is not None:
+                return f"{shard_id}:{int(after)}"
+            position = 0 if start is StartAt.TRIM_HORIZON else len(self._shards[shard_id].records)
+            return f"{shard_id}:{position}"
+
+    def read(self, iterator: str, limit: int) -> Batch:
+        with self._lock:
+            self._check_up()
+            shard_id, _, position = iterator.partition(":")
+            if shard_id not in self._shards:
+                raise IteratorExpired(iterator)
+            shard, first = self._shards[shard_id], int(position)
+            records = deepcopy(shard.records[first : first + limit])
+            end = first + len(records)
+            waiting = shard.records[end:]
+            behind = self._clock() - waiting[0].arrived_at if waiting else 0
+            at_end = shard.closed and not waiting
+            return Batch(records, None if at_end else f"{shard_id}:{end}", behind)
+
+    def _check_up(self) -> None:
+        if self.down:
+            raise StreamUnavailable("the stream is down")

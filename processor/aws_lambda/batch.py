@@ -1,0 +1,223 @@
+"""Counts one invocation's records: the same core as every worker, with a complete flush before the answer.
+
+    claim -> check and leave out what the checkpoint covers -> fold -> counters -> visitors -> checkpoint
+
+Nothing is kept between invocations: while this container sleeps, another one may count for the shard, so states and
+counters are read again, strongly consistent, each time. The checkpoint is the embedded worker's, in the same place: for
+`status`, to go on from one runtime to the other, and to see that batches come in order:
+
+* What the checkpoint covers was counted, so folding it again must add nothing. If it would, batches of the shard have
+  overtaken each other (ParallelizationFactor above 1): refused before anything is written.
+* A child shard begins only when its parents are read to their ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Protocol
+
+from liveinsight.counting.fold import fold
+from liveinsight.counting.sessions import new_visitor
+from liveinsight.model.clock import Clock
+from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnavailable, UndecodableRecord
+from liveinsight.model.events import decode_record
+from liveinsight.model.marks import event_mark, mark_prefix, record_mark
+from liveinsight.storage.store import SHARD_END, Checkpoint, CheckpointStore, ProcessorStore, Watermark
+from liveinsight.storage.stream import Record, Stream
+from processor.aws_lambda.claim import REMEDY, Claim, NoteStore
+from processor.aws_lambda.event import LambdaRefused, ShardBatch
+from processor.shard.dead_letter_limit import SetAsideLimit
+from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.status.backlog import oldest_waiting
+
+logger = logging.getLogger(__name__)
+
+PART = 500
+"""Records folded before we look at the clock."""
+
+
+class LambdaStore(ProcessorStore, CheckpointStore, NoteStore, Protocol):
+    """What counting in Lambda needs."""
+
+
+class _Checkpointer:
+    """Keeps one shard's checkpoint, and remembers it."""
+
+    def __init__(self, store: CheckpointStore, shard_id: str, incarnation: int) -> None:
+        self._store = store
+        self._shard_id = shard_id
+        self._incarnation = incarnation
+        self.reached = ""
+
+    def checkpoint(self, sequence_number: str) -> None:
+        self._store.write_checkpoint(self._shard_id, Checkpoint(self._incarnation, sequence_number))
+        self.reached = sequence_number
+
+
+class _Processor(RecordProcessor):
+    """A record processor whose look back at undecodable records begins where the last invocation's ended."""
+
+    def __init__(
+        self,
+        store: ProcessorStore,
+        incarnation: int,
+        options: ProcessorOptions,
+        clock: Clock,
+        sleep: Callable[[float], object],
+        *,
+        limit: SetAsideLimit,
+    ) -> None:
+        super().__init__(store, incarnation, options, clock, sleep)
+        self._limit = limit
+
+
+class BatchCounter:
+    """Counts batches. One a container; nothing that is stored is kept in it.
+
+    Args:
+        stream: to learn of parents.
+        store: of the counters that are written.
+        options: limits; the cadences are of no account.
+        clock: current time.
+        sleep: waits between attempts.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        store: LambdaStore,
+        options: ProcessorOptions,
+        clock: Clock,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._stream = stream
+        self._store = store
+        self._options = options
+        self._clock = clock
+        self._sleep = sleep
+        # Not about what is stored: without it a flood of bad records would begin anew with each batch.
+        self._limits: dict[str, SetAsideLimit] = {}
+
+    def count(self, batch: ShardBatch, incarnation: int, give_up_at: int, killed_at: int) -> str:
+        """Count a batch; returns the sequence number of the first record that is not counted, "" when all are.
+
+        Args:
+            batch: of one shard.
+            incarnation: of the stream.
+            give_up_at: when to stop trying, epoch ms.
+            killed_at: when Lambda ends the invocation, epoch ms.
+
+        Raises:
+            LiveInsightError: nothing of the batch was counted, as far as we know; the same batch must come again.
+        """
+        claim = Claim(self._store, batch.shard_id, incarnation, self._clock)
+        claim.look()
+        checkpoints = {s: p for s, p in self._store.load_checkpoints().items() if p.incarnation == incarnation}
+        numbers = [record.sequence_number for record in batch.records]
+        claim.take(numbers, killed_at, checkpoints.get(batch.shard_id))
+        try:
+            fresh = self._without_the_counted(batch, incarnation, checkpoints.get(batch.shard_id))
+            if batch.shard_id not in checkpoints:
+                self._finish_parents(batch.shard_id, incarnation, checkpoints)
+            left = self._count_fresh(fresh, batch.shard_id, incarnation, give_up_at) if fresh else ""
+        except LiveInsightError:
+            self._give_back(claim)
+            raise
+        if left:
+            self._give_back(claim)
+        return left
+
+    def _give_back(self, claim: Claim) -> None:
+        try:
+            claim.give_back()
+        except StoreUnavailable as error:
+            logger.warning("claim not given back", extra={"action": "give_back", "problem": str(error)})
+
+    def _without_the_counted(
+        self, batch: ShardBatch, incarnation: int, checkpoint: Checkpoint | None
+    ) -> Sequence[Record]:
+        if checkpoint is None:
+            return batch.records
+        done = checkpoint.sequence_number
+        counted = [r for r in batch.records if done == SHARD_END or int(r.sequence_number) <= int(done)]
+        if counted:
+            self._check_counted(counted, mark_prefix(incarnation, batch.shard_id), batch.shard_id)
+        return batch.records[len(counted) :]
+
+    def _check_counted(self, records: Sequence[Record], prefix: str, shard_id: str) -> None:
+        marked = []
+        for record in records:
+            mark = record_mark(prefix, record.sequence_number)
+            try:
+                events = decode_record(record.data)
+            except UndecodableRecord:
+                continue
+            marked += [(event_mark(mark, index), event) for index, event in enumerate(events)]
+        keys = {(event.site, event.visitor) for _, event in marked}
+        states = self._store.load_visitors(list(keys))
+        for mark, event in marked:
+            state = states.setdefault((event.site, event.visitor), new_visitor(event.site, event.visitor))
+            if fold(state, event, mark)[0]:
+                raise LambdaRefused(
+                    f"shard {shard_id}: a record comes after the checkpoint has passed it, and it is not counted. "
+                    f"Batches of the shard are processed in parallel: {REMEDY}. Otherwise the mapping begins before "
+                    "the place where counting began (LIVEINSIGHT_START_AT=LATEST): begin it at that time. Nothing "
+                    "was written"
+                )
+
+    def _finish_parents(self, shard_id: str, incarnation: int, checkpoints: Mapping[str, Checkpoint]) -> None:
+        """Lambda does not say when a shard ends: its first child finds out, and closes its books."""
+        shards = self._stream.shards()
+        listed = {shard.shard_id for shard in shards}
+        parents = [parent for shard in shards if shard.shard_id == shard_id for parent in shard.parents]
+        for parent in parents:
+            point = checkpoints.get(parent)
+            if point is None or point.sequence_number == SHARD_END or parent not in listed:
+                continue
+            now = self._clock()
+            after = point.sequence_number
+            waiting = oldest_waiting(self._stream, parent, after, not_before=0, now=now, sleep=self._sleep)
+            if not waiting.at_end:
+                raise LambdaRefused(f"shard {shard_id} comes before its parent {parent} is read to its end: try again")
+            self._store.write_watermark(Watermark(parent, now, True, incarnation, now))
+            self._store.write_checkpoint(parent, Checkpoint(incarnation, SHARD_END))
+
+    def _count_fresh(self, records: Sequence[Record], shard_id: str, incarnation: int, give_up_at: int) -> str:
+        began = self._clock()
+        seconds = max(0.0, (give_up_at - began) / 1000)
+        limit = deepcopy(self._limits.get(shard_id)) or SetAsideLimit(self._options.set_aside_limit)
+        options = replace(self._options, give_up_after=seconds, drain_within=seconds)
+        checkpointer = _Checkpointer(self._store, shard_id, incarnation)
+        sleep = self._sleep_until(give_up_at)
+        processor = _Processor(self._store, incarnation, options, self._clock, sleep, limit=limit)
+        processor.initialize(shard_id, "")
+        fed = ""
+        try:
+            for at in range(0, len(records), PART):
+                if at and self._clock() - began > (give_up_at - began) / 2:
+                    break  # The other half is for the flush.
+                part = records[at : at + PART]
+                # Nothing tells how far Lambda is behind: what arrived before the last record is counted, no more.
+                processor.process_records(part, checkpointer, max(0, self._clock() - part[-1].arrived_at))
+                fed = part[-1].sequence_number
+            if checkpointer.reached != fed:
+                processor.shutdown_requested(checkpointer)
+        except FlushAbandoned:
+            if not checkpointer.reached:
+                raise
+            logger.warning("batch counted in part", extra={"action": "partial", "shard": shard_id})
+        self._limits[shard_id] = limit
+        done = int(checkpointer.reached)
+        return next((r.sequence_number for r in records if int(r.sequence_number) > done), "")
+
+    def _sleep_until(self, give_up_at: int) -> Callable[[float], None]:
+        def sleep(seconds: float) -> None:
+            if self._clock() + round(seconds * 1000) >= give_up_at:
+                raise FlushAbandoned("the time of this invocation is over")
+            self._sleep(seconds)
+
+        return sleep

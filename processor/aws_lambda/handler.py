@@ -1,0 +1,142 @@
+"""The AWS Lambda function: `processor.aws_lambda.handler.handler`, mapped to the Kinesis stream (see `deploy/`).
+
+In: the events of a Kinesis event source mapping. Out: an answer that names the first record that is not counted, or an
+error, whereupon Lambda brings the same records again. An answer means: what it does not name is stored.
+
+Settings come from the environment, as everywhere. The function counts the first generation; see `liveinsight rebuild`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Protocol
+
+from liveinsight.aws.lambda_mapping import Mappings, check_mappings, lambda_client
+from liveinsight.model.clock import Clock, system_clock
+from liveinsight.runtime.json_logs import log_to_stderr
+from liveinsight.settings import Settings
+from liveinsight.storage.generation_pointer import FIRST, load_pointer
+from liveinsight.storage.stream import Stream
+from liveinsight.wiring import open_generations, open_stream
+from processor.aws_lambda.batch import BatchCounter
+from processor.aws_lambda.event import LambdaRefused, parse_event
+from processor.embedded.generation_worker import options_of
+
+logger = logging.getLogger(__name__)
+
+ANSWER_MS = 1_000
+"""Kept back to answer in time."""
+REFRESH_MS = 60_000
+"""For how long a warm container believes what it was told about the stream and the mapping."""
+
+Answer = dict[str, list[dict[str, str]]]
+
+
+class Context(Protocol):
+    """What we use of Lambda's context."""
+
+    @property
+    def invoked_function_arn(self) -> str:
+        """The function, as the mapping names it."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Until Lambda ends the invocation."""
+
+
+class Handler:
+    """Serves invocations, one at a time.
+
+    Args:
+        stream_name: the only stream whose records are taken.
+        stream: to ask for its incarnation.
+        counter: counts.
+        check: looks at the mappings between a function and an event source.
+        newest: asks which generation is written.
+        clock: current time.
+    """
+
+    def __init__(
+        self,
+        stream_name: str,
+        stream: Stream,
+        counter: BatchCounter,
+        check: Callable[[str, str], Mappings],
+        clock: Clock,
+        *,
+        newest: Callable[[], int] = lambda: FIRST,
+    ) -> None:
+        self._stream_name = stream_name
+        self._stream = stream
+        self._counter = counter
+        self._check = check
+        self._clock = clock
+        self._newest = newest
+        self._incarnation = 0
+        self._mappings = Mappings([], False, "not asked yet")
+        self._asked_at = -REFRESH_MS
+
+    def __call__(self, event: dict[str, Any], context: Context) -> Answer:
+        """Count a batch.
+
+        Raises:
+            LiveInsightError: nothing was counted, and the message says why.
+        """
+        began = self._clock()
+        killed_at = began + context.get_remaining_time_in_millis()
+        batch = parse_event(event)
+        if batch.stream_name != self._stream_name:
+            raise LambdaRefused(
+                f"records of stream {batch.stream_name} came, but LIVEINSIGHT_STREAM is {self._stream_name}"
+            )
+        if began - self._asked_at >= REFRESH_MS:
+            self._ask(context.invoked_function_arn, batch.source_arn)
+            self._asked_at = began
+        first = self._counter.count(batch, self._incarnation, killed_at - ANSWER_MS, killed_at)
+        if not first:
+            return {"batchItemFailures": []}
+        if not self._mappings.reports_failures:
+            # Where Lambda does not read the answer, it would take it for success.
+            raise LambdaRefused(f"the time was not enough: counted up to {first}, the rest must come again")
+        return {"batchItemFailures": [{"itemIdentifier": first}]}
+
+    def _ask(self, function_arn: str, source_arn: str) -> None:
+        self._mappings = self._check(function_arn, source_arn)
+        if self._mappings.problems:
+            raise LambdaRefused("; ".join(self._mappings.problems))
+        if self._mappings.unknown:
+            logger.warning(
+                "event source mapping unknown: parallel batches are noticed when they come",
+                extra={"action": "mapping_unknown", "problem": self._mappings.unknown},
+            )
+        if (newest := self._newest()) != FIRST:
+            # Going on with the first one keeps the way back open.
+            logger.error(
+                "another generation is shown, and this function does not count it: use another runtime, or "
+                "`liveinsight rebuild back`",
+                extra={"action": "other_generation", "newest": newest},
+            )
+        self._incarnation = self._stream.incarnation()
+
+
+@cache
+def _handler() -> Handler:
+    settings = Settings.from_env(os.environ)
+    log_to_stderr(settings.log_level)
+    stream, store = open_stream(settings), open_generations(settings)(FIRST)
+    client = lambda_client(settings)
+    return Handler(
+        settings.stream_name,
+        stream,
+        BatchCounter(stream, store, options_of(settings), system_clock),
+        lambda function_arn, source_arn: check_mappings(client, function_arn, source_arn),
+        system_clock,
+        newest=lambda: load_pointer(store).newest,
+    )
+
+
+def handler(event: dict[str, Any], context: Context) -> Answer:
+    """What Lambda calls."""
+    return _handler()(event, context)

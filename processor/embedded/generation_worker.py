@@ -1,0 +1,127 @@
+"""Keeps a worker on the newest active generation of counters: one worker after another, in one process.
+
+In: a way to ask for the newest generation, and one to make a worker of a generation. Promises: a worker is drained
+before the next one begins; each generation goes on from its own checkpoints, so that nothing is lost or counted twice
+in any of them, whenever the change is noticed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from liveinsight.model.clock import Clock
+from liveinsight.model.errors import LiveInsightError
+from liveinsight.settings import Settings
+from liveinsight.storage.generation_pointer import FIRST
+from liveinsight.storage.store import Store
+from liveinsight.storage.stream import StartAt, Stream
+from processor.embedded.worker import Worker
+from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+"""How often to look whether another generation is to be written."""
+TICK_SECONDS = 0.1
+
+
+def options_of(settings: Settings) -> ProcessorOptions:
+    """The record processor's cadences and limits that `settings` name."""
+    return ProcessorOptions(
+        counters_interval=settings.counters_interval,
+        previews_interval=settings.previews_interval,
+        sessions_interval=settings.sessions_interval,
+        session_days=settings.session_days,
+        timeline_days=settings.timeline_days,
+        set_aside_limit=settings.set_aside_limit,
+    )
+
+
+def worker_of(
+    settings: Settings, stream: Stream, store: Store, generation: int, clock: Clock, *, poll_interval: float = 0.0
+) -> Worker:
+    """The worker of one generation, with the cadences that `settings` name."""
+    options = options_of(settings)
+    return Worker(
+        stream,
+        store,
+        lambda incarnation: RecordProcessor(store, incarnation, options, clock),
+        clock,
+        # LATEST is about a product's first start: a rebuild leaves out nothing that is there.
+        start_at=settings.start_at if generation == FIRST else StartAt.TRIM_HORIZON,
+        poll_interval=poll_interval or settings.poll_interval,
+    )
+
+
+def run_until(
+    worker: Worker, stop: threading.Event, enough: Callable[[], bool], *, look_seconds: float = LOOK_SECONDS
+) -> None:
+    """Run a worker until `stop` is set or, asked every so often, `enough` says so; then drain it.
+
+    Raises:
+        LiveInsightError: a shard failed; nothing is checkpointed past the failure.
+    """
+    halt = threading.Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="worker") as pool:
+        running = pool.submit(worker.run, halt)
+        waited = 0.0
+        try:
+            while not running.done() and not stop.wait(TICK_SECONDS):
+                waited += TICK_SECONDS
+                if waited >= look_seconds:
+                    waited = 0.0
+                    if enough():
+                        break
+        finally:
+            halt.set()
+    running.result()
+
+
+class GenerationWorker:
+    """Runs until it is told to stop or a shard fails.
+
+    Args:
+        newest: asks which generation is to be written.
+        make_worker: gives a fresh worker of a generation.
+        look_seconds: how often to ask.
+    """
+
+    def __init__(
+        self, newest: Callable[[], int], make_worker: Callable[[int], Worker], *, look_seconds: float = LOOK_SECONDS
+    ) -> None:
+        self._newest = newest
+        self._make_worker = make_worker
+        self._look_seconds = look_seconds
+        self.workers: list[Worker] = []
+        """All that have run, the current one last."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Process until `stop` is set, then drain.
+
+        Raises:
+            LiveInsightError: a shard failed; nothing is checkpointed past the failure.
+        """
+        generation = self._ask(None)
+        while not stop.is_set():
+            if generation is None:
+                stop.wait(1.0)
+                generation = self._ask(None)
+                continue
+            self._run_one(generation, stop)
+            generation = self._ask(generation)
+
+    def _run_one(self, generation: int, stop: threading.Event) -> None:
+        logger.info("generation", extra={"action": "generation", "generation": generation})
+        worker = self._make_worker(generation)
+        self.workers.append(worker)
+        run_until(worker, stop, lambda: self._ask(generation) != generation, look_seconds=self._look_seconds)
+
+    def _ask(self, otherwise: int | None) -> int | None:
+        try:
+            return self._newest()
+        except LiveInsightError as error:
+            logger.warning("newest generation unknown", extra={"action": "wait", "problem": str(error)})
+            return otherwise

@@ -1,0 +1,263 @@
+"""The commands of `liveinsight rebuild`, each a method: what they refuse, what they change, what they say.
+
+In: settings. Out: tables, the pointer, lines on standard output. Promises: nothing that is in use is written to but
+the pointer; the pointer changes last, or first when something is deleted; a refusal says what to do instead.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from datetime import date
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+from liveinsight.aws.clients import dynamodb_client
+from liveinsight.aws.dynamodb import translated
+from liveinsight.aws.dynamodb_store import DynamoStore
+from liveinsight.aws.schema import TableNames, create_tables, delete_tables, later_generations
+from liveinsight.model.buckets import day_from_number
+from liveinsight.model.clock import Clock
+from liveinsight.model.errors import LiveInsightError, StreamUnavailable
+from liveinsight.settings import Settings
+from liveinsight.sites.repository import load_sites
+from liveinsight.storage.generation_pointer import (
+    FIRST,
+    Active,
+    Pointer,
+    forgotten,
+    load_pointer,
+    load_versioned_pointer,
+    save_pointer,
+    switched,
+    switched_back,
+)
+from liveinsight.storage.generation_reader import GenerationalReader
+from liveinsight.storage.store import freshest_possible
+from liveinsight.wiring import open_generations, open_stream
+from processor.rebuild.cutover_day import choose_from_day, moment_text
+from processor.rebuild.diff import SiteDay, compare_generations, scope_of
+from processor.rebuild.replay import PacedStream, begin_replay, counted_until, load_replay, rested_too_long
+from processor.rebuild.report import Report, show_json, show_text
+from processor.rebuild.run import Following, lag_text
+from processor.verify.settled import Patience, wait_for_watermarks
+
+Answer = TypeVar("Answer")
+
+LAG_MS = 180_000
+"""A generation that is further behind is not switched to."""
+ATTEMPTS = 5
+
+
+class Rebuild:
+    """The commands, on what `settings` name. Each returns the exit code and raises `LiveInsightError` to refuse."""
+
+    def __init__(self, settings: Settings, clock: Clock, console: Console) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._console = console
+        self._stream = open_stream(settings)
+        self._stores = open_generations(settings)
+        self._first = self._stores(FIRST)
+
+    def start(self, *, until_caught_up: bool, reads_per_second: float) -> int:
+        """Work on the newest generation that is not active, a new one if there is none, until it is told to stop."""
+        pointer, _ = load_versioned_pointer(self._first)
+        generation = self._built(pointer)
+        if generation is None:
+            generation = pointer.newest + 1
+            self._say(f"generation {generation} begins")
+        names = TableNames.of_generation(self._settings.table_prefix, generation)
+        protection = self._settings.deletion_protection
+        with translated():
+            for line in create_tables(
+                dynamodb_client(self._settings, attempts=5), names, deletion_protection=protection
+            ):
+                self._say(line)
+        store = self._stores(generation)
+        replay = self._patiently(lambda: begin_replay(self._stream, store, self._clock()))
+        following = Following(
+            self._settings,
+            PacedStream(self._stream, 1 / reads_per_second),
+            store,
+            replay,
+            self._clock,
+            generation=generation,
+            console=self._console,
+            switched=lambda: load_pointer(self._first).newest == generation,
+        )
+        return following.run(until_caught_up=until_caught_up)
+
+    def diff(self, *, as_json: bool) -> int:
+        """Compare what is shown with the generation that is being built, or, after a switch, what was shown."""
+        pointer, _ = load_versioned_pointer(self._first)
+        generation, shown = self._built(pointer), pointer
+        if generation is None:
+            if not pointer.history:
+                raise LiveInsightError("there is only one generation: run `liveinsight rebuild start`")
+            generation, shown = pointer.newest, Pointer(pointer.history[-1])
+        new, now = self._stores(generation), self._clock()
+        sites = load_sites(self._first)
+        old = GenerationalReader(self._stores, lambda: shown, lambda: sites.zones, self._clock)
+        replay, reached = load_replay(new), self._reached(new)
+        until = min(freshest_possible(old.read_watermarks().rows) or 0, reached or 0)
+        scope = scope_of(replay, sites, new.counted_days(), until, now)
+        found = compare_generations(old, new, scope, lambda: self._wait_for((old, new), now), self._tracked)
+        notes = [
+            f"generation {generation} has replayed what arrived since {moment_text(replay.first_arrival)}; compared is "
+            f"what was over by {moment_text(scope.settled_before)}"
+        ]
+        if now - until > LAG_MS:
+            notes.append(f"one of the two has not counted anything since {moment_text(until)}: later is not compared")
+        if scope.left_out:
+            notes.append(f"{scope.left_out:,} days left out: they began before the replay")
+        if found.unsettled:
+            notes.append(f"{found.unsettled:,} differences left out: they were changing while they were looked at")
+        report = Report(generation, found, notes)
+        (show_json if as_json else show_text)(report)
+        return report.exit_code
+
+    def switch(self, from_day: date | None, *, force: bool) -> int:
+        """Let the generation that was built hold from a day on."""
+        pointer, version = load_versioned_pointer(self._first)
+        generation = self._built(pointer)
+        if generation is None:
+            raise LiveInsightError("there is no generation to switch to: run `liveinsight rebuild start`")
+        store, now = self._stores(generation), self._clock()
+        replay, reached = load_replay(store), self._reached(store)
+        if not force and (reached is None or now - reached > LAG_MS):
+            lag = "has not begun all shards" if reached is None else f"lags by {lag_text(now - reached)}"
+            raise LiveInsightError(
+                f"generation {generation} {lag}: let `liveinsight rebuild start` run until it has caught up"
+            )
+        day = choose_from_day(replay, load_sites(self._first), now, from_day, force=force)
+        save_pointer(self._first, switched(pointer, generation, day, now), version)
+        self._say(
+            f"generation {generation} holds from {day_from_number(day)} on; the worker and the API notice within "
+            "seconds. `liveinsight rebuild back` undoes it"
+        )
+        return 0
+
+    def back(self, *, force: bool) -> int:
+        """Make active what was before the last switch."""
+        pointer, version = load_versioned_pointer(self._first)
+        now = self._clock()
+        before = switched_back(pointer, now)
+        existing = {FIRST, *self._existing()}
+        if missing := before.generations - existing:
+            raise LiveInsightError(f"the tables of generation {min(missing)} are not there any more")
+        if not force and rested_too_long(self._stores(before.newest).read_watermarks().rows, now):
+            raise LiveInsightError(
+                f"generation {before.newest} was not written for more than a day: the stream may have dropped what "
+                "came since, and those hours would be missing for good. --force goes back all the same"
+            )
+        save_pointer(self._first, before, version)
+        self._say(
+            f"generation {before.newest} is written and shown again; the worker now counts into it what came since the "
+            f"switch. Generation {pointer.newest} is left as it is"
+        )
+        return 0
+
+    def status(self) -> int:
+        """Say which generations there are."""
+        pointer, _ = load_versioned_pointer(self._first)
+        days = {active.generation: active.from_day for active in pointer.active}
+        now = self._clock()
+        for generation in (FIRST, *self._existing()):
+            store = self._stores(generation)
+            since = "" if generation == FIRST else f", {self._replayed(store)}"
+            reached = freshest_possible(store.read_watermarks().rows)
+            counted = "nothing counted" if reached is None else f"counted up to {moment_text(reached)}"
+            lag = "" if reached is None or now - reached < LAG_MS else f" ({lag_text(now - reached)} ago)"
+            self._say(f"generation {generation}: {_state(generation, pointer, days)}; {counted}{lag}{since}")
+        if pointer.changed_at:
+            undo = f"; back leads to {_listed(pointer.history[-1])}" if pointer.history else ""
+            self._say(f"last changed {moment_text(pointer.changed_at)}{undo}")
+        return 0
+
+    def drop(self, generation: int, *, confirmed: bool) -> int:
+        """Delete the tables of a generation that is not in use."""
+        pointer, version = load_versioned_pointer(self._first)
+        if generation == FIRST:
+            raise LiveInsightError("generation 1 stays: its tables also hold the pointer and the salts of ingest")
+        if generation in pointer.generations:
+            raise LiveInsightError(f"generation {generation} is in use: `liveinsight rebuild back` first")
+        if generation not in self._existing():
+            raise LiveInsightError(f"there is no generation {generation}: see `liveinsight rebuild status`")
+        if not confirmed:
+            if not sys.stdin.isatty():
+                self._say("nobody is here to confirm: add --yes")
+                return 2
+            sys.stdout.write(f"Delete the tables of generation {generation} for good? [y/N] ")
+            sys.stdout.flush()
+            if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+                self._say("nothing deleted")
+                return 2
+        # First of all a new version of the pointer: a switch that is under way meanwhile is refused.
+        save_pointer(self._first, forgotten(pointer, generation, self._clock()), version)
+        names = TableNames.of_generation(self._settings.table_prefix, generation)
+        with translated():
+            for line in delete_tables(dynamodb_client(self._settings, attempts=5), names):
+                self._say(line)
+        return 0
+
+    def _existing(self) -> list[int]:
+        with translated():
+            return later_generations(dynamodb_client(self._settings, attempts=5), self._settings.table_prefix)
+
+    def _built(self, pointer: Pointer) -> int | None:
+        """The generation that is built or waits to be switched to."""
+        return max((each for each in self._existing() if each > pointer.newest), default=None)
+
+    def _reached(self, store: DynamoStore) -> int | None:
+        shards = self._patiently(self._stream.shards)
+        incarnation = self._patiently(self._stream.incarnation)
+        return counted_until(shards, store.read_watermarks().rows, incarnation)
+
+    def _replayed(self, store: DynamoStore) -> str:
+        try:
+            return f"replayed since {moment_text(load_replay(store).first_arrival)}"
+        except LiveInsightError:
+            return "not begun"
+
+    def _wait_for(self, stores: Iterable[GenerationalReader | DynamoStore], moment: int) -> None:
+        with self._console.status("looking again at what differs"):
+            for store in stores:
+                read = store.read_watermarks
+                wait_for_watermarks(
+                    lambda read=read: read().rows,  # type: ignore[misc]
+                    lambda rows: (freshest_possible(rows) or 0) > moment,
+                    Patience.with_cadence(self._settings),
+                )
+
+    def _tracked(self, days: list[SiteDay]) -> Iterable[SiteDay]:
+        hidden = not self._console.is_terminal
+        return track(days, "comparing days", console=self._console, transient=True, disable=hidden)
+
+    def _patiently(self, call: Callable[[], Answer]) -> Answer:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return call()
+            except StreamUnavailable as error:
+                time.sleep(error.retry_after)
+        return call()
+
+    def _say(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _state(generation: int, pointer: Pointer, days: dict[int, int]) -> str:
+    if generation not in days:
+        return "not in use" if generation < pointer.newest else "built, not in use"
+    first = f"shown from {day_from_number(days[generation])} on" if days[generation] else "shown for all earlier days"
+    if len(days) == 1:
+        first = "shown"
+    return f"{first}, written" if generation == pointer.newest else first
+
+
+def _listed(active: Iterable[Active]) -> str:
+    return "generation " + ", then ".join(str(each.generation) for each in active)

@@ -1,0 +1,146 @@
+"""What a generation that is being rebuilt has replayed: from when on it is whole, and how far it has come.
+
+In: the stream, a generation's checkpoints and watermarks. Out: moments, epoch ms. Kinesis does not tell what it has
+trimmed; what is younger than a day is surely there, so a rebuild that rests for longer may have missed something.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from threading import local
+
+import msgspec
+
+from liveinsight.model.errors import LiveInsightError
+from liveinsight.storage.store import Note, Store, Watermark
+from liveinsight.storage.stream import Batch, OutRecord, PutOutcome, Shard, StartAt, Stream
+from processor.verify.stream_reader import LEAST_RETENTION, READ_PAUSE, roots
+
+REPLAY = "replay"
+"""Name of the note in a generation's own store."""
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """What a generation holds all of: what arrived from `since` on (None: since the stream was created)."""
+
+    incarnation: int
+    since: int | None
+    began: int
+
+    @property
+    def first_arrival(self) -> int:
+        """From when on all that arrived is counted."""
+        return self.incarnation if self.since is None else self.since
+
+
+class PacedStream:
+    """A `Stream` whose reads leave the worker its share: Kinesis allows five a second and shard, to all together."""
+
+    def __init__(self, stream: Stream, pause: float, sleep: Callable[[float], object] = time.sleep) -> None:
+        self._stream = stream
+        self._pause = pause
+        self._sleep = sleep
+        self._threads = local()
+
+    def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
+        return self._stream.put(records)
+
+    def incarnation(self) -> int:
+        return self._stream.incarnation()
+
+    def shards(self) -> list[Shard]:
+        return self._stream.shards()
+
+    def iterator(self, shard_id: str, *, after: str | None, start: StartAt) -> str:
+        return self._stream.iterator(shard_id, after=after, start=start)
+
+    def read(self, iterator: str, limit: int) -> Batch:
+        # The worker reads each shard in a thread of its own.
+        passed = time.monotonic() - getattr(self._threads, "read_at", 0.0)
+        self._sleep(max(0.0, self._pause - passed))
+        self._threads.read_at = time.monotonic()
+        return self._stream.read(iterator, limit)
+
+
+def begin_replay(stream: Stream, store: Store, now: int, sleep: Callable[[float], object] = time.sleep) -> Replay:
+    """Note, before anything is read, what a generation is going to hold all of; again is fine.
+
+    Raises:
+        LiveInsightError: it cannot be gone on with.
+    """
+    note = store.load_note(REPLAY)
+    known = load_replay(store) if note.version else None
+    incarnation, shards = stream.incarnation(), stream.shards()
+    if known and known.incarnation != incarnation:
+        raise LiveInsightError("the stream was created anew since this rebuild began: drop its generation first")
+    if known and rested_too_long(store.read_watermarks().rows, now):
+        raise LiveInsightError(
+            "this rebuild has rested for more than a day, and the stream may have dropped records that it has not "
+            "counted: drop its generation and start again"
+        )
+    begun = {shard for shard, point in store.load_checkpoints().items() if point.incarnation == incarnation}
+    unread = [shard for shard in roots(shards) if shard not in begun]
+    if known and not unread:
+        return known
+    since = _held_since(stream, unread, incarnation, now, sleep)
+    if known and known.since is not None:
+        since = max(known.since, since or 0)
+    replay = Replay(incarnation, since, known.began if known else now)
+    if not store.save_note(REPLAY, Note(note.version + 1, msgspec.json.encode(replay).decode())):
+        raise LiveInsightError("somebody else has started this rebuild just now: one is enough")
+    return replay
+
+
+def load_replay(store: Store) -> Replay:
+    """What a generation holds all of.
+
+    Raises:
+        LiveInsightError: it was not made by a rebuild.
+    """
+    note = store.load_note(REPLAY)
+    if not note.version:
+        raise LiveInsightError("nothing was replayed into this generation yet: run `liveinsight rebuild start`")
+    return msgspec.json.decode(note.text, type=Replay)
+
+
+def _held_since(
+    stream: Stream, unread: Iterable[str], incarnation: int, now: int, sleep: Callable[[float], object]
+) -> int | None:
+    surely_kept = now - LEAST_RETENTION
+    if incarnation >= surely_kept:
+        return None
+    first = [_first_arrival(stream, shard, sleep) or surely_kept for shard in unread]
+    return max((min(arrival, surely_kept) for arrival in first), default=surely_kept)
+
+
+def _first_arrival(stream: Stream, shard_id: str, sleep: Callable[[float], object]) -> int | None:
+    iterator: str | None = stream.iterator(shard_id, after=None, start=StartAt.TRIM_HORIZON)
+    while iterator:
+        batch = stream.read(iterator, 1)
+        if batch.records:
+            return batch.records[0].arrived_at
+        iterator = batch.next_iterator if batch.millis_behind else None
+        sleep(READ_PAUSE)
+    return None
+
+
+def counted_until(shards: Iterable[Shard], watermarks: Iterable[Watermark], incarnation: int) -> int | None:
+    """Up to when everything that arrived is counted; None while a shard has not been begun."""
+    marks = {mark.shard_id: mark for mark in watermarks if mark.incarnation == incarnation}
+    as_of = []
+    for shard in shards:
+        mark = marks.get(shard.shard_id)
+        if mark is None:
+            return None
+        if not mark.closed:
+            as_of.append(mark.as_of)
+    return min(as_of, default=None)
+
+
+def rested_too_long(watermarks: Iterable[Watermark], now: int) -> bool:
+    """Whether the stream may have dropped records that are not counted yet."""
+    marks = list(watermarks)
+    newest = max((mark.incarnation for mark in marks), default=0)
+    current = [mark for mark in marks if mark.incarnation == newest and not mark.closed]
+    return any(mark.as_of < now - LEAST_RETENTION for mark in current)

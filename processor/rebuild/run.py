@@ -1,0 +1,120 @@
+"""The part of a rebuild that runs: a worker of its own on the new generation, watched until it has caught up.
+
+In: the stream, the new generation's store. Out: counters in that store, a progress bar on the way. Promises: ends
+drained, whether on a signal, when it has caught up (if asked to), or when the generation was switched to.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from liveinsight.model.clock import Clock
+from liveinsight.model.errors import StoreUnavailable, StreamUnavailable
+from liveinsight.settings import Settings
+from liveinsight.storage.store import Store
+from processor.embedded.generation_worker import run_until, worker_of
+from processor.rebuild.replay import PacedStream, Replay, counted_until
+
+LOOK_SECONDS = 1.0
+LOOKS_PER_POINTER = 5
+POLL_INTERVAL = 1.0
+"""Seconds between reads of a quiet shard, at least: the worker needs its share of them."""
+INTERRUPTED = 130
+
+
+class Following:
+    """One run of `rebuild start`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stream: PacedStream,
+        store: Store,
+        replay: Replay,
+        clock: Clock,
+        *,
+        generation: int,
+        console: Console,
+        switched: Callable[[], bool],
+    ) -> None:
+        self._stream = stream
+        self._store = store
+        self._generation = generation
+        self._replay = replay
+        self._clock = clock
+        self._console = console
+        self._switched = switched
+        self._began = clock()
+        self._looks = 0
+        self._caught_up = False
+        self._is_switched = False
+        self._worker = worker_of(
+            settings, stream, store, generation, clock, poll_interval=max(settings.poll_interval, POLL_INTERVAL)
+        )
+
+    def run(self, *, until_caught_up: bool) -> int:
+        """Count until there is a reason to end; returns the exit code.
+
+        Raises:
+            LiveInsightError: a shard failed; run it again, and it replays from the last checkpoint.
+        """
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+        with Progress(*columns, console=self._console, disable=not self._console.is_terminal, transient=True) as bar:
+            span = max(1, self._began - self._replay.first_arrival)
+            task = bar.add_task(f"generation {self._generation}", total=span, told="")
+            run_until(
+                self._worker,
+                stop,
+                lambda: self._look(bar, task, until_caught_up=until_caught_up),
+                look_seconds=LOOK_SECONDS,
+            )
+        records = sum(processor.progress.records for processor in self._worker.processors.values())
+        self._say(f"drained; {records:,} records read in this run")
+        if self._is_switched:
+            self._say("this generation was switched to: the worker goes on with it")
+        elif not until_caught_up or not self._caught_up:
+            self._say("`liveinsight rebuild start` goes on where it ended, within a day")
+        return INTERRUPTED if until_caught_up and not self._caught_up and not self._is_switched else 0
+
+    def _look(self, bar: Progress, task: TaskID, *, until_caught_up: bool) -> bool:
+        try:
+            marks = self._store.read_watermarks().rows
+            reached = counted_until(self._stream.shards(), marks, self._replay.incarnation)
+            self._looks += 1
+            if self._looks % LOOKS_PER_POINTER == 0:
+                self._is_switched = self._switched()
+        except (StoreUnavailable, StreamUnavailable):
+            return False  # The worker has its own ways to wait.
+        records = sum(processor.progress.records for processor in list(self._worker.processors.values()))
+        if reached is not None:
+            behind = lag_text(self._clock() - reached)
+            bar.update(
+                task, completed=reached - self._replay.first_arrival, told=f"{records:,} records, {behind} behind"
+            )
+            if reached > self._began and not self._caught_up:
+                self._caught_up = True
+                self._say(f"generation {self._generation} has caught up: {records:,} records read")
+                if not until_caught_up:
+                    self._say("following; next: `liveinsight rebuild diff`, then `liveinsight rebuild switch`")
+        return self._is_switched or (until_caught_up and self._caught_up)
+
+    def _say(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def lag_text(milliseconds: int) -> str:
+    """A length of time for people."""
+    seconds = max(0, milliseconds) // 1000
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds // 60 % 60:02d} min"

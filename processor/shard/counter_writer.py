@@ -1,0 +1,170 @@
+"""Counters of one shard on their way to the store: pending contributions, and the compare-and-set flush."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+
+from liveinsight.counting.counters import Batch, Part, apply_batches, encode_counter
+from liveinsight.counting.fold import Cadence, Contribution, CounterKey, Target, beside, cadence_of, homes
+from liveinsight.counting.previews import CounterPreview
+from liveinsight.model.errors import StoreUnavailable
+from liveinsight.storage.store import CounterWrite, ProcessorStore
+from processor.shard.item_cache import ItemCache
+from processor.shard.preview_rows import PreviewRows
+
+MINUTE_DAYS = 3
+"""Days that live minutes are kept: beyond the window they answer for, and beyond any replay."""
+SLICE = 1_000
+"""Items written in one step."""
+
+ItemBatches = list[tuple[str, Batch]]
+"""What an item is to get: batches with the name of the counter beside the item's own that each is for, or ""."""
+
+
+class CounterWriter:
+    """Gathers contributions and writes them.
+
+    An item is written only if its stored mark is the one it was loaded with. After a failure the item is
+    loaded again and only contributions beyond its mark are applied, so nothing is added twice or left out.
+    """
+
+    def __init__(self, store: ProcessorStore, shard: str) -> None:
+        self._store = store
+        self._shard = shard
+        self._pending: dict[Target, Batch] = {}
+        self._items: dict[Cadence, dict[CounterKey, ItemBatches]] = {cadence: {} for cadence in Cadence}
+        """The same batches by the item they go to: all counters of an item are written together, or its mark would
+        claim contributions to one that are not in."""
+        self._stored = ItemCache()
+        self._previews = PreviewRows()
+        self.waiting = 0
+        """Contributions not yet written."""
+        self.written = 0
+        """Items written so far."""
+
+    def add(self, contributions: list[Contribution]) -> None:
+        """Take what an event adds. Marks must come in rising order."""
+        pending = self._pending
+        for contribution in contributions:
+            batch = pending.get(contribution[0])
+            if batch is None:
+                batch = self._begin(contribution[0])
+            batch.parts.append(contribution)
+        self.waiting += len(contributions)
+
+    def flush(self, up_to: Cadence = Cadence.SLOW) -> bool:
+        """Try once to write what is pending of the cadences up to `up_to`.
+
+        Returns:
+            Whether that is written.
+
+        Raises:
+            StoreUnavailable: what was not written stays pending.
+        """
+        due = [entry for cadence, items in self._items.items() if cadence <= up_to for entry in items.items()]
+        failed: set[CounterKey] = set()
+        unconfirmed = 0
+        for at in range(0, len(due), SLICE):
+            unconfirmed += self._write(due[at : at + SLICE], failed)
+        self._forget(due, failed, up_to)
+        if up_to is Cadence.SLOW:
+            self._previews.clear()
+            self._stored.forget()
+        if unconfirmed:
+            raise StoreUnavailable(f"{unconfirmed} counter items were not confirmed")
+        return not failed
+
+    def _write(self, due: Sequence[tuple[CounterKey, ItemBatches]], failed: set[CounterKey]) -> int:
+        """Write items; adds to `failed` those that were not, and returns how many of them are not confirmed."""
+        stored = self._stored
+        self._load([key for key, _ in due])
+        writes: list[CounterWrite] = []
+        for key, batches in due:
+            item = stored.take(key)
+            expected = item.mark
+            if apply_batches(item, batches, key[0], key[3]):
+                writes.append(CounterWrite(key, expected, item, _expires_at(key), encode_counter(item)))
+            else:
+                stored.put(key, item)
+        # Items in `writes` are out of the cache until the store has confirmed them.
+        written = self._store.write_counters(self._shard, writes)
+        lost = {*written.refused, *written.unconfirmed}
+        for index, write in enumerate(writes):
+            if index in lost:
+                failed.add(write.key)
+            else:
+                stored.put(write.key, write.item, write.data)
+        self.written += len(writes) - len(lost)
+        return len(written.unconfirmed)
+
+    def previews(self, expires_at: int) -> list[CounterPreview] | None:
+        """What waits of the breakdowns that have changed since `previewed` was last called; None: it is too much.
+
+        Raises:
+            StoreUnavailable: the marks of stored items are not known; ask again.
+        """
+        previews = self._previews
+        fresh = [(homes(target), batch) for target, batch in self._pending.items() if batch.is_fresh]
+        new = {item for places, _ in fresh for item, _ in places if item not in previews}
+        self._load(new)
+        for item in new:
+            previews.begin(item, self._stored.mark_of(item))
+        added: dict[CounterKey, ItemBatches] = {}
+        for places, batch in fresh:
+            part = batch.take_fresh()
+            for item, name in places:
+                added.setdefault(item, []).append((name, part))
+        for item, batches in added.items():
+            previews.add(item, batches)
+        return self._previews.changed(expires_at)
+
+    def previewed(self) -> None:
+        """The previews that were given last are stored."""
+        self._previews.stored()
+
+    def _begin(self, target: Target) -> Batch:
+        """A batch for `target`; a group's is added up once and shared by its counters."""
+        batch = self._pending[target] = Batch()
+        for item, name in homes(target):
+            items = self._items[cadence_of(item)]
+            batches = items.get(item)
+            if batches is None:
+                items[item] = [(name, batch)]
+            else:
+                batches.append((name, batch))
+        return batch
+
+    def _load(self, keys: Iterable[CounterKey]) -> None:
+        missing = [key for key in keys if key not in self._stored]
+        if missing:
+            for key, item in self._store.load_counters(self._shard, missing).items():
+                self._stored.put(key, item)
+
+    def _forget(self, done: Sequence[tuple[CounterKey, ItemBatches]], failed: set[CounterKey], up_to: Cadence) -> None:
+        """Pending is what was not due, and of what was due that which was not written, each counter for itself."""
+        if up_to is Cadence.SLOW:
+            self._pending.clear()
+            self.waiting = 0
+        else:
+            # Groups are of breakdowns, so each of these batches is of one counter.
+            for item, batches in done:
+                for name, batch in batches:
+                    self._pending.pop(beside(item, name), None)
+                    self.waiting -= len(batch.parts)
+        for cadence, items in self._items.items():
+            if cadence <= up_to:
+                items.clear()
+        for item, batches in done if failed else ():
+            if item not in failed:
+                continue
+            unwritten: dict[CounterKey, list[Part]] = {}
+            for name, batch in batches:
+                unwritten.setdefault(beside(item, name), []).extend(batch.parts)
+            for key, parts in unwritten.items():
+                self._begin(key).parts.extend(sorted(parts, key=itemgetter(1)))
+                self.waiting += len(parts)
+
+
+def _expires_at(key: CounterKey) -> int:
+    return key[2] * 60 + MINUTE_DAYS * 86_400 if key[0] == "minute" else 0

@@ -1,0 +1,67 @@
+"""How many of a shard's records may be undecodable before the worker stops.
+
+One poison record is set aside and the shard goes on. A producer of a newer format, or a foreign one, makes every
+record undecodable: then it is better to stop, with the records safe on the stream, than to drain it.
+
+Counted by records, not by time, so batches, pauses and the pace of the stream make no difference. Before a
+processor's first records everything counts as decoded: a restart sets aside as many again at most as the limit says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from liveinsight.model.errors import TooManyUndecodable, UndecodableRecord
+from liveinsight.runtime.terminal_text import printable
+
+WINDOW = 100
+"""Records looked back on."""
+ALWAYS_ALLOWED = 2
+"""Undecodable records among them that never stop the worker, however low the limit."""
+
+
+class SetAsideLimit:
+    """Watches one shard's records go by.
+
+    Args:
+        share: fraction of the window that may be undecodable; 1 allows everything.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._allowed = max(ALWAYS_ALLOWED, int(share * WINDOW + 1e-9))
+        self._reasons: deque[str] = deque(maxlen=WINDOW)
+        self._undecodable = 0
+
+    def note_decoded(self) -> None:
+        """A good record went by."""
+        self._note("")
+
+    def note_undecodable(self, shard_id: str, error: UndecodableRecord) -> None:
+        """An undecodable record went by.
+
+        Raises:
+            TooManyUndecodable: it was one too many.
+        """
+        self._note(error.reason)
+        if self._undecodable > self._allowed:
+            raise TooManyUndecodable(self._message(shard_id, error))
+
+    def _note(self, reason: str) -> None:
+        if len(self._reasons) == WINDOW and self._reasons[0]:
+            self._undecodable -= 1
+        self._reasons.append(reason)
+        if reason:
+            self._undecodable += 1
+
+    def _message(self, shard_id: str, error: UndecodableRecord) -> str:
+        reasons = Counter(reason for reason in self._reasons if reason)
+        found = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        return (
+            f"shard {shard_id}: {self._undecodable} of the last {WINDOW} records cannot be decoded "
+            f"({found}; {printable(str(error))}), "
+            f"more than LIVEINSIGHT_SET_ASIDE_LIMIT={self._share:g} allows. They are safe on the stream, and nothing "
+            "since the last checkpoint is lost. If ingest was deployed first, deploy this worker in the same version "
+            "and start it again; if something else writes to the stream, stop that. To set the records aside and go "
+            "on, start once with LIVEINSIGHT_SET_ASIDE_LIMIT=1 and look at them with `liveinsight dlq list`."
+        )

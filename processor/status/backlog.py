@@ -1,0 +1,86 @@
+"""Whether records wait on a shard beyond a position: one small read, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from liveinsight.model.errors import IteratorExpired, StreamUnavailable
+from liveinsight.storage.stream import StartAt, Stream
+
+Answer = TypeVar("Answer")
+
+EMPTY_READS = 10
+"""Kinesis may answer with nothing although more comes: how often to ask again."""
+READ_PAUSE = 0.2
+SKIP_LIMIT = 10_000
+"""Records per read where old ones are skipped."""
+ATTEMPTS = 4
+"""A shard gives five reads a second, and its worker takes most of them."""
+
+
+class Waiting(NamedTuple):
+    """What is on a shard beyond a position."""
+
+    since: int | None
+    """When its oldest record arrived, epoch ms; None when there is none."""
+    at_end: bool
+    """Whether the shard is closed, and that was all."""
+
+
+def oldest_waiting(
+    stream: Stream,
+    shard_id: str,
+    after: str | None,
+    *,
+    not_before: int,
+    now: int,
+    sleep: Callable[[float], object],
+) -> Waiting:
+    """The oldest record after a sequence number (None: of the shard) that arrived at `not_before` or later.
+
+    Where Kinesis keeps answering with nothing although it says that more comes, that is taken as a record.
+
+    Raises:
+        StreamUnavailable: the stream does not answer.
+    """
+    iterator: str | None = None
+    reads = 0
+    while True:
+        try:
+            current = iterator or _iterator(stream, shard_id, after, sleep)
+            batch = patiently(lambda: stream.read(current, SKIP_LIMIT if not_before else 1), sleep)  # noqa: B023
+        except IteratorExpired:
+            iterator = None
+            continue
+        for record in batch.records:
+            after = record.sequence_number
+            if record.arrived_at >= not_before:
+                return Waiting(record.arrived_at, False)
+        reads += 1
+        iterator = batch.next_iterator
+        if iterator is None:
+            return Waiting(None, True)
+        if not batch.records and not batch.millis_behind:
+            return Waiting(None, False)
+        if reads >= EMPTY_READS:
+            return Waiting(max(now - batch.millis_behind, not_before), False)
+        sleep(READ_PAUSE)
+
+
+def patiently(call: Callable[[], Answer], sleep: Callable[[float], object]) -> Answer:
+    """Ask the stream a few times.
+
+    Raises:
+        StreamUnavailable: it has not answered.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return call()
+        except StreamUnavailable as error:
+            sleep(error.retry_after)
+    return call()
+
+
+def _iterator(stream: Stream, shard_id: str, after: str | None, sleep: Callable[[float], object]) -> str:
+    return patiently(lambda: stream.iterator(shard_id, after=after, start=StartAt.TRIM_HORIZON), sleep)

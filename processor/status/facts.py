@@ -1,0 +1,158 @@
+"""What there is to know about each shard: from the stream, the checkpoints, the watermarks and the leases.
+
+In: a stream, a generation's store, a way to read leases. Out: `Facts` of one moment. Reads only, and little: one
+record a shard, and a few items. What it costs does not depend on how much waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from liveinsight.aws.kcl_leases import Lease
+from liveinsight.storage.store import SHARD_END, Checkpoint, SetAsideSummary, Watermark
+from liveinsight.storage.store import Read as ReadAnswer
+from liveinsight.storage.stream import Shard, StartAt, Stream
+from processor.status.backlog import Waiting, oldest_waiting, patiently
+
+SET_ASIDE_LIMIT = 100
+"""Set-aside records are counted up to here: reading on would cost more than knowing is worth."""
+
+
+class StatusStore(Protocol):
+    """What status reads of a generation."""
+
+    def load_checkpoints(self) -> dict[str, Checkpoint]:
+        """See `liveinsight.storage.store`."""
+
+    def read_watermarks(self) -> ReadAnswer[Watermark]:
+        """See `liveinsight.storage.store`."""
+
+    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+        """See `liveinsight.storage.store`."""
+
+
+@dataclass(frozen=True)
+class ShardFacts:
+    """One shard at one moment. Times are epoch ms."""
+
+    shard_id: str
+    parents: tuple[str, ...]
+    children: tuple[str, ...]
+    checkpoint: str
+    """A sequence number, `SHARD_END`, or "" when nothing was checkpointed."""
+    flushed_up_to: int | None
+    """What arrived before is in counters; it moves with every flush, and when nothing comes with every tick."""
+    waiting_since: int | None
+    """Arrival of the oldest record beyond the checkpoint."""
+    ended: bool
+    """Closed, and everything in it is counted."""
+    lease: Lease | None
+
+    @property
+    def begun(self) -> bool:
+        """Whether anybody has ever read it."""
+        return bool(self.checkpoint) or self.flushed_up_to is not None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All shards at one moment."""
+
+    at: int
+    shards: tuple[ShardFacts, ...]
+    lost: tuple[str, ...]
+    """Shards that the stream has forgotten before they were read to their end."""
+    set_aside: int
+
+
+def furthest(*sequence_numbers: str) -> str:
+    """The furthest of several checkpoints of one shard; "" and words such as TRIM_HORIZON are before all."""
+    known = [number for number in sequence_numbers if number == SHARD_END or number.isdigit()]
+    return max(known, key=lambda number: (number == SHARD_END, int(number) if number.isdigit() else 0), default="")
+
+
+def gather(
+    stream: Stream,
+    store: StatusStore,
+    leases: Mapping[str, Lease],
+    *,
+    now: int,
+    start_at: StartAt,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Facts:
+    """Look once.
+
+    Raises:
+        LiveInsightError: stream or store do not answer, or refuse.
+    """
+    shards, incarnation = patiently(stream.shards, sleep), patiently(stream.incarnation, sleep)
+    checkpoints = {
+        shard: point.sequence_number
+        for shard, point in store.load_checkpoints().items()
+        if point.incarnation == incarnation
+    }
+    marks = {mark.shard_id: mark for mark in store.read_watermarks().rows if mark.incarnation == incarnation}
+    find = _Finder(stream, shards, start_at, now, sleep)
+    rows = []
+    for shard in shards:
+        lease = leases.get(shard.shard_id)
+        checkpoint = furthest(checkpoints.get(shard.shard_id, ""), lease.checkpoint if lease else "")
+        mark = marks.get(shard.shard_id)
+        rows.append(_facts(find, shard, checkpoint, mark, lease))
+    listed = {shard.shard_id for shard in shards}
+    lost = [
+        mark.shard_id
+        for mark in marks.values()
+        if mark.shard_id not in listed and not mark.closed and checkpoints.get(mark.shard_id) != SHARD_END
+    ]
+    return Facts(now, tuple(rows), tuple(lost), len(store.list_set_aside(SET_ASIDE_LIMIT)))
+
+
+@dataclass(frozen=True)
+class _Finder:
+    """Finds what waits, whatever is known of a shard."""
+
+    stream: Stream
+    shards: list[Shard]
+    start_at: StartAt
+    now: int
+    sleep: Callable[[float], object]
+
+    def waiting(self, shard: Shard, checkpoint: str, mark: Watermark | None) -> Waiting:
+        if checkpoint == SHARD_END or (mark and mark.closed):
+            return Waiting(None, True)
+        not_before = 0
+        if not checkpoint and self.start_at is StartAt.LATEST and not self._child_of_a_listed_one(shard):
+            # What was there before the first start is left out on purpose; before any start nothing is waited for.
+            if mark is None:
+                return Waiting(None, False)
+            not_before = max(mark.as_of, 1)
+        return oldest_waiting(
+            self.stream,
+            shard.shard_id,
+            checkpoint or None,
+            not_before=not_before,
+            now=self.now,
+            sleep=self.sleep,
+        )
+
+    def _child_of_a_listed_one(self, shard: Shard) -> bool:
+        """Such a shard is read from its beginning, wherever reading began."""
+        return any(parent.shard_id in shard.parents for parent in self.shards)
+
+
+def _facts(find: _Finder, shard: Shard, checkpoint: str, mark: Watermark | None, lease: Lease | None) -> ShardFacts:
+    waiting = find.waiting(shard, checkpoint, mark)
+    return ShardFacts(
+        shard_id=shard.shard_id,
+        parents=shard.parents,
+        children=tuple(child.shard_id for child in find.shards if shard.shard_id in child.parents),
+        checkpoint=checkpoint,
+        flushed_up_to=max(mark.as_of, mark.fresh_as_of) if mark else None,
+        waiting_since=waiting.since,
+        ended=waiting.at_end,
+        lease=lease,
+    )

@@ -1,0 +1,135 @@
+"""Which shards are well, and which are not: decided from facts of one moment and what was seen move before.
+
+A shard is **stalled**, and only then unhealthy, when a record has waited for the limit (2 minutes), nothing was
+flushed for as long, and nothing moves while we look. So:
+
+    nothing waits, a worker ticks      up to date
+    nothing waits, nobody ticks        quiet: an idle stream, read by Lambda or by nobody; shown, but healthy
+    records wait, flushed lately       working
+    records wait, long not up to date, but checkpoint or watermark move    catching up
+    records wait, nothing moves        stalled
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from processor.status.facts import Facts, ShardFacts
+
+LIMIT_SECONDS = 120.0
+"""For how long records may wait without a flush."""
+
+
+class State(Enum):
+    """How a shard is."""
+
+    UP_TO_DATE = "up to date"
+    QUIET = "quiet"
+    WORKING = "working"
+    CATCHING_UP = "catching up"
+    WAITS_FOR_PARENT = "waits for parent"
+    DONE = "done"
+    STALLED = "stalled"
+
+
+@dataclass(frozen=True)
+class ShardStatus:
+    """A shard's facts and what follows from them."""
+
+    facts: ShardFacts
+    state: State
+    lag_ms: int
+    """How long what is not counted yet has waited, by the times at which records arrived; 0: nothing waits."""
+    last_flush: int | None
+    """When it was last seen to flush, epoch ms: that is when the watermark moved, or at the earliest what it says."""
+    renewed: int | None
+    """When the lease was last seen to be renewed, epoch ms."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """All shards, and whether all is well."""
+
+    at: int
+    shards: tuple[ShardStatus, ...]
+    lost: tuple[str, ...]
+    set_aside: int
+    watched_ms: int
+    """For how long we have been looking: what was not seen to move has not moved for as long."""
+
+    @property
+    def stalled(self) -> list[str]:
+        """Ids of the shards that are not well."""
+        return [shard.facts.shard_id for shard in self.shards if shard.state is State.STALLED]
+
+    @property
+    def healthy(self) -> bool:
+        """What the exit code says."""
+        return not self.stalled
+
+
+@dataclass
+class History:
+    """What was seen to move, over several looks: neither flushes nor renewals of leases have a stored time."""
+
+    began: int | None = None
+    _position: dict[str, tuple[str, int | None]] = field(default_factory=dict)
+    _counter: dict[str, tuple[str, int]] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
+    """Shard to the time at which its checkpoint or watermark was last seen to move."""
+    renewed: dict[str, int] = field(default_factory=dict)
+
+    def note(self, facts: Facts) -> None:
+        """Take in another look."""
+        self.began = facts.at if self.began is None else self.began
+        for shard in facts.shards:
+            position = (shard.checkpoint, shard.flushed_up_to)
+            if self._position.get(shard.shard_id, position) != position:
+                self.moved[shard.shard_id] = facts.at
+            self._position[shard.shard_id] = position
+            if shard.lease:
+                lease = (shard.lease.owner, shard.lease.counter)
+                if self._counter.get(shard.shard_id, lease) != lease:
+                    self.renewed[shard.shard_id] = facts.at
+                self._counter[shard.shard_id] = lease
+
+
+def judge(facts: Facts, history: History, limit_ms: int) -> Status:
+    """The status by these facts. `history` must have taken them in."""
+    ended = {shard.shard_id for shard in facts.shards if shard.ended}
+    listed = {shard.shard_id for shard in facts.shards}
+    rows = []
+    for shard in facts.shards:
+        moved = history.moved.get(shard.shard_id)
+        last_flush = _latest(moved, shard.flushed_up_to)
+        blocked = not shard.begun and any(parent in listed - ended for parent in shard.parents)
+        if shard.ended:
+            state = State.DONE
+        elif blocked:
+            state = State.WAITS_FOR_PARENT
+        elif shard.waiting_since is None:
+            state = State.UP_TO_DATE if _within(limit_ms, last_flush, facts.at) else State.QUIET
+        elif _lag(shard, facts.at) <= limit_ms:
+            state = State.WORKING
+        else:
+            # The watermark of a worker that catches up is from long ago: what matters is whether anything moves it.
+            state = State.CATCHING_UP if _within(limit_ms, moved, facts.at) else State.STALLED
+        renewed = history.renewed.get(shard.shard_id)
+        rows.append(ShardStatus(shard, state, _lag(shard, facts.at), last_flush, renewed))
+    watched_ms = facts.at - (facts.at if history.began is None else history.began)
+    return Status(facts.at, tuple(rows), facts.lost, facts.set_aside, watched_ms)
+
+
+def _within(limit_ms: int, moment: int | None, now: int) -> bool:
+    return moment is not None and now - moment <= limit_ms
+
+
+def _lag(shard: ShardFacts, now: int) -> int:
+    if shard.waiting_since is None or shard.ended:
+        return 0
+    return max(0, now - max(shard.waiting_since, shard.flushed_up_to or 0))
+
+
+def _latest(*times: int | None) -> int | None:
+    return max((time for time in times if time is not None), default=None)

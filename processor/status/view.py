@@ -1,0 +1,155 @@
+"""Shows a status: one screen for a person, JSON for a monitor.
+
+In: a `Status`. Out: a rich table with a verdict under it, or plain values that JSON can carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from liveinsight.aws.keys import shard_tag
+from liveinsight.runtime.terminal_text import printable
+from liveinsight.storage.store import SHARD_END
+from processor.status.facts import SET_ASIDE_LIMIT
+from processor.status.health import ShardStatus, State, Status
+
+STYLES = {
+    State.UP_TO_DATE: "green",
+    State.WORKING: "green",
+    State.CATCHING_UP: "yellow",
+    State.WAITS_FOR_PARENT: "yellow",
+    State.QUIET: "dim",
+    State.DONE: "dim",
+    State.STALLED: "bold red",
+}
+_VERSION_DIGIT = "2"
+_DIGITS = 47
+_WRITE_SECOND = slice(29, 38)
+
+
+def written_at(sequence_number: str, now: int) -> int | None:
+    """When Kinesis wrote a record, epoch ms to the second, as far as its sequence number tells.
+
+    Nobody documents it: in the numbers that AWS gives today nine hexadecimal digits are the second of the write. None
+    where that makes no sense, as with stand-ins that number otherwise.
+    """
+    digits = f"{int(sequence_number):x}" if sequence_number.isdigit() else ""
+    if len(digits) != _DIGITS or digits[0] != _VERSION_DIGIT:
+        return None
+    second = int(digits[_WRITE_SECOND], 16)
+    # Kinesis began in 2013.
+    return second * 1000 if 1_356_998_400 <= second <= now // 1000 + 86_400 else None
+
+
+def age(ms: int) -> str:
+    """A length of time in its largest whole unit."""
+    seconds = max(0, ms) / 1000
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def screen(status: Status, *, stream: str, generation: int, limit_ms: int) -> Group:
+    """The table, and the verdict in words under it."""
+    moment = datetime.fromtimestamp(status.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    table = Table(title=f"{printable(stream)}, generation {generation}, {moment}", title_justify="left")
+    with_leases = any(shard.facts.lease for shard in status.shards)
+    owner = ["owner", "renewed"] if with_leases else []
+    for name in ("shard", "from", "into", "state", "lag", "last flush", "checkpoint", *owner):
+        table.add_column(name, overflow="fold")
+    for shard in status.shards:
+        table.add_row(*_cells(shard, status, with_leases))
+    return Group(table, *(Text(line, style) for line, style in _lines(status, limit_ms)))
+
+
+def _cells(shard: ShardStatus, status: Status, with_leases: bool) -> list[str | Text]:
+    facts, now = shard.facts, status.at
+    cells: list[str | Text] = [
+        shard_tag(facts.shard_id),
+        ", ".join(map(shard_tag, facts.parents)),
+        ", ".join(map(shard_tag, facts.children)),
+        Text(shard.state.value, STYLES[shard.state]),
+        "-" if facts.ended else age(shard.lag_ms),
+        "never" if shard.last_flush is None else f"{age(now - shard.last_flush)} ago",
+        _checkpoint(facts.checkpoint, now),
+    ]
+    if with_leases:
+        renewed = f"over {age(status.watched_ms)} ago" if shard.renewed is None else f"{age(now - shard.renewed)} ago"
+        cells += [printable(facts.lease.owner) or "nobody", renewed] if facts.lease else ["no lease", ""]
+    return cells
+
+
+def _checkpoint(checkpoint: str, now: int) -> str:
+    if not checkpoint:
+        return "none"
+    if checkpoint == SHARD_END:
+        return "end of shard"
+    at = written_at(checkpoint, now)
+    moment = f"  ~{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%SZ}" if at else ""
+    return f"...{checkpoint[-16:]}{moment}" if len(checkpoint) > 20 else f"{checkpoint}{moment}"
+
+
+def _lines(status: Status, limit_ms: int) -> Iterator[tuple[str, str]]:
+    """What the table means: (line, style)."""
+    if status.set_aside:
+        more = " or more" if status.set_aside >= SET_ASIDE_LIMIT else ""
+        yield f"{status.set_aside}{more} records are set aside: `liveinsight dlq list`", "yellow"
+    if status.lost:
+        shards = ", ".join(map(shard_tag, status.lost))
+        yield f"lost: the stream has forgotten shards that were not read to their end: {shards}", "bold red"
+    quiet = [shard for shard in status.shards if shard.state is State.QUIET]
+    if quiet:
+        shards = ", ".join(shard_tag(shard.facts.shard_id) for shard in quiet)
+        yield (
+            f"shard {shards}: nothing waits, but no worker ticks: none runs, or Lambda with nothing to do",
+            "dim",
+        )
+    if status.stalled:
+        shards = ", ".join(map(shard_tag, status.stalled))
+        yield (
+            f"UNHEALTHY: records wait, and nothing was flushed for {age(limit_ms)} or longer: shard {shards}",
+            "bold red",
+        )
+    else:
+        yield "healthy", "green"
+
+
+def as_json(status: Status, *, stream: str, generation: int) -> dict[str, Any]:
+    """The same as plain values. Times are epoch milliseconds; null where nothing is known."""
+    return {
+        "checked_at": status.at,
+        "watched_ms": status.watched_ms,
+        "healthy": status.healthy,
+        "stream": stream,
+        "generation": generation,
+        "set_aside": status.set_aside,
+        "set_aside_is_at_least": status.set_aside >= SET_ASIDE_LIMIT,
+        "lost_shards": list(status.lost),
+        "shards": [_shard_json(shard, status.at) for shard in status.shards],
+    }
+
+
+def _shard_json(shard: ShardStatus, now: int) -> dict[str, Any]:
+    facts = shard.facts
+    lease = facts.lease and {"owner": facts.lease.owner, "counter": facts.lease.counter, "renewed_at": shard.renewed}
+    return {
+        "shard": facts.shard_id,
+        "parents": list(facts.parents),
+        "children": list(facts.children),
+        "closed": bool(facts.children) or facts.ended,
+        "state": shard.state.value,
+        "lag_ms": shard.lag_ms,
+        "waiting_since": facts.waiting_since,
+        "counted_up_to": facts.flushed_up_to,
+        "last_flush": shard.last_flush,
+        "checkpoint": facts.checkpoint or None,
+        "checkpoint_written_at": written_at(facts.checkpoint, now),
+        "lease": lease,
+    }

@@ -1,0 +1,250 @@
+"""`liveinsight verify`: count what is on the stream again, naively, and hold the stored counters against it.
+
+    read the records -> wait for the worker's watermarks -> read the counters -> read what has come meanwhile
+                     -> recount -> leave out what is not known, or not settled -> compare
+
+Only whole truths are compared: counters of which every event is among the records, and none may still be uncounted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.progress import track
+
+from liveinsight.counting.counters import CounterItem, merge_items
+from liveinsight.counting.rollups import DIMENSIONS
+from liveinsight.model.buckets import MINUTE_MS
+from liveinsight.model.clock import Clock, system_clock
+from liveinsight.model.errors import LiveInsightError
+from liveinsight.settings import Settings
+from liveinsight.sites.repository import load_sites
+from liveinsight.storage.store import ReadStore, Watermark
+from liveinsight.storage.stream import StartAt
+from liveinsight.wiring import open_newest_store, open_store, open_stream
+from processor.verify import archive
+from processor.verify.comparison import (
+    Comparison,
+    Key,
+    Stored,
+    Window,
+    compare,
+    complete_from,
+    days_to_read,
+    quarters_of_day,
+)
+from processor.verify.reference_count import Recount, RowKey, TotalsKey, recount
+from processor.verify.report import Report, show_json, show_text
+from processor.verify.settled import Decoded, Patience, is_counted, unsettled_keys, wait_for_watermarks
+from processor.verify.stream_reader import Coverage, KeptRecord, WholeStream
+
+LAG_MS = 3 * MINUTE_MS
+"""A worker that is further behind is reported as lagging, not as working on it."""
+SECOND_LOOK_SECONDS = 1.0
+"""Counters are read without strong consistency: what differs is read again after a moment."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The records, and what is known about them."""
+
+    records: list[KeptRecord]
+    coverage: Coverage
+    more: Callable[[], Iterable[KeptRecord]] = lambda: ()
+    """Reads what has come since."""
+    note: str = ""
+
+
+def read_stored(store: ReadStore, days: Iterable[tuple[str, date]], window: Window) -> Stored:
+    """The stored counters of sites' local days."""
+    parts: dict[Key, list[CounterItem]] = {}
+    stored = Stored()
+    for site, day in days:
+        totals = store.read_totals(site, *quarters_of_day(day, window.zone(site)))
+        stored.items += totals.items_read
+        for quarter, item in totals.rows:
+            parts.setdefault(TotalsKey(site, quarter), []).append(item)
+        number = day.year * 10_000 + day.month * 100 + day.day
+        for dimension in DIMENSIONS:
+            rows = store.read_dimension(site, number, dimension.name)
+            stored.items += rows.items_read
+            for value, item in rows.rows:
+                parts.setdefault(RowKey(site, number, dimension.name, value), []).append(item)
+    stored.counters = {key: merge_items(items) for key, items in parts.items()}
+    return stored
+
+
+def verify(
+    gathered: Gathered,
+    store: ReadStore,
+    settings: Settings,
+    days: tuple[date, date] | None,
+    clock: Clock,
+    *,
+    zones: Mapping[str, ZoneInfo],
+    patience: Patience,
+    console: Console,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Report:
+    """Recount, read, compare."""
+    last = {(kept.incarnation, kept.shard_id): kept for kept in gathered.records}
+
+    def all_counted(rows: list[Watermark]) -> bool:
+        known = {mark.shard_id: mark for mark in rows}
+        return all(is_counted(kept, known) for kept in last.values())
+
+    with console.status("waiting until the worker has counted what is on the stream"):
+        rows = wait_for_watermarks(lambda: store.read_watermarks().rows, all_counted, patience, sleep)
+    watermarks = {mark.shard_id: mark for mark in rows}
+    decoded = Decoded()
+    for kept in gathered.records:
+        decoded.add(kept, counted=is_counted(kept, watermarks))
+    gap_ms = max((event.gap_minutes for event in decoded.events), default=30) * MINUTE_MS
+    window = Window(zones, days, complete_from(gathered.coverage, gap_ms))
+    to_read = days_to_read(window, recount(decoded.events), clock())
+    behind = len(decoded.uncertain) if decoded.uncertain and clock() - decoded.uncertain_since > LAG_MS else 0
+    for look in range(2):
+        sleep(look * SECOND_LOOK_SECONDS)
+        shown = track(to_read, "reading counters", console=console, transient=True, disable=not console.is_terminal)
+        stored = read_stored(store, shown, window)
+        for kept in gathered.more():
+            decoded.add(kept, counted=False)
+        recounted = recount(decoded.events)
+        comparison = compare(stored, recounted, window, unsettled_keys(recounted, decoded.uncertain))
+        if not comparison.differences:
+            break
+    return Report(
+        comparison=comparison,
+        records=len(gathered.records),
+        events=recounted.events,
+        items_read=stored.items,
+        coverage=gathered.coverage,
+        complete_from=window.complete_from,
+        problem=_problem(comparison, window, behind, decoded.uncertain_since),
+        notes=[*filter(None, [gathered.note]), *_notes(decoded, recounted, comparison, settings)],
+    )
+
+
+def _problem(comparison: Comparison, window: Window, behind: int, since: int) -> str:
+    """Why the answer cannot be that everything is right; "" when it can."""
+    if window.begins_unknown:
+        return "the stream does not hold all records of these days any more: use --archive, or a later --from"
+    if behind:
+        moment = datetime.fromtimestamp(since / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
+        return f"the worker lags: it has not counted {behind:,} events that arrived since {moment}"
+    if window.days and comparison.unsettled:
+        return f"{comparison.unsettled:,} counters of these days are still being written: ask again, or for other days"
+    if not comparison.compared:
+        return "there is nothing to compare: no counter is wholly inside what the records tell and settled"
+    return ""
+
+
+def _notes(decoded: Decoded, recounted: Recount, comparison: Comparison, settings: Settings) -> Iterator[str]:
+    if decoded.undecodable:
+        yield f"{decoded.undecodable:,} records cannot be decoded and are left out: see `liveinsight dlq list`"
+    if comparison.unknown:
+        yield f"{comparison.unknown:,} counters left out: they also hold what is no longer among the records"
+    if comparison.unsettled:
+        yield f"{comparison.unsettled:,} counters left out: events for them are still arriving"
+    if recounted.cut_by_arrival:
+        yield (
+            f"{recounted.cut_by_arrival:,} visitors have late events between two visits, which the worker does not "
+            "merge (a known limit): counted as it does"
+        )
+    if recounted.forgotten_ids:
+        yield (
+            f"{recounted.forgotten_ids:,} events repeat an id from more than 64 events before, which the worker counts "
+            "again (a known limit): counted as it does"
+        )
+    if comparison.not_recounted:
+        yield f"not recounted: {', '.join(sorted(comparison.not_recounted))}"
+    if settings.start_at is StartAt.LATEST:
+        yield "LIVEINSIGHT_START_AT is LATEST: what was on the stream before the worker's first start is not counted"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of `liveinsight verify`."""
+    parser = argparse.ArgumentParser(
+        prog="liveinsight verify",
+        description="Read every record that the stream still holds, count its events again in the plainest way, and "
+        "print every stored counter that says something else. Days are those of a site's time zone.",
+        epilog="Exit code 0: no difference. 1: differences. 2: it cannot be told, and why. Live minutes, sessions and "
+        "timelines are not compared; visitors are, within the error of their sketches. Needs memory for all events.",
+    )
+    parser.add_argument("--from", dest="first", type=date.fromisoformat, metavar="DAY", help="first day, YYYY-MM-DD")
+    parser.add_argument("--to", dest="last", type=date.fromisoformat, metavar="DAY", help="last day, included")
+    parser.add_argument(
+        "--archive", nargs="+", type=Path, metavar="FILE", help="count the records in these files, not on the stream"
+    )
+    parser.add_argument("--save", type=Path, metavar="FILE", help="save the stream's records in a file, too")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        metavar="S",
+        help="seconds to wait for a worker that is running (default: until its next full flush, "
+        "LIVEINSIGHT_SESSIONS_INTERVAL and a moment more)",
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON on standard output")
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point: exit code 0, 1 or 2 as the help says."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if bool(options.first) != bool(options.last) or (options.first and options.first > options.last):
+        parser.error("give both --from and --to, in this order")
+    if options.save and options.archive:
+        parser.error("--save saves what is on the stream: it does not go with --archive")
+    console = Console(stderr=True, highlight=False, markup=False)
+    days = (options.first, options.last) if options.first else None
+    try:
+        settings = Settings.from_env(os.environ)
+        gathered = _from_archive(options.archive) if options.archive else _from_stream(settings, console)
+        if options.save:
+            archive.save(options.save, gathered.records, gathered.coverage)
+        store = open_newest_store(settings)
+        zones = load_sites(open_store(settings)).zones
+        patience = Patience.with_cadence(settings)
+        if options.wait is not None:
+            patience = patience._replace(longest=options.wait)
+        report = verify(gathered, store, settings, days, system_clock, zones=zones, patience=patience, console=console)
+    except (LiveInsightError, OSError) as error:
+        # Exit code 1 is for differences.
+        sys.stderr.write(f"liveinsight verify: {error}\n")
+        return 2
+    (show_json if options.json else show_text)(report)
+    return report.exit_code
+
+
+def _from_archive(paths: list[Path]) -> Gathered:
+    records, coverage = archive.load(paths)
+    moment = datetime.fromtimestamp(coverage.until / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return Gathered(
+        records, coverage, note=f"what arrived after {moment} is not in the archive: it shows as differences"
+    )
+
+
+def _from_stream(settings: Settings, console: Console) -> Gathered:
+    reader = WholeStream(open_stream(settings), system_clock)
+    records: list[KeptRecord] = []
+    with console.status("reading the stream") as status:
+        for kept in reader.read():
+            records.append(kept)
+            if len(records) % 1_000 == 0:
+                moment = datetime.fromtimestamp(kept.record.arrived_at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+                status.update(f"reading the stream: {len(records):,} records, {kept.shard_id} up to {moment}")
+    return Gathered(records, reader.coverage, reader.read)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""Which events are surely in the counters, and which counters may still change.
+
+In: records and the worker's watermarks. Out: their events, and the counters that cannot be judged yet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from liveinsight.model.buckets import quarter_of
+from liveinsight.model.errors import UndecodableRecord
+from liveinsight.model.events import Event, decode_record
+from liveinsight.settings import Settings
+from liveinsight.storage.store import Watermark
+from processor.verify.comparison import Key, settles_with
+from processor.verify.reference_count import Recount, RowKey, TotalsKey
+from processor.verify.stream_reader import KeptRecord
+
+WATERMARK_POLL_SECONDS = 0.2
+FLUSH_SECONDS = 15.0
+"""A full flush takes less."""
+QUIET_SECONDS = 10.0
+
+
+@dataclass
+class Decoded:
+    """Events in the order of the stream; the `uncertain` ones may not be counted yet."""
+
+    events: list[Event] = field(default_factory=list)
+    uncertain: list[Event] = field(default_factory=list)
+    uncertain_since: int = 0
+    undecodable: int = 0
+
+    def add(self, kept: KeptRecord, *, counted: bool) -> None:
+        """Take one record's events."""
+        try:
+            events = decode_record(kept.record.data)
+        except UndecodableRecord:
+            self.undecodable += 1
+            return
+        self.events.extend(events)
+        if not counted:
+            self.uncertain.extend(events)
+            self.uncertain_since = min(self.uncertain_since or kept.record.arrived_at, kept.record.arrived_at)
+
+
+def is_counted(kept: KeptRecord, watermarks: dict[str, Watermark]) -> bool:
+    """Whether a watermark says that a record is in the counters."""
+    mark = watermarks.get(kept.shard_id)
+    if mark is None or mark.incarnation < kept.incarnation:
+        return False
+    return mark.closed or mark.incarnation > kept.incarnation or kept.record.arrived_at < mark.as_of
+
+
+class Patience(NamedTuple):
+    """How long to wait for a worker, in seconds."""
+
+    longest: float
+    quiet: float
+    """A worker that has told nothing new for so long is not running."""
+
+    @classmethod
+    def with_cadence(cls, settings: Settings) -> Patience:
+        """Until the next full flush, and a moment more; a worker at its work tells something with each preview."""
+        return cls(settings.sessions_interval + FLUSH_SECONDS, max(QUIET_SECONDS, 2 * settings.previews_interval))
+
+
+def wait_for_watermarks(
+    read: Callable[[], list[Watermark]],
+    enough: Callable[[list[Watermark]], bool],
+    patience: Patience,
+    sleep: Callable[[float], object] = time.sleep,
+) -> list[Watermark]:
+    """The watermarks, as soon as they are `enough`, or nobody moves them any more, or patience is at its end."""
+    waited = moved = 0.0
+    before: list[Watermark] = []
+    while True:
+        watermarks = read()
+        if watermarks != before:
+            before, moved = watermarks, waited
+        if enough(watermarks) or waited >= patience.longest or waited - moved >= patience.quiet:
+            return watermarks
+        sleep(WATERMARK_POLL_SECONDS)
+        waited += WATERMARK_POLL_SECONDS
+
+
+def unsettled_keys(recounted: Recount, uncertain: list[Event]) -> set[Key]:
+    """The counters that uncertain events may change: where they happened, and wherever their visits have been."""
+    wanted = {id(event) for event in uncertain}
+    touched = list(uncertain)
+    for visit in recounted.visits if wanted else ():
+        if any(id(event) in wanted for event in visit):
+            touched.extend(visit)
+    keys: set[Key] = set()
+    for event in touched:
+        keys.add(TotalsKey(event.site, quarter_of(event.occurred_at)))
+        keys.add(settles_with(RowKey(event.site, event.day, "", "")))
+    return keys

@@ -1,0 +1,130 @@
+"""Reads everything that a stream still holds, and says from when on that is complete.
+
+In: a stream. Out: its records in order, parents before children; asked again, only what has come since.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+from liveinsight.model.buckets import DAY_MS
+from liveinsight.model.clock import Clock
+from liveinsight.model.errors import IteratorExpired, StreamUnavailable
+from liveinsight.storage.stream import Batch, Record, Shard, StartAt, Stream
+
+Answer = TypeVar("Answer")
+
+READ_LIMIT = 10_000
+"""Records per read: Kinesis' limit."""
+READ_PAUSE = 0.2
+"""Seconds between reads: five reads a second and shard are all there are, and the worker needs some of them."""
+READ_ATTEMPTS = 8
+LEAST_RETENTION = DAY_MS
+"""Kinesis keeps records for a day at least."""
+
+
+class KeptRecord(NamedTuple):
+    """A record and where it stood."""
+
+    incarnation: int
+    shard_id: str
+    record: Record
+
+
+class Coverage(NamedTuple):
+    """What arrived from `since` (None: from the stream's creation) to `until` is all there. Epoch ms."""
+
+    since: int | None
+    until: int
+
+
+class WholeStream:
+    """Reads a stream from its oldest record on."""
+
+    def __init__(
+        self, stream: Stream, clock: Clock, *, sleep: Callable[[float], object] = time.sleep, pause: float = READ_PAUSE
+    ) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._sleep = sleep
+        self._pause = pause
+        self._incarnation = 0
+        self._began = 0
+        self._roots: list[str] = []
+        self._first_arrival: dict[str, int] = {}
+        self._position: dict[str, str] = {}
+        self._ended: set[str] = set()
+
+    def read(self) -> Iterator[KeptRecord]:
+        """What is on the stream by now and was not read before.
+
+        Raises:
+            StreamUnavailable: the stream does not answer.
+        """
+        until = self._clock()
+        shards = self._patiently(self._stream.shards)
+        if not self._began:
+            self._began = until
+            self._incarnation = self._patiently(self._stream.incarnation)
+            self._roots = roots(shards)
+        for shard in shards:
+            if shard.shard_id not in self._ended:
+                yield from self._read_shard(shard.shard_id, until)
+
+    @property
+    def coverage(self) -> Coverage:
+        """What the first `read` was complete for.
+
+        Kinesis does not tell what it has trimmed. What is older than a stream's oldest record may have been, what is
+        younger than a day cannot have been, and a shard whose parent is still listed has lost nothing.
+        """
+        surely_kept = self._began - LEAST_RETENTION
+        if self._incarnation >= surely_kept:
+            return Coverage(None, self._began)
+        oldest = [min(self._first_arrival.get(root, surely_kept), surely_kept) for root in self._roots]
+        return Coverage(max(oldest, default=surely_kept), self._began)
+
+    def _read_shard(self, shard_id: str, until: int) -> Iterator[KeptRecord]:
+        iterator: str | None = None
+        while True:
+            try:
+                batch, iterator = self._next_batch(shard_id, iterator)
+            except IteratorExpired:
+                iterator = None
+                continue
+            for record in batch.records:
+                self._first_arrival.setdefault(shard_id, record.arrived_at)
+                self._position[shard_id] = record.sequence_number
+                yield KeptRecord(self._incarnation, shard_id, record)
+            if iterator is None:
+                self._ended.add(shard_id)
+                return
+            at_tip = not batch.records and not batch.millis_behind
+            if at_tip or (batch.records and batch.records[-1].arrived_at >= until):
+                return
+            self._sleep(self._pause)
+
+    def _next_batch(self, shard_id: str, iterator: str | None) -> tuple[Batch, str | None]:
+        if iterator is None:
+            after = self._position.get(shard_id)
+            start = StartAt.TRIM_HORIZON
+            iterator = self._patiently(lambda: self._stream.iterator(shard_id, after=after, start=start))
+        current = iterator
+        batch = self._patiently(lambda: self._stream.read(current, READ_LIMIT))
+        return batch, batch.next_iterator
+
+    def _patiently(self, call: Callable[[], Answer]) -> Answer:
+        for _ in range(READ_ATTEMPTS - 1):
+            try:
+                return call()
+            except StreamUnavailable as error:
+                self._sleep(error.retry_after)
+        return call()
+
+
+def roots(shards: list[Shard]) -> list[str]:
+    """Ids of the shards whose parents are gone, or that never had any."""
+    listed = {shard.shard_id for shard in shards}
+    return [shard.shard_id for shard in shards if not listed.intersection(shard.parents)]

@@ -1,0 +1,142 @@
+"""2xx only when the stream has everything; what it refused is put again, alone and in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from ingest.delivery.direct import Retries, deliver, records_of
+from liveinsight.model.errors import StoreUnavailable, StreamUnavailable
+from liveinsight.model.events import VIRTUAL_BUCKETS, decode_record, partition_key
+from liveinsight.model.ids import known_visitor
+from liveinsight.storage.stream import MAX_RECORD_BYTES, MAX_RECORDS_PER_PUT, OutRecord, PutOutcome
+from liveinsight.testing.builders import FakeClock, an_event
+from liveinsight.testing.memory import MemoryStream
+
+
+class PickyStream(MemoryStream):
+    """Refuses the records whose index in a call is listed for that call."""
+
+    def __init__(self, refusals: Sequence[set[int]]) -> None:
+        super().__init__(FakeClock())
+        self.refusals = list(refusals)
+        self.calls: list[list[bytes]] = []
+
+    def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
+        self.calls.append([record.data for record in records])
+        refused = self.refusals.pop(0) if self.refusals else set()
+        taken = iter(super().put([record for index, record in enumerate(records) if index not in refused]))
+        return [PutOutcome("", "", "Throttled") if index in refused else next(taken) for index in range(len(records))]
+
+    def taken(self) -> list[bytes]:
+        return [record.data for shard in self._shards.values() for record in shard.records]
+
+
+def users_of_distinct_buckets(count: int) -> list[str]:
+    """User ids whose events go into a record each."""
+    by_bucket = {partition_key(known_visitor("default", name)): name for name in (f"u{n}" for n in range(100))}
+    return list(by_bucket.values())[:count]
+
+
+def test_only_refused_records_are_put_again(make_service, view):
+    """Nothing is put twice, and what is repeated keeps its order."""
+    stream = PickyStream([{1, 3, 4}, {0, 2}])
+    service = make_service(stream=stream)
+    users = users_of_distinct_buckets(6)
+    answer = service.post([view(user_id=user) for user in users])
+    assert answer.status_code == 202
+    first, second, third = stream.calls
+    assert second == [first[1], first[3], first[4]]
+    assert third == [second[0], second[2]]
+    taken = stream.taken()
+    assert sorted(taken) == sorted(first)
+    assert [decode_record(data)[0].user_id for data in taken] == [users[n] for n in (0, 2, 5, 3, 1, 4)]
+    assert service.time.slept == [0.05, 0.1]
+
+
+def test_a_stream_that_keeps_refusing_ends_in_503(make_service, view):
+    """After the deadline the client is told to come back."""
+    stream = PickyStream([{0}] * 1000)
+    service = make_service(stream=stream)
+    answer = service.post(view())
+    assert (answer.status_code, answer.json["error"]["reason"]) == (503, "stream_unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert 1 < sum(service.time.slept) <= 2
+    assert stream.taken() == []
+
+
+def test_one_refused_record_of_many_makes_the_request_fail(make_service, view):
+    """A part on the stream is no 2xx: the client sends all again, and repeats are recognised."""
+    stream = PickyStream([{2}, *[{0}] * 1000])
+    answer = make_service(stream=stream).post([view(user_id=user) for user in users_of_distinct_buckets(4)])
+    assert answer.status_code == 503
+    assert len(stream.taken()) == 3
+
+
+def test_a_stream_that_is_down_is_503_at_once(service, view):
+    """The client waits, not a thread of ours."""
+    service.stream.down = True
+    answer = service.post(view())
+    assert (answer.status_code, answer.json["error"]["reason"]) == (503, "stream_unavailable")
+    assert service.time.slept == []
+    service.stream.down = False
+    assert service.post(view()).status_code == 202
+
+
+def test_without_the_days_salt_nothing_is_taken(service, view, monkeypatch):
+    """The store is needed for visitors without an id only; when it is down, they are told to come back."""
+
+    def fail(*_: object) -> bytes:
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr(service.store, "salt_of_day", fail)
+    answer = service.post([view(), view(user_id=None)])
+    assert (answer.status_code, answer.json["error"]["reason"]) == (503, "store_unavailable")
+    assert "Retry-After" in answer.headers
+    assert service.events() == []
+    assert service.post(view()).status_code == 202
+
+
+def test_backoff_doubles_up_to_its_limit_and_uses_jitter():
+    """Waits are a random part of 0.1, 0.2, 0.4, 0.4 ... seconds, and end with the deadline."""
+    slept: list[float] = []
+    retries = Retries(
+        deadline=1.0,
+        first_wait=0.1,
+        longest_wait=0.4,
+        sleep=slept.append,
+        jitter=lambda: 0.5,
+        elapsed=lambda: sum(slept),
+    )
+    with pytest.raises(StreamUnavailable, match="1 of 1 records were refused: Throttled"):
+        deliver(PickyStream([{0}] * 100), [OutRecord("b001", b"x")], retries)
+    assert slept == pytest.approx([0.05, 0.1, 0.2, 0.2, 0.2, 0.2])
+
+
+def test_a_buckets_events_are_split_under_the_record_limit_in_order():
+    """Large events of one visitor become several records, each under the limit, nothing lost."""
+    events = [an_event(event_id=number + 1, props={"x": "y" * 60_000}) for number in range(23)]
+    records = records_of(events)
+    assert all(len(record.data) <= MAX_RECORD_BYTES for record in records)
+    assert [event for record in records for event in decode_record(record.data)] == events
+    assert {record.partition_key for record in records} == {"b001"}
+
+
+def test_visitors_of_one_bucket_share_a_record():
+    """Visitors that differ by the number of buckets have one partition key."""
+    events = [an_event(visitor=3, page="/1"), an_event(visitor=4, page="/2"), an_event(visitor=3 + VIRTUAL_BUCKETS)]
+    records = records_of(events)
+    assert [record.partition_key for record in records] == ["b003", "b004"]
+    assert decode_record(records[0].data) == [events[0], events[2]]
+
+
+def test_many_records_are_put_in_calls_of_allowed_size():
+    """An import may bring more records than one call takes."""
+    stream = PickyStream([])
+    records = [OutRecord("b001", str(number).encode()) for number in range(1203)]
+    deliver(stream, records, Retries())
+    assert [len(call) for call in stream.calls] == [MAX_RECORDS_PER_PUT, MAX_RECORDS_PER_PUT, 203]
+    heavy = PickyStream([])
+    deliver(heavy, [OutRecord("b001", b"x" * 1_000_000)] * 11, Retries())
+    assert [len(call) for call in heavy.calls] == [5, 5, 1]

@@ -1,0 +1,239 @@
+"""Abuse of a real server: connections, headers and bodies that are meant to wear it out. Loopback only, and little.
+
+The server is the product's own, with few threads and a stream in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ingest.http.body_watchdog import DEADLINE_SECONDS, BodyWatch
+from liveinsight.runtime.wsgi_server import CONNECTIONS_PER_THREAD
+
+THREADS = 8
+MOST = 4
+APP = """
+from pathlib import Path
+from ingest.app import create_app
+from ingest.http.body_watchdog import BodyWatch
+from liveinsight.model.clock import system_clock
+from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.settings import Settings
+from liveinsight.sites.site import plain_sites
+
+settings = Settings.from_env({})
+store = MemoryStore()
+app = create_app(
+    settings, MemoryStream(system_clock), store, system_clock, sites=lambda: plain_sites(settings.sites),
+    tracker_file=Path("none"), open_store=lambda: store, bodies=BodyWatch(MOST),
+)
+"""
+VIEW = json.dumps({"event_type": "page_view", "page_url": "https://shop.example/"}).encode()
+
+
+class Server:
+    """Our server on loopback, with an application that keeps everything in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        (folder / "abused.py").write_text(APP.replace("MOST", str(MOST)))
+        serving = f"serve('abused:app', '127.0.0.1', {self.port}, workers=1, threads={THREADS})"
+        command = f"from liveinsight.runtime.wsgi_server import serve; {serving}"
+        paths = os.pathsep.join([str(folder), str(Path(__file__).parents[3])])
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("LIVEINSIGHT_")}
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", command], env={**environ, "PYTHONPATH": paths}, stdout=log, stderr=log
+            )
+        give_up_at = time.monotonic() + 30
+        while True:
+            try:
+                self.post()
+                return
+            except OSError:
+                assert time.monotonic() < give_up_at, (folder / "log").read_text()
+                time.sleep(0.1)
+
+    def post(self, timeout: float = 5) -> int:
+        """An ordinary event; the status of its answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request("POST", "/collect", VIEW, {"Content-Type": "text/plain", "User-Agent": "Mozilla/5.0"})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def answers(self) -> bool:
+        """Whether an ordinary event is taken within a second."""
+        try:
+            return self.post(timeout=1) == 202
+        except OSError:
+            return False
+
+    def half(self, sent: bytes) -> socket.socket:
+        """A connection that has sent something, and stays open."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+        connection.sendall(sent)
+        return connection
+
+    def memory(self) -> int:
+        """Bytes that the worker process holds."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        pages = sum(int(Path(f"/proc/{child}/statm").read_text().split()[1]) for child in children)
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    made = Server(tmp_path_factory.mktemp("abused"))
+    yield made
+    made.process.send_signal(signal.SIGTERM)
+    made.process.wait(30)
+
+
+def answer_of(connection: socket.socket, timeout: float = 5) -> bytes:
+    """The start of what comes back; empty when the connection is closed without an answer."""
+    connection.settimeout(timeout)
+    try:
+        return connection.recv(200)
+    except ConnectionError:
+        return b""
+
+
+def test_half_sent_headers_starve_nobody(server):
+    """Connections that have sent nothing, or half a header, hold no thread: others are served at once."""
+    half = [server.half(start) for start in (b"", b"POST /collect HTTP/1.1\r\nHost: x\r\nX-Slow: ") for _ in range(12)]
+    assert len(half) > THREADS
+    assert len(half) < CONNECTIONS_PER_THREAD * THREADS
+    for _ in range(5):
+        began = time.monotonic()
+        assert server.post() == 202
+        assert time.monotonic() - began < 2
+    for connection in half:
+        connection.close()
+
+
+def test_half_sent_bodies_starve_nobody_for_good(server):
+    """A few that do not come leave the others alone. When most threads are held, a new process takes over."""
+    header = b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 5000\r\n\r\n"
+    half = [server.half(header + b"{") for _ in range(MOST - 1)]
+    assert [server.post() for _ in range(3 * THREADS)] == [202] * 3 * THREADS
+    began = time.monotonic()
+    half += [server.half(header + b"{") for _ in range(THREADS)]
+    wait_until(lambda: not server.answers())
+    half[0].sendall(b" ")
+    wait_until(server.answers, DEADLINE_SECONDS + 20)
+    assert time.monotonic() - began > DEADLINE_SECONDS - 2
+    for connection in half:
+        assert answer_of(connection) == b""
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"X-Large: " + b"a" * 500_000,
+        b"Cookie: " + b"a=b; " * 100_000,
+        b"\r\n".join(b"X-Many-%d: a" % number for number in range(5000)),
+        b"User-Agent: " + b"Mozilla/5.0 " * 20_000,
+    ],
+    ids=["large", "cookies", "many", "agent"],
+)
+def test_huge_headers_are_refused(server, headers):
+    """431 or a closed connection, and nothing kept."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(b"POST /collect HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n\r\n")
+    answer = answer_of(connection)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 431")
+    connection.close()
+    assert server.post() == 202
+
+
+def test_a_body_is_read_no_further_than_its_limit(server):
+    """One that says it has gigabytes, one that never ends, one that unpacks to much more: memory stays as it is."""
+    server.post()
+    before = server.memory()
+    start = b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+    told = server.half(start + b"Content-Length: 10000000000\r\n\r\n")
+    assert answer_of(told).startswith(b"HTTP/1.1 413")
+    endless = server.half(start + b"Transfer-Encoding: chunked\r\n\r\n")
+    chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+    sent = 0
+    try:
+        while sent < 400:
+            endless.sendall(chunk)
+            sent += 1
+    except OSError:
+        pass
+    assert sent < 400 or answer_of(endless).startswith(b"HTTP/1.1 413")
+    bomb = gzip.compress(b" " * 50_000_000)
+    assert len(bomb) < 100_000
+    packed = server.half(start + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb)
+    assert answer_of(packed).startswith(b"HTTP/1.1 415")
+    for connection in (told, endless, packed):
+        connection.close()
+    assert server.post() == 202
+    assert server.memory() - before < 30_000_000
+
+
+def test_what_is_no_http_does_no_harm(server):
+    """Binary noise, a TLS hello, HTTP/2, request smuggling: 4xx or a closed connection."""
+    smuggled = (
+        b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x"
+    )
+    for sent in (b"\x00\xff" * 1000, b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", smuggled):
+        connection = server.half(sent)
+        try:
+            answer = answer_of(connection, 2)
+        except TimeoutError:
+            answer = b""
+        assert answer == b"" or answer[9:10] == b"4", answer
+        connection.close()
+    assert server.post() == 202
+
+
+def test_the_watch_gives_up_only_when_too_many_are_overdue():
+    """Bodies that came, and bodies that are late but few, are left alone."""
+    now = 0.0
+    given_up: list[float] = []
+    watch = BodyWatch(2, lambda: given_up.append(now), lambda: now)
+    released = threading.Event()
+    threads = [threading.Thread(target=lambda: watch.watched(lambda: b"x" if released.wait(20) else b"")) for _ in "ab"]
+    assert watch.watched(lambda: b"body") == b"body"
+    threads[0].start()
+    wait_until(lambda: len(watch._since) == 1)
+    now = DEADLINE_SECONDS + 1
+    assert (watch.look(), given_up) == (1, [])
+    threads[1].start()
+    wait_until(lambda: len(watch._since) == 2)
+    assert (watch.look(), given_up) == (1, [])
+    now *= 2
+    assert watch.look() == 2
+    assert set(given_up) == {now}
+    released.set()
+    for thread in threads:
+        thread.join()
+    assert watch.look() == 0
+
+
+def wait_until(holds, seconds=5):
+    give_up_at = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)

@@ -1,0 +1,291 @@
+"""Set-aside records: listed, shown, replayed and purged; and how many there may be before the worker stops."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from liveinsight.cli import dlq
+from liveinsight.model.errors import LiveInsightError, StreamUnavailable, TooManyUndecodable, UndecodableRecord
+from liveinsight.model.events import encode_record, partition_key
+from liveinsight.model.marks import mark_prefix, record_mark
+from liveinsight.settings import Settings
+from liveinsight.storage.store import SetAside, Store
+from liveinsight.storage.stream import OutRecord, Record, Stream
+from liveinsight.testing.builders import NOON, FakeClock, an_event
+from liveinsight.testing.memory import MemoryStore, MemoryStream
+from processor.shard.dead_letter_limit import SetAsideLimit
+from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+
+SHARD = "shardId-000000000000"
+GOOD = encode_record([an_event(visitor=300), an_event(visitor=300, at=NOON + 1)])
+NASTY = b"\x1b[31mred\x07\x9b\x00" + "\u202e".encode()
+
+
+def mark(number: int) -> str:
+    return record_mark(mark_prefix(1, SHARD), str(number))
+
+
+def keep(store: MemoryStore, *payloads: bytes) -> list[str]:
+    records = [SetAside(SHARD, mark(i), "damaged", "cut \x1b[2J", d, NOON, 2**31) for i, d in enumerate(payloads, 1)]
+    store.write_set_aside(records)
+    return [record.mark for record in records]
+
+
+def stored(store: MemoryStore) -> list[str]:
+    return [summary.mark for summary in dlq.all_set_aside(store)]
+
+
+class Acked:
+    """Watches that nothing is deleted before it was acknowledged."""
+
+    def __init__(self, stream: MemoryStream, store: MemoryStore) -> None:
+        self.stream, self.store = stream, store
+        self.before: list[int] = []
+
+    def put(self, records: Any) -> Any:
+        self.before.append(len(self.store.set_aside))
+        return self.stream.put(records)
+
+
+def on_stream(stream: MemoryStream) -> list[Record]:
+    return [record for shard in stream._shards.values() for record in shard.records]
+
+
+def test_list_shows_what_there_is(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every record is a line with its full mark, and a page says how to go on."""
+    marks = keep(store, GOOD, NASTY, b"")
+    assert dlq.show_list(store, 2, "", as_json=False) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{SHARD}  damaged" in line for line in shown.splitlines()[1:3])
+    assert marks[0] in shown
+    assert f"dlq list --after {marks[1]}\n" in shown
+    assert dlq.show_list(store, 2, marks[1], as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["next"] is None
+    assert [(record["mark"], record["size"]) for record in told["records"]] == [(marks[2], 0)]
+
+
+def test_show_never_prints_control_characters(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever a record and its message hold, only printable characters reach the terminal."""
+    keep(store, NASTY + bytes(range(256)))
+    dlq.show_record(store, mark(1), 512, raw=False)
+    dlq.show_list(store, 9, "", as_json=False)
+    shown = capsys.readouterr().out
+    assert "1b 5b 33 31 6d 72 65 64 07" in shown
+    assert r"cut \x1b[2J" in shown
+    assert shown.replace("\n", "").isprintable()
+
+
+def test_show_says_whether_a_replay_would_help(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record that this version can decode is told from one that it cannot."""
+    marks = keep(store, GOOD, NASTY)
+    for found in marks:
+        dlq.show_record(store, found, 4, raw=False)
+    shown = capsys.readouterr().out
+    assert "now      can be decoded: 2 events" in shown
+    assert "now      cannot be decoded (not_ours)" in shown
+    assert "the first 4:" in shown
+
+
+def test_raw_writes_the_bytes_but_not_to_a_terminal(
+    store: MemoryStore, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--raw gives a file or a pipe exactly the record's bytes, and refuses a terminal."""
+    keep(store, NASTY)
+    dlq.show_record(store, mark(1), 4, raw=True)
+    assert capfdbinary.readouterr().out == NASTY
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(LiveInsightError, match="file or a pipe"):
+        dlq.show_record(store, mark(1), 4, raw=True)
+
+
+def test_record_is_found_by_the_end_of_its_mark(store: MemoryStore) -> None:
+    """The end of a mark will do if it fits one record; otherwise it is refused."""
+    marks = keep(store, *[b"x"] * 12)
+    assert dlq.find_marks(store, ["00211/", marks[2], "00211"]) == [marks[10], marks[2]]
+    with pytest.raises(LiveInsightError, match="fits 2 records"):
+        dlq.find_marks(store, ["2"])
+    with pytest.raises(LiveInsightError, match="is no set-aside record"):
+        dlq.find_marks(store, ["\x1bnone"])
+
+
+def test_replay_puts_back_what_can_be_decoded(store: MemoryStore, stream: MemoryStream) -> None:
+    """Decodable records return byte by byte under their visitor's key, acknowledged before they are deleted."""
+    good, bad, empty = keep(store, GOOD, NASTY, encode_record([]))
+    watched, result = Acked(stream, store), dlq.Replayed()
+    dlq.replay(store, watched, [good, bad, empty, mark(99)], result, force=False)
+    assert result == dlq.Replayed(put_back=2, undecodable=1, missing=1)
+    assert watched.before == [3, 2]
+    assert stored(store) == [bad]
+    back = {(record.partition_key, record.data) for record in on_stream(stream)}
+    assert back == {(partition_key(300), GOOD), (dlq.NO_VISITOR, encode_record([]))}
+
+
+def test_forced_replay_puts_back_everything_once(
+    store: MemoryStore, stream: MemoryStream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--force puts back undecodable records, too; without it they are refused and the exit code says so."""
+    marks = keep(store, NASTY)
+    assert dlq.replay_records(store, stream, marks, force=False) == 1
+    assert "1 kept, as they still cannot be decoded" in capsys.readouterr().err
+    assert dlq.replay_records(store, stream, marks, force=True) == 0
+    assert "1 put back on the stream" in capsys.readouterr().err
+    assert ([record.data for record in on_stream(stream)], stored(store)) == ([NASTY], [])
+
+
+def test_record_that_is_not_acknowledged_is_kept(store: MemoryStore, stream: MemoryStream) -> None:
+    """A stream that refuses is tried again; if it goes on refusing, the copy stays."""
+    marks = keep(store, GOOD)
+    stream.refuse_puts = dlq.PUT_ATTEMPTS
+    with pytest.raises(StreamUnavailable):
+        dlq.replay(store, stream, marks, dlq.Replayed(), force=False, sleep=lambda _: None)
+    assert stored(store) == marks
+    stream.refuse_puts = dlq.PUT_ATTEMPTS - 1
+    dlq.replay(store, stream, marks, dlq.Replayed(), force=False, sleep=lambda _: None)
+    assert (stored(store), len(on_stream(stream))) == ([], 1)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "confirmed", "purged"),
+    [
+        (Terminal("y\n"), False, True),
+        (Terminal("\n"), False, False),
+        (Terminal(""), False, False),
+        (io.StringIO("y\n"), False, False),
+        (io.StringIO(""), True, True),
+    ],
+)
+def test_purge_asks_first(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, typed: io.StringIO, confirmed: bool, purged: bool
+) -> None:
+    """Records go only after a yes on a terminal, or with --yes."""
+    marks = keep(store, GOOD, NASTY)
+    monkeypatch.setattr("sys.stdin", typed)
+    assert dlq.purge_records(store, marks, confirmed=confirmed) == (0 if purged else 2)
+    assert stored(store) == ([] if purged else marks)
+
+
+@pytest.mark.parametrize("arguments", [["replay"], ["purge", "--all", "x"], [], ["show"]])
+def test_command_line_that_names_no_record_is_refused(arguments: list[str]) -> None:
+    """Nothing happens to records that were not named."""
+    with pytest.raises(SystemExit) as caught:
+        dlq.main(arguments)
+    assert caught.value.code == 2
+
+
+def outcomes(limit: SetAsideLimit, text: str) -> int:
+    """How many of the records in `text` ("." or "x") go by before it stops."""
+    for number, char in enumerate(text):
+        try:
+            limit.note_decoded() if char == "." else limit.note_undecodable(SHARD, UndecodableRecord("not_ours", "?"))
+        except TooManyUndecodable:
+            return number
+    return len(text)
+
+
+@pytest.mark.parametrize(
+    ("share", "text", "passed"),
+    [
+        (0.2, "." * 50 + "x" * 30, 70),
+        (0.2, "x" * 30, 20),
+        (0.2, ("x" + "." * 4) * 200, 1000),
+        (0.2, ("x" + "." * 4) * 200 + "xx", 1001),
+        (0.2, "x" * 20 + "." * 80 + "x", 101),
+        (0.2, "x" * 20 + "." * 79 + "x", 99),
+        (0.0, "xx" + "." * 98 + "xx" + "." * 98, 200),
+        (0.0, "x.x.x", 4),
+        (1.0, "x" * 1000, 1000),
+    ],
+)
+def test_limit_counts_the_last_hundred_records(share: float, text: str, passed: int) -> None:
+    """It stops at one more than the share of the last hundred, never at one or two, and never when all may."""
+    assert outcomes(SetAsideLimit(share), text) == passed
+
+
+class NoCheckpoint:
+    def checkpoint(self, sequence_number: str) -> None:
+        raise AssertionError("nothing may be checkpointed")
+
+
+def test_batch_that_is_too_bad_leaves_no_trace(clock: FakeClock) -> None:
+    """Whatever the cut into batches, the batch beyond the limit is neither counted, nor set aside, nor checkpointed."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    records = [Record(str(n), "k", rng.choice([GOOD, NASTY]), NOON) for n in range(1, 300)]
+    stopped_at = set()
+    for size in (1, 7, 299):
+        processor = RecordProcessor(MemoryStore(), 1, ProcessorOptions(sessions_interval=60), clock)
+        processor.initialize(SHARD, "")
+        processor.process_records([], NoCheckpoint(), 0)
+        for first in range(0, len(records), size):
+            before = processor.progress.set_aside
+            try:
+                processor.process_records(records[first : first + size], NoCheckpoint(), 0)
+            except TooManyUndecodable as error:
+                assert processor.progress.set_aside == before
+                assert processor.progress.records == first
+                stopped_at.add(str(error))
+                break
+    assert len(stopped_at) == 1
+    assert "LIVEINSIGHT_SET_ASIDE_LIMIT=1" in stopped_at.pop()
+
+
+def run(environ: dict[str, str], *command: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    base = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEINSIGHT_", "AWS_"))}
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        env={**base, **environ, **changes},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_worker_process_stops_at_a_bad_deploy(
+    aws_environ: dict[str, str], aws: Settings, open_aws: Callable[[Settings], tuple[Stream, Store]]
+) -> None:
+    """A worker that meets records of a newer version ends with code 1 and says what to do, with nothing set aside."""
+    stream, store = open_aws(aws)
+    newer = b"LI\x02" + GOOD[3:]
+    stream.put([OutRecord("b001", GOOD)] * 30 + [OutRecord("b001", newer)] * 100)
+    for _ in range(2):
+        ended = run(aws_environ, "liveinsight", "worker", LIVEINSIGHT_SESSIONS_INTERVAL="0.1")
+        assert ended.returncode == 1
+        last = ended.stderr.splitlines()[-1]
+        assert last.startswith("liveinsight worker: shard shardId-")
+        assert "21 of the last 100 records cannot be decoded (21 unknown_version; this worker reads version 1" in last
+        assert "deploy this worker in the same version" in last
+        assert store.list_set_aside(10) == []
+        assert all(not point.sequence_number for point in store.load_checkpoints().values())
+
+
+def test_commands_on_the_stand_in(
+    aws_environ: dict[str, str], aws: Settings, open_aws: Callable[[Settings], tuple[Stream, Store]]
+) -> None:
+    """As processes: what the store keeps is listed, put back on the stream, and purged."""
+    _, store = open_aws(aws)
+    records = [SetAside(SHARD, mark(n), "damaged", "cut", data, NOON, 2**31) for n, data in ((1, GOOD), (2, NASTY))]
+    store.write_set_aside(records)
+    assert mark(1) in run(aws_environ, "liveinsight.cli.dlq", "list").stdout
+    replayed = run(aws_environ, "liveinsight.cli.dlq", "replay", "--all")
+    assert (replayed.returncode, replayed.stderr.split(";")[0]) == (1, "1 put back on the stream")
+    assert run(aws_environ, "liveinsight.cli.dlq", "purge", "--all").returncode == 2
+    assert [summary.mark for summary in store.list_set_aside(9)] == [mark(2)]
+    assert run(aws_environ, "liveinsight.cli.dlq", "purge", "--all", "--yes").stdout == "1 set-aside record deleted\n"
+    assert store.list_set_aside(9) == []
