@@ -17,7 +17,7 @@ from liveinsight.aws.dynamodb import (
     translated,
     update,
 )
-from liveinsight.aws.dynamodb_dead_letters import SetAsideItems
+from liveinsight.aws.dynamodb_dead_letters import DeadLetterItems
 from liveinsight.aws.keys import (
     CHECKPOINTS,
     NOTES,
@@ -62,10 +62,10 @@ from liveinsight.storage.store import (
     SHARD_END,
     Checkpoint,
     CounterWrite,
+    DeadLetter,
+    DeadLetterSummary,
     Note,
     Read,
-    SetAside,
-    SetAsideSummary,
     TimelineChunk,
     VisitorKey,
     VisitorWrite,
@@ -83,7 +83,7 @@ class DynamoStore:
         self._dynamo = dynamo
         self._counters = names.counters
         self._sessions = names.sessions
-        self._set_aside = SetAsideItems(dynamo, names.sessions)
+        self._dead_letters = DeadLetterItems(dynamo, names.sessions)
 
     def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
         by_stored = {counter_key(key, shard): key for key in keys}
@@ -140,8 +140,8 @@ class DynamoStore:
                 items.append(key_item(key) | body)
         self._dynamo.put(self._sessions, items)
 
-    def write_set_aside(self, records: Sequence[SetAside]) -> None:
-        self._set_aside.write(records)
+    def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
+        self._dead_letters.write(records)
 
     def write_previews(
         self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
@@ -281,17 +281,17 @@ class DynamoStore:
         ]
         return Read(rows, len(rows))
 
-    def read_set_aside(self, limit: int) -> Read[SetAside]:
-        return self._set_aside.read(limit)
+    def read_dead_letters(self, limit: int) -> Read[DeadLetter]:
+        return self._dead_letters.read(limit)
 
-    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
-        return self._set_aside.summaries(limit, after)
+    def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
+        return self._dead_letters.summaries(limit, after)
 
-    def load_set_aside(self, mark: str) -> SetAside | None:
-        return self._set_aside.load(mark)
+    def load_dead_letter(self, mark: str) -> DeadLetter | None:
+        return self._dead_letters.load(mark)
 
-    def delete_set_aside(self, marks: Sequence[str]) -> None:
-        self._set_aside.delete(marks)
+    def delete_dead_letters(self, marks: Sequence[str]) -> None:
+        self._dead_letters.delete(marks)
 
     def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
         key = salt_key(day)

@@ -10,7 +10,7 @@
       visitor        v#<site>#<visitor>                 -
       their preview  p#<site>                           <shard>
       timeline       e#<site>#<session id>              <first mark>~<last mark>~<part>
-      set aside      x#                                 <mark>#<part>
+      dead letter    x#                                 <mark>#<part>
       checkpoint     c#                                 <shard>
       salt           salt#<UTC day>                     -
       note           g#                                 <name>
@@ -25,7 +25,7 @@ from liveinsight.model.buckets import day_from_number, day_number, days_between,
 
 CHECKPOINTS = "c#"
 WATERMARKS = "w#"
-SET_ASIDE = "x#"
+DEAD_LETTERS = "x#"
 NOTES = "g#"
 ONLY = "-"
 PREVIEW = "!"

@@ -84,7 +84,7 @@ class TimelineChunk(NamedTuple):
     visitor: int = 0
 
 
-class SetAside(NamedTuple):
+class DeadLetter(NamedTuple):
     """A record that could not be decoded."""
 
     shard_id: str
@@ -92,17 +92,17 @@ class SetAside(NamedTuple):
     reason: str
     message: str
     data: bytes
-    set_aside_at: int
+    arrived_at: int
     expires_at: int
 
 
-class SetAsideSummary(NamedTuple):
-    """What there is to know about a set-aside record without its bytes."""
+class DeadLetterSummary(NamedTuple):
+    """What there is to know about a dead letter without its bytes."""
 
     shard_id: str
     mark: str
     reason: str
-    set_aside_at: int
+    arrived_at: int
     size: int
 
 
@@ -160,8 +160,8 @@ class ProcessorStore(Protocol):
     def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
         """Add chunks. The same chunk again changes nothing."""
 
-    def write_set_aside(self, records: Sequence[SetAside]) -> None:
-        """Keep undecodable records. The same record again changes nothing."""
+    def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
+        """Keep dead letters. The same record again changes nothing."""
 
     def write_previews(
         self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
@@ -212,21 +212,21 @@ class ReadStore(Protocol):
     def read_watermarks(self) -> Read[Watermark]:
         """The watermarks of all shards, closed ones included."""
 
-    def read_set_aside(self, limit: int) -> Read[SetAside]:
-        """Undecodable records, at most `limit`."""
+    def read_dead_letters(self, limit: int) -> Read[DeadLetter]:
+        """Dead letters, at most `limit`."""
 
 
-class SetAsideStore(Protocol):
-    """What an operator needs to look after undecodable records. All reads are strongly consistent."""
+class DeadLetterStore(Protocol):
+    """What `liveinsight dlq` needs. All reads are strongly consistent."""
 
-    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+    def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
         """At most `limit` records beyond the mark `after`, by mark. The records' bytes are not loaded."""
 
-    def load_set_aside(self, mark: str) -> SetAside | None:
+    def load_dead_letter(self, mark: str) -> DeadLetter | None:
         """One record with its bytes; None when there is none, or not all of it."""
 
-    def delete_set_aside(self, marks: Sequence[str]) -> None:
-        """Forget records. What is not there is as good as deleted."""
+    def delete_dead_letters(self, marks: Sequence[str]) -> None:
+        """Delete dead letters. Deleting a missing record is a no-op."""
 
 
 class GenerationStore(Protocol):
@@ -249,7 +249,7 @@ class SaltStore(Protocol):
         """The day's salt: `candidate` if there was none, else the one that was first."""
 
 
-class Store(ProcessorStore, CheckpointStore, ReadStore, SetAsideStore, SaltStore, GenerationStore, Protocol):
+class Store(ProcessorStore, CheckpointStore, ReadStore, DeadLetterStore, SaltStore, GenerationStore, Protocol):
     """All of it, as one backend gives it."""
 
 

@@ -30,11 +30,11 @@ class Tally(NamedTuple):
     counters: Numbers
     sessions: dict[VisitorKey, VisitorState]
     timelines: dict[tuple[str, str], list[Marked]]
-    set_aside: list[str]
+    dead_letters: list[str]
     """Marks of the records that could not be decoded."""
 
 
-def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> Tally:
+def recount(placed: Iterable[tuple[str, Event]], dead_letters: Sequence[str] = ()) -> Tally:
     """Fold each event once, in order, as (mark, event): no batches, no store, no marks to compare."""
     sessions: dict[VisitorKey, VisitorState] = {}
     timelines: dict[tuple[str, str], list[Marked]] = {}
@@ -52,7 +52,7 @@ def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> 
     for counter, item in items.items():
         apply_pending(item, pending[counter])
     return Tally(
-        numbers((counter, item) for counter, item in items.items()), sessions, _sorted(timelines), sorted(poison)
+        numbers((counter, item) for counter, item in items.items()), sessions, _sorted(timelines), sorted(dead_letters)
     )
 
 
@@ -66,7 +66,7 @@ def stored_in(store: MemoryStore) -> Tally:
     timelines = {name: store.read_timeline(*name, limit=10_000).rows for name in names}
     sessions = {key: as_folded(state) for key, state in stored.items()}
     counters = numbers(stored_apart((key, item) for (_, key), item in store.counters.items()))
-    return Tally(counters, sessions, _sorted(timelines), sorted(store.set_aside))
+    return Tally(counters, sessions, _sorted(timelines), sorted(store.dead_letters))
 
 
 def as_folded(state: VisitorState) -> VisitorState:

@@ -28,10 +28,10 @@ from liveinsight.storage.store import (
     SHARD_END,
     Checkpoint,
     CounterWrite,
+    DeadLetter,
+    DeadLetterSummary,
     Note,
     Read,
-    SetAside,
-    SetAsideSummary,
     TimelineChunk,
     VisitorKey,
     VisitorWrite,
@@ -57,7 +57,7 @@ class MemoryStore:
         self.counters: dict[tuple[str, CounterKey], CounterItem] = {}
         self.visitors: dict[VisitorKey, tuple[str, bytes]] = {}
         self.timeline: dict[tuple[str, str], dict[tuple[str, str], TimelineChunk]] = {}
-        self.set_aside: dict[str, SetAside] = {}
+        self.dead_letters: dict[str, DeadLetter] = {}
         self.watermarks: dict[str, Watermark] = {}
         self.counter_previews: dict[tuple[str, str, int, str], CounterPreview] = {}
         self.visitor_previews: dict[tuple[str, str], tuple[str, bytes]] = {}
@@ -102,9 +102,9 @@ class MemoryStore:
                 session = self.timeline.setdefault((chunk.site, chunk.session_id), {})
                 session[chunk.events[0][0], chunk.events[-1][0]] = chunk._replace(events=tuple(chunk.events))
 
-    def write_set_aside(self, records: Sequence[SetAside]) -> None:
+    def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
         with self._lock:
-            self.set_aside.update({record.mark: record for record in records})
+            self.dead_letters.update({record.mark: record for record in records})
 
     def write_previews(
         self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
@@ -194,24 +194,24 @@ class MemoryStore:
             rows = [self.watermarks[shard] for shard in sorted(self.watermarks)]
         return Read(rows, len(rows))
 
-    def read_set_aside(self, limit: int) -> Read[SetAside]:
+    def read_dead_letters(self, limit: int) -> Read[DeadLetter]:
         with self._lock:
-            rows = [self.set_aside[mark] for mark in sorted(self.set_aside)][:limit]
+            rows = [self.dead_letters[mark] for mark in sorted(self.dead_letters)][:limit]
         return Read(rows, len(rows))
 
-    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+    def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
         with self._lock:
-            records = [self.set_aside[mark] for mark in sorted(self.set_aside) if mark > after]
-        return [SetAsideSummary(r.shard_id, r.mark, r.reason, r.set_aside_at, len(r.data)) for r in records[:limit]]
+            records = [self.dead_letters[mark] for mark in sorted(self.dead_letters) if mark > after]
+        return [DeadLetterSummary(r.shard_id, r.mark, r.reason, r.arrived_at, len(r.data)) for r in records[:limit]]
 
-    def load_set_aside(self, mark: str) -> SetAside | None:
+    def load_dead_letter(self, mark: str) -> DeadLetter | None:
         with self._lock:
-            return self.set_aside.get(mark)
+            return self.dead_letters.get(mark)
 
-    def delete_set_aside(self, marks: Sequence[str]) -> None:
+    def delete_dead_letters(self, marks: Sequence[str]) -> None:
         with self._lock:
             for mark in marks:
-                self.set_aside.pop(mark, None)
+                self.dead_letters.pop(mark, None)
 
     def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
         with self._lock:

@@ -218,7 +218,9 @@ def read_back(store: Store, site: str, simulation: Simulation, expected: Tally) 
         numbers(items),
         {key: as_folded(state) for key, state in store.load_visitors(list(expected.sessions)).items()},
         {session: sorted(events, key=lambda pair: pair[0]) for session, events in timelines.items()},
-        sorted(r.mark for r in store.read_set_aside(1000).rows if r.mark.startswith(f"{simulation.incarnation:013d}/")),
+        sorted(
+            r.mark for r in store.read_dead_letters(1000).rows if r.mark.startswith(f"{simulation.incarnation:013d}/")
+        ),
     )
 
 
