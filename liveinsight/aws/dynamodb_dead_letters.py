@@ -7,7 +7,7 @@ from typing import Any
 
 from liveinsight.aws.dynamodb import AFTER_ALL, PART_BYTES, Dynamo, Item, between, key_item, translated
 from liveinsight.aws.keys import DEAD_LETTERS
-from liveinsight.storage.store import DeadLetter, DeadLetterSummary, Read
+from liveinsight.storage.store import DeadLetter, DeadLetterSummary
 
 LAST_PART = 999
 
@@ -37,12 +37,6 @@ class DeadLetterItems:
                 }
                 items.append(key_item((DEAD_LETTERS, _part_key(record.mark, number))) | body)
         self._dynamo.put(self._table, items)
-
-    def read(self, limit: int) -> Read[DeadLetter]:
-        """Whole records, the oldest first."""
-        loaded = [self.load(summary.mark) for summary in self.summaries(limit)]
-        rows = [record for record in loaded if record]
-        return Read(rows, sum(max(1, -(-len(record.data) // PART_BYTES)) for record in rows))
 
     def summaries(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
         """Summaries of the records after a mark."""

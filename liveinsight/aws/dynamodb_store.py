@@ -281,9 +281,6 @@ class DynamoStore:
         ]
         return Read(rows, len(rows))
 
-    def read_dead_letters(self, limit: int) -> Read[DeadLetter]:
-        return self._dead_letters.read(limit)
-
     def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
         return self._dead_letters.summaries(limit, after)
 

@@ -163,7 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
     shower = actions.add_parser(
         "show",
         help="one record",
-        description="Why a record could not be decoded, whether it can be decoded now, and its bytes.",
+        description="Why a record could not be decoded, whether it can be now, and its bytes.",
     )
     shower.add_argument("mark", metavar="MARK")
     shower.add_argument("--raw", action="store_true", help="write the record's bytes to standard output, as they are")

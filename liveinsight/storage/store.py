@@ -212,9 +212,6 @@ class ReadStore(Protocol):
     def read_watermarks(self) -> Read[Watermark]:
         """The watermarks of all shards, closed ones included."""
 
-    def read_dead_letters(self, limit: int) -> Read[DeadLetter]:
-        """Dead letters, at most `limit`."""
-
 
 class DeadLetterStore(Protocol):
     """What `liveinsight dlq` needs. All reads are strongly consistent."""

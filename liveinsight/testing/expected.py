@@ -17,7 +17,7 @@ from liveinsight.counting.sessions import VisitorState, new_visitor
 from liveinsight.counting.timeline import Marked, timeline_event, unpack_waiting
 from liveinsight.model.events import Event
 from liveinsight.model.marks import NO_MARK
-from liveinsight.storage.store import VisitorKey
+from liveinsight.storage.store import DeadLetter, DeadLetterStore, VisitorKey
 from liveinsight.testing.memory import MemoryStore
 
 Numbers = dict[CounterKey, tuple[dict[str, int], dict[int, int], int]]
@@ -67,6 +67,12 @@ def stored_in(store: MemoryStore) -> Tally:
     sessions = {key: as_folded(state) for key, state in stored.items()}
     counters = numbers(stored_apart((key, item) for (_, key), item in store.counters.items()))
     return Tally(counters, sessions, _sorted(timelines), sorted(store.dead_letters))
+
+
+def dead_letters_in(store: DeadLetterStore) -> list[DeadLetter]:
+    """All dead letters of a store by mark, with their bytes; at most 1,000."""
+    loaded = (store.load_dead_letter(summary.mark) for summary in store.list_dead_letters(1000))
+    return [record for record in loaded if record]
 
 
 def as_folded(state: VisitorState) -> VisitorState:

@@ -194,11 +194,6 @@ class MemoryStore:
             rows = [self.watermarks[shard] for shard in sorted(self.watermarks)]
         return Read(rows, len(rows))
 
-    def read_dead_letters(self, limit: int) -> Read[DeadLetter]:
-        with self._lock:
-            rows = [self.dead_letters[mark] for mark in sorted(self.dead_letters)][:limit]
-        return Read(rows, len(rows))
-
     def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
         with self._lock:
             records = [self.dead_letters[mark] for mark in sorted(self.dead_letters) if mark > after]

@@ -63,5 +63,6 @@ class DeadLetterLimit:
             f"more than LIVEINSIGHT_DEAD_LETTER_LIMIT={self._share:g} allows. They are safe on the stream, and nothing "
             "since the last checkpoint is lost. If ingest was deployed first, deploy this worker in the same version "
             "and start it again; if something else writes to the stream, stop that. To keep the records as "
-            "dead letters and go on, start once with LIVEINSIGHT_DEAD_LETTER_LIMIT=1 and look at them with `liveinsight dlq list`."
+            "dead letters and go on, start once with LIVEINSIGHT_DEAD_LETTER_LIMIT=1 and look at them with "
+            "`liveinsight dlq list`."
         )

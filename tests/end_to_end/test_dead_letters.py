@@ -17,6 +17,7 @@ from liveinsight.settings import Settings
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import an_event
+from liveinsight.testing.expected import dead_letters_in
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 UNDECODABLE = {
@@ -56,7 +57,7 @@ def test_undecodable_records_among_good_records(
     worker = start("worker", LIVEINSIGHT_DEAD_LETTER_LIMIT="1")
     counted(store)
     assert events_of(store) == good
-    dead_letters = store.read_dead_letters(100).rows
+    dead_letters = dead_letters_in(store)
     assert sorted((record.data, record.reason) for record in dead_letters) == sorted(
         (data, reason) for data, reason in UNDECODABLE.items() if data for _ in range(6)
     )
@@ -116,7 +117,7 @@ def test_hostile_bodies_leave_a_shard_that_works(
             taken += 1
     counted(store)
     assert events_of(store) == taken
-    assert not store.read_dead_letters(10).rows
+    assert not dead_letters_in(store)
     assert worker.drain() == 0
 
 

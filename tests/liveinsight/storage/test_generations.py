@@ -25,7 +25,7 @@ from liveinsight.storage.generation_pointer import (
     switched_back,
 )
 from liveinsight.storage.generation_reader import GenerationalReader
-from liveinsight.storage.store import CounterWrite, DeadLetter, Note, Store, TimelineChunk, VisitorWrite, Watermark
+from liveinsight.storage.store import CounterWrite, Note, Store, TimelineChunk, VisitorWrite, Watermark
 from liveinsight.testing.builders import FakeClock, MemoryStore, an_event
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -172,20 +172,18 @@ def test_items_read_stay_bounded(generations: Generations) -> None:
 
 
 def test_what_is_live_comes_from_the_newest(generations: Generations, clock: FakeClock) -> None:
-    """Live minutes, recent visitors, watermarks and dead letters are those of the generation that is written."""
+    """Live minutes, recent visitors and watermarks are those of the generation that is written."""
     minute = clock() // 60_000
     for number, store in generations.stores.items():
         count(store, minute_key("default", minute), number)
         state = VisitorState(site="default", visitor=number, mark="m", seen_at=clock())
         store.write_visitors([VisitorWrite.of(state, FAR, is_new=True)])
         store.write_watermark(Watermark(SHARD, number, False, 1))
-        store.write_dead_letters([DeadLetter(SHARD, f"m{number}", "damaged", "", b"", 0, FAR)])
     generations.switch(2, D21)
     reader = generations.reader
     assert views(reader.read_minutes("default", minute, minute).rows) == {minute: 2}
     assert [state.visitor for state in reader.read_visitors([("default", 1), ("default", 2)]).rows] == [2]
     assert [mark.as_of for mark in reader.read_watermarks().rows] == [2]
-    assert [record.mark for record in reader.read_dead_letters(9).rows] == ["m2"]
 
 
 def test_timeline_is_the_newest_that_there_is(generations: Generations) -> None:

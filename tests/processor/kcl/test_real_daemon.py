@@ -35,6 +35,7 @@ from liveinsight.settings import Settings
 from liveinsight.storage.store import SHARD_END
 from liveinsight.storage.stream import OutRecord
 from liveinsight.testing.builders import an_event
+from liveinsight.testing.expected import dead_letters_in
 from liveinsight.wiring import open_store, open_stream
 from processor.kcl.exit_codes import CRASHED, DAEMON_FAILED, DRAINED
 from processor.kcl.java import find_jars, find_java
@@ -515,7 +516,7 @@ def test_a_batch_raises(place: Place, tmp_path: Path) -> None:
         place.wait_until_counted(after)
         eventually(lambda: not place.unread(), 20, "checkpoints at the end of all shards")
         assert after.stop() == DRAINED
-    assert [record.data for record in place.store.read_dead_letters(10).rows] == [b"poison"]
+    assert [record.data for record in dead_letters_in(place.store)] == [b"poison"]
     place.assert_equal_to_the_recount()
 
 
