@@ -20,7 +20,7 @@ from liveinsight.aws.dynamodb import (
 from liveinsight.aws.dynamodb_dead_letters import DeadLetterItems
 from liveinsight.aws.keys import (
     CHECKPOINTS,
-    NOTES,
+    DOCUMENTS,
     WATERMARKS,
     Key,
     bucket_of,
@@ -64,7 +64,7 @@ from liveinsight.storage.store import (
     CounterWrite,
     DeadLetter,
     DeadLetterSummary,
-    Note,
+    Document,
     Read,
     TimelineChunk,
     VisitorKey,
@@ -298,24 +298,26 @@ class DynamoStore:
         salt: bytes = items[0]["salt"]["B"]
         return salt
 
-    def load_note(self, name: str) -> Note:
-        items = self._dynamo.get(self._sessions, [(NOTES, name)], consistent=True)
-        return Note(int(items[0]["version"]["N"]), items[0]["text"]["S"]) if items else Note()
+    def load_document(self, name: str) -> Document:
+        items = self._dynamo.get(self._sessions, [(DOCUMENTS, name)], consistent=True)
+        return Document(int(items[0]["version"]["N"]), items[0]["text"]["S"]) if items else Document()
 
-    def save_note(self, name: str, note: Note) -> bool:
-        body = {"version": {"N": str(note.version)}, "text": {"S": note.text}}
-        if note.version == 1:
-            statement = insert(self._sessions, (NOTES, name), body)
+    def save_document(self, name: str, document: Document) -> bool:
+        body = {"version": {"N": str(document.version)}, "text": {"S": document.text}}
+        if document.version == 1:
+            statement = insert(self._sessions, (DOCUMENTS, name), body)
         else:
-            statement = update(self._sessions, (NOTES, name), body, '"version" = ?', {"N": str(note.version - 1)})
+            statement = update(
+                self._sessions, (DOCUMENTS, name), body, '"version" = ?', {"N": str(document.version - 1)}
+            )
         verdicts = self._dynamo.execute([statement])
         if not any(verdicts):
             return True
-        # An answer may have been lost, and the request sent again: then the note is there, word for word.
-        if self.load_note(name) == note:
+        # An answer may have been lost, and the request sent again: then the document is there, word for word.
+        if self.load_document(name) == document:
             return True
         if verdicts.unconfirmed:
-            raise StoreUnavailable(f"note {name} was not written")
+            raise StoreUnavailable(f"document {name} was not written")
         return False
 
     def counted_days(self) -> set[tuple[str, int]]:

@@ -13,7 +13,7 @@
       dead letter    x#                                 <mark>#<part>
       checkpoint     c#                                 <shard>
       salt           salt#<UTC day>                     -
-      note           g#                                 <name>
+      document       g#                                 <name>
 
 Sites, dimensions and shard tags hold no "#"; a value or session id is always the last part, so it may.
 """
@@ -26,7 +26,7 @@ from liveinsight.model.buckets import day_from_number, day_number, days_between,
 CHECKPOINTS = "c#"
 WATERMARKS = "w#"
 DEAD_LETTERS = "x#"
-NOTES = "g#"
+DOCUMENTS = "g#"
 ONLY = "-"
 PREVIEW = "!"
 """Sorts below the digits that shard tags begin with."""

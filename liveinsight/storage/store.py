@@ -126,8 +126,8 @@ class Watermark(NamedTuple):
     preview_as_of: int = 0
 
 
-class Note(NamedTuple):
-    """A few words of operators' tools to each other; each version is one more than the one it replaces."""
+class Document(NamedTuple):
+    """A small versioned document, replaced by compare-and-set: each version is one more than the one before."""
 
     version: int = 0
     text: str = ""
@@ -226,14 +226,18 @@ class DeadLetterStore(Protocol):
         """Delete dead letters. Deleting a missing record is a no-op."""
 
 
-class GenerationStore(Protocol):
-    """What rebuilding needs beside the rest (see `liveinsight.storage.generation_reader`)."""
+class DocumentStore(Protocol):
+    """Small versioned documents: the sites, the pointer to the active generations, claims, replays."""
 
-    def load_note(self, name: str) -> Note:
-        """A note, version 0 when there is none; strongly consistent."""
+    def load_document(self, name: str) -> Document:
+        """A document, version 0 when there is none; strongly consistent."""
 
-    def save_note(self, name: str, note: Note) -> bool:
-        """Write a note if the stored version is one less; whether it was written."""
+    def save_document(self, name: str, document: Document) -> bool:
+        """Write a document if the stored version is one less; whether it was written."""
+
+
+class RebuildStore(Protocol):
+    """What `liveinsight rebuild` needs beside the rest."""
 
     def counted_days(self) -> set[tuple[str, int]]:
         """Sites and local days that there are counters of. Reads the whole table: for operators' tools only."""
@@ -246,7 +250,9 @@ class SaltStore(Protocol):
         """The day's salt: `candidate` if there was none, else the one that was first."""
 
 
-class Store(ProcessorStore, CheckpointStore, ReadStore, DeadLetterStore, SaltStore, GenerationStore, Protocol):
+class Store(
+    ProcessorStore, CheckpointStore, ReadStore, DeadLetterStore, SaltStore, DocumentStore, RebuildStore, Protocol
+):
     """All of it, as one backend gives it."""
 
 

@@ -30,7 +30,7 @@ from liveinsight.storage.store import (
     CounterWrite,
     DeadLetter,
     DeadLetterSummary,
-    Note,
+    Document,
     Read,
     TimelineChunk,
     VisitorKey,
@@ -63,7 +63,7 @@ class MemoryStore:
         self.visitor_previews: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
         self.salts: dict[int, bytes] = {}
-        self.notes: dict[str, Note] = {}
+        self.documents: dict[str, Document] = {}
 
     def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
         with self._lock:
@@ -212,15 +212,15 @@ class MemoryStore:
         with self._lock:
             return self.salts.setdefault(day, candidate)
 
-    def load_note(self, name: str) -> Note:
+    def load_document(self, name: str) -> Document:
         with self._lock:
-            return self.notes.get(name, Note())
+            return self.documents.get(name, Document())
 
-    def save_note(self, name: str, note: Note) -> bool:
+    def save_document(self, name: str, document: Document) -> bool:
         with self._lock:
-            if self.notes.get(name, Note()).version != note.version - 1:
+            if self.documents.get(name, Document()).version != document.version - 1:
                 return False
-            self.notes[name] = note
+            self.documents[name] = document
             return True
 
     def counted_days(self) -> set[tuple[str, int]]:

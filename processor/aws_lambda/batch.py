@@ -26,9 +26,9 @@ from liveinsight.model.clock import Clock
 from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnavailable, UndecodableRecord
 from liveinsight.model.events import decode_record
 from liveinsight.model.marks import event_mark, mark_prefix, record_mark
-from liveinsight.storage.store import SHARD_END, Checkpoint, CheckpointStore, ProcessorStore, Watermark
+from liveinsight.storage.store import SHARD_END, Checkpoint, CheckpointStore, DocumentStore, ProcessorStore, Watermark
 from liveinsight.storage.stream import Record, Stream
-from processor.aws_lambda.claim import REMEDY, Claim, NoteStore
+from processor.aws_lambda.claim import REMEDY, Claim
 from processor.aws_lambda.event import LambdaRefused, ShardBatch
 from processor.shard.dead_letter_limit import DeadLetterLimit
 from processor.shard.record_processor import ProcessorOptions, RecordProcessor
@@ -40,7 +40,7 @@ PART = 500
 """Records folded before we look at the clock."""
 
 
-class LambdaStore(ProcessorStore, CheckpointStore, NoteStore, Protocol):
+class LambdaStore(ProcessorStore, CheckpointStore, DocumentStore, Protocol):
     """What counting in Lambda needs."""
 
 

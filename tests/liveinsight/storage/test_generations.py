@@ -25,7 +25,7 @@ from liveinsight.storage.generation_pointer import (
     switched_back,
 )
 from liveinsight.storage.generation_reader import GenerationalReader
-from liveinsight.storage.store import CounterWrite, Note, Store, TimelineChunk, VisitorWrite, Watermark
+from liveinsight.storage.store import CounterWrite, Document, Store, TimelineChunk, VisitorWrite, Watermark
 from liveinsight.testing.builders import FakeClock, MemoryStore, an_event
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -109,7 +109,7 @@ def test_of_two_operators_one_is_refused(generations: Generations) -> None:
 
 def test_pointer_of_a_later_release_is_refused(generations: Generations) -> None:
     """A pointer that cannot be read is an error of ours, not a guess."""
-    generations.stores[1].save_note("pointer", Note(1, '{"active": "?"}'))
+    generations.stores[1].save_document("pointer", Document(1, '{"active": "?"}'))
     with pytest.raises(LiveInsightError, match="cannot be read"):
         load_pointer(generations.stores[1])
 
@@ -216,17 +216,17 @@ def test_pointer_that_cannot_be_read_for_a_while(
 ) -> None:
     """An outage keeps the pointer that is known; without any the answer is that the store is unavailable."""
 
-    def away(_: str) -> Note:
+    def away(_: str) -> Document:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(generations.stores[1], "load_note", away)
+    monkeypatch.setattr(generations.stores[1], "load_document", away)
     with pytest.raises(StoreUnavailable):
         generations.reader.read_watermarks()
     monkeypatch.undo()
     generations.switch(2, D21)
     generations.stores[2].write_watermark(Watermark(SHARD, 2, False, 1))
     assert generations.reader.read_watermarks().rows[0].as_of == 2
-    monkeypatch.setattr(generations.stores[1], "load_note", away)
+    monkeypatch.setattr(generations.stores[1], "load_document", away)
     clock.advance(hours=1)
     assert generations.reader.read_watermarks().rows[0].as_of == 2
 
@@ -241,15 +241,15 @@ def any_store(request: pytest.FixtureRequest) -> Store:
 
 
 def test_note_is_replaced_by_the_next_version_only(any_store: Store) -> None:
-    """A note is written if it is one version on, and what was refused changes nothing."""
-    assert any_store.load_note("a") == Note(0, "")
-    assert not any_store.save_note("a", Note(2, "too new"))
-    assert any_store.save_note("a", Note(1, "one"))
-    assert not any_store.save_note("a", Note(1, "other"))
-    assert any_store.save_note("a", Note(2, "two"))
-    assert not any_store.save_note("a", Note(4, "too new"))
-    assert any_store.load_note("a") == Note(2, "two")
-    assert any_store.load_note("b") == Note(0, "")
+    """A document is written if it is one version on, and what was refused changes nothing."""
+    assert any_store.load_document("a") == Document(0, "")
+    assert not any_store.save_document("a", Document(2, "too new"))
+    assert any_store.save_document("a", Document(1, "one"))
+    assert not any_store.save_document("a", Document(1, "other"))
+    assert any_store.save_document("a", Document(2, "two"))
+    assert not any_store.save_document("a", Document(4, "too new"))
+    assert any_store.load_document("a") == Document(2, "two")
+    assert any_store.load_document("b") == Document(0, "")
 
 
 def test_counted_days(any_store: Store) -> None:

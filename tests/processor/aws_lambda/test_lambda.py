@@ -26,7 +26,7 @@ from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnav
 from liveinsight.model.events import Event, encode_record, partition_key
 from liveinsight.model.marks import event_mark, mark_prefix, record_mark
 from liveinsight.settings import Settings
-from liveinsight.storage.store import SHARD_END, Note, ProcessorStore, Store, Written
+from liveinsight.storage.store import SHARD_END, Document, ProcessorStore, Store, Written
 from liveinsight.storage.stream import OutRecord, Record, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.expected import differences, recount, stored_in
@@ -88,7 +88,7 @@ class Invocation:
 
 
 class SlowStore:
-    """A faulty store that takes time, keeps notes, and is out of reach once Lambda has ended the invocation."""
+    """A faulty store that takes time, keeps documents, and is out of reach once Lambda has ended the invocation."""
 
     def __init__(self, faulty: ProcessorStore, memory: MemoryStore, clock: FakeClock, rng: random.Random) -> None:
         assert isinstance(faulty, FaultyStore)
@@ -104,20 +104,20 @@ class SlowStore:
 
         return slowly
 
-    def load_note(self, name: str) -> Note:
+    def load_document(self, name: str) -> Document:
         self._take_time()
-        return self._faulty._read(lambda: self._memory.load_note(name))
+        return self._faulty._read(lambda: self._memory.load_document(name))
 
-    def save_note(self, name: str, note: Note) -> bool:
+    def save_document(self, name: str, document: Document) -> bool:
         self._take_time()
 
-        def send(notes: Sequence[Note]) -> Written:
-            for one in notes:
-                self._memory.save_note(name, one)
+        def send(documents: Sequence[Document]) -> Written:
+            for one in documents:
+                self._memory.save_document(name, one)
             return Written()
 
-        self._faulty._write([note], send)
-        return self._memory.load_note(name) == note
+        self._faulty._write([document], send)
+        return self._memory.load_document(name) == document
 
     def _take_time(self) -> None:
         self._clock.advance(seconds=self._rng.choice([0, 0, 0, 0, 0.05, 0.3]))
