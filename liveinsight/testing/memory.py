@@ -40,7 +40,7 @@ from liveinsight.storage.store import (
     tail_of,
     visitors_read,
 )
-from liveinsight.storage.stream import Batch, OutRecord, PutOutcome, Record, Shard, StartAt
+from liveinsight.storage.stream import OutRecord, PutOutcome, Record, RecordBatch, Shard, StartAt
 
 HASH_SPACE = 1 << 128
 
@@ -329,7 +329,7 @@ class MemoryStream:
             position = 0 if start is StartAt.TRIM_HORIZON else len(self._shards[shard_id].records)
             return f"{shard_id}:{position}"
 
-    def read(self, iterator: str, limit: int) -> Batch:
+    def read(self, iterator: str, limit: int) -> RecordBatch:
         with self._lock:
             self._check_up()
             shard_id, _, position = iterator.partition(":")
@@ -341,7 +341,7 @@ class MemoryStream:
             waiting = shard.records[end:]
             behind = self._clock() - waiting[0].arrived_at if waiting else 0
             at_end = shard.closed and not waiting
-            return Batch(records, None if at_end else f"{shard_id}:{end}", behind)
+            return RecordBatch(records, None if at_end else f"{shard_id}:{end}", behind)
 
     def _check_up(self) -> None:
         if self.down:

@@ -14,7 +14,7 @@ import msgspec
 
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.storage.store import Document, Store, Watermark
-from liveinsight.storage.stream import Batch, OutRecord, PutOutcome, Shard, StartAt, Stream
+from liveinsight.storage.stream import OutRecord, PutOutcome, RecordBatch, Shard, StartAt, Stream
 from processor.verify.stream_reader import LEAST_RETENTION, READ_PAUSE, roots
 
 REPLAY = "replay"
@@ -55,7 +55,7 @@ class PacedStream:
     def iterator(self, shard_id: str, *, after: str | None, start: StartAt) -> str:
         return self._stream.iterator(shard_id, after=after, start=start)
 
-    def read(self, iterator: str, limit: int) -> Batch:
+    def read(self, iterator: str, limit: int) -> RecordBatch:
         # The worker reads each shard in a thread of its own.
         passed = time.monotonic() - getattr(self._threads, "read_at", 0.0)
         self._sleep(max(0.0, self._pause - passed))

@@ -28,7 +28,7 @@ from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import load_versioned_pointer, save_pointer, switched
 from liveinsight.storage.store import SHARD_END, Checkpoint, DeadLetter, Store, Watermark
-from liveinsight.storage.stream import Batch, OutRecord, StartAt, Stream
+from liveinsight.storage.stream import OutRecord, RecordBatch, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore, MemoryStream
 from liveinsight.wiring import open_generations
@@ -264,10 +264,10 @@ class Empty(MemoryStream):
 
     empty = 0
 
-    def read(self, iterator: str, limit: int) -> Batch:
+    def read(self, iterator: str, limit: int) -> RecordBatch:
         if self.empty:
             self.empty -= 1
-            return Batch([], iterator, 90_000)
+            return RecordBatch([], iterator, 90_000)
         return super().read(iterator, limit)
 
 
@@ -290,7 +290,7 @@ def test_stream_that_is_busy_is_asked_again(place: Place, monkeypatch: pytest.Mo
     failures = iter([True, True, False, True, False])
     read = place.stream.read
 
-    def busy(iterator: str, limit: int) -> Batch:
+    def busy(iterator: str, limit: int) -> RecordBatch:
         if next(failures, False):
             raise StreamUnavailable("busy")
         return read(iterator, limit)
