@@ -7,8 +7,8 @@ records lie between each other's: marks per shard cannot hold. So, while a claim
 * begins elsewhere, while the claim's invocation may still run;
 * lies across it without holding its first record, even when that invocation is gone.
 
-A claim is done when the checkpoint has reached its last record, or when it is given back. It is a document of the store:
-a read and a write per invocation.
+A claim is done when the checkpoint has reached its last record, or when it is given back. It is a document of the
+store: a read and a write per invocation.
 """
 
 from __future__ import annotations

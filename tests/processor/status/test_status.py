@@ -315,7 +315,7 @@ def test_dead_letters_are_counted(place: Place) -> None:
     assert "2 dead letters" in shown(place.look())
     place.store.write_dead_letters(records)
     assert as_json(place.look(), stream="shop", generation=1)["dead_letters_is_at_least"] is True
-    assert "100 or more records" in shown(place.look())
+    assert "100 or more dead letters" in shown(place.look())
 
 
 def test_json_is_complete(place: Place) -> None:
