@@ -17,7 +17,7 @@ from liveinsight.model.errors import StoreUnavailable
 from liveinsight.model.events import LEDGER
 from liveinsight.sites.repository import create_missing
 from liveinsight.sites.site import Bots, Honour
-from liveinsight.storage.store import Note
+from liveinsight.storage.store import Document
 from liveinsight.testing.memory import MemoryStore
 
 MakeService = Callable[..., Any]
@@ -177,14 +177,14 @@ def test_a_change_holds_within_seconds(make_service: MakeService, view: View) ->
 
 
 class AwayStore(MemoryStore):
-    """A store whose notes cannot be read while it is away."""
+    """A store whose documents cannot be read while it is away."""
 
     away = False
 
-    def load_note(self, name: str) -> Note:
+    def load_document(self, name: str) -> Document:
         if self.away:
             raise StoreUnavailable("away")
-        return super().load_note(name)
+        return super().load_document(name)
 
 
 def test_events_are_taken_while_the_sites_cannot_be_read(make_service: MakeService, view: View) -> None:
