@@ -199,11 +199,11 @@ SETTINGS: tuple[Setting, ...] = (
         "days that the events of a session can be looked at",
     ),
     Setting(
-        "LIVEINSIGHT_SET_ASIDE_LIMIT",
-        "set_aside_limit",
+        "LIVEINSIGHT_DEAD_LETTER_LIMIT",
+        "dead_letter_limit",
         "0.2",
         _share,
-        "share of a shard's last 100 records that may be undecodable before the worker stops; 1 sets all of them aside",
+        "share of a shard's last 100 records that may be undecodable before the worker stops; with 1 it never stops",
     ),
     Setting(
         "LIVEINSIGHT_DATA_DIR", "data_dir", ".liveinsight", _text, "folder where `up` keeps the local stand-in's state"
@@ -249,7 +249,7 @@ class Settings:
     sessions_interval: float
     session_days: int
     timeline_days: int
-    set_aside_limit: float
+    dead_letter_limit: float
     data_dir: str
     local: bool
     log_level: str

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         epilog=_filled(
             "Exit code 0 after a drain. Exit code 1 when a shard failed beyond repair: nothing is checkpointed past "
             "the failure, so start it again and it goes on without a gap or a double count. It also ends with 1, and "
-            "says what to do, when too many records of a shard cannot be decoded (LIVEINSIGHT_SET_ASIDE_LIMIT)."
+            "says what to do, when too many records of a shard cannot be decoded (LIVEINSIGHT_DEAD_LETTER_LIMIT)."
         )
         + "\n\n"
         + _filled(

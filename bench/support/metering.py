@@ -22,7 +22,7 @@ from liveinsight.aws.keys import previewing_shard
 from liveinsight.counting.fold import LIVE, SEEN
 
 WRITE_KB, READ_KB = 1024, 4096
-KINDS = {"t#": "totals", "w#": "watermark", "v#": "visitor", "e#": "timeline", "c#": "checkpoint", "x#": "set aside",
+KINDS = {"t#": "totals", "w#": "watermark", "v#": "visitor", "e#": "timeline", "c#": "checkpoint", "x#": "dead letter",
          "p#": "visitor preview"}  # fmt: skip
 PREVIEWS = "preview"
 LIVE_LIST = "live list"

@@ -29,7 +29,7 @@ from liveinsight.counting.previews import CounterPreview, VisitorPreview
 from liveinsight.counting.sessions import VisitorState, decode_visitor
 from liveinsight.storage.store import (
     CounterWrite,
-    SetAside,
+    DeadLetter,
     TimelineChunk,
     VisitorKey,
     VisitorWrite,
@@ -72,7 +72,7 @@ class InstantStore:
     def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
         return None
 
-    def write_set_aside(self, records: Sequence[SetAside]) -> None:
+    def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
         return None
 
     def write_previews(

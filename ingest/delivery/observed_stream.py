@@ -13,7 +13,7 @@ from ingest.runtime.metrics import Metrics
 from liveinsight.model.errors import LiveInsightError, StreamRefused, StreamUnavailable
 from liveinsight.storage.stream import OutRecord, PutOutcome, Sink
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 REFUSED_RETRY_AFTER = 10.0
 _SECONDS_BETWEEN_COMPLAINTS = 1.0
@@ -71,4 +71,4 @@ class WatchedStream:
         now = self.elapsed()
         if now - self._complained_at >= _SECONDS_BETWEEN_COMPLAINTS:
             self._complained_at = now
-            _log.warning("action=put_records detail=%s", detail)
+            logger.warning("the stream does not take records: %s", detail, extra={"action": "put_records"})

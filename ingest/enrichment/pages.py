@@ -56,8 +56,8 @@ def parse_page(url: str, query_allow: Collection[str] = (), path_groups: Sequenc
     Args:
         url: as the browser has it.
         query_allow: names of query fields that tell pages apart; ``*`` stands for all but tracking parameters.
-        path_groups: (glob, name) pairs; the first glob that fits the path gives the page its name. Globs are those of
-            `fnmatch`: ``*`` fits anything, slashes included.
+        path_groups: (glob, name) pairs; the first glob that matches the path gives the page its name (see
+            `paths.glob_pattern`).
     """
     allow, groups = tuple(query_allow), tuple(path_groups)
     if len(url) > LONGEST_CACHED:

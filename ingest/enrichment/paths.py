@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from fnmatch import translate
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -97,13 +96,30 @@ def allowed_query(query: str, allow: Collection[str]) -> str:
 
 
 def group_of(path: str, groups: Sequence[tuple[str, str]]) -> str:
-    """What the first glob that fits counts the path as; empty when none does. Without a name it is the glob itself."""
-    return next((name or glob for glob, name in groups if _glob(glob).match(path)), "")
+    """The name of the first (glob, name) pair whose glob matches `path`, or "". An empty name stands for the glob."""
+    return next((name or glob for glob, name in groups if glob_pattern(glob).fullmatch(path)), "")
 
 
 @lru_cache(maxsize=1024)
-def _glob(glob: str) -> re.Pattern[str]:
-    return re.compile(translate(glob))
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """The regular expression of a glob, for `fullmatch`.
+
+    ``*`` matches any characters of one segment, and at least one where it is the whole segment. ``/**`` at the end
+    matches the path before it and everything below. Every other character stands for itself.
+    """
+    start, everything_below = glob.removesuffix("/**"), glob.endswith("/**")
+    segments = ("[^/]+" if segment == "*" else _segment(segment) for segment in start.split("/"))
+    return re.compile("/".join(segments) + ("(?:/.*)?" if everything_below else ""), re.DOTALL)
+
+
+def _segment(segment: str) -> str:
+    first, *middle = map(re.escape, segment.split("*"))
+    if not middle:
+        return first
+    last = middle.pop()
+    # The first place where a middle part fits is as good as any later one. An atomic group tries no other, so that a
+    # hostile path costs no more than its length times the number of stars.
+    return first + "".join(f"(?>[^/]*?{part})" for part in middle) + "[^/]*" + last
 
 
 def fits(page: str, letters: int, size: int) -> bool:

@@ -12,8 +12,6 @@ from typing import NamedTuple
 import crawleruseragents
 import ua_parser
 
-from ingest.contract.limits import MAX_USER_AGENT
-from ingest.contract.text import clean
 from ingest.enrichment.bot_signs import CALLING, CONTACT, HEADLESS, HTTP_LIBRARY, INNOCENT, NO_BROWSER
 
 CACHED_AGENTS = 8192
@@ -60,18 +58,11 @@ _DEVICES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 """The first pattern found names the class."""
 
 
-def speaker(header: str, given: str | None) -> str:
-    """The user agent that an event is about, from the header and what the payload gives."""
-    header = clean(header, MAX_USER_AGENT)
-    return clean(given, MAX_USER_AGENT) if given and relays(header) else header
-
-
 @lru_cache(maxsize=1024)
 def relays(user_agent: str) -> bool:
-    """Whether who sends a request may speak for somebody else.
+    """Whether the sender is a server that relays other clients' events: its header names an HTTP library or a proxy.
 
-    The header wins over what a payload gives, as a page cannot fake it. Only where a server relays events through an
-    HTTP library does the payload know better.
+    Then the payload's user agent is the visitor's. Otherwise the header wins, as a page cannot forge it.
     """
     return not user_agent or HTTP_LIBRARY.match(user_agent.lower()) is not None
 

@@ -20,7 +20,7 @@ from werkzeug.exceptions import ClientDisconnected
 
 from ingest.contract.limits import MAX_BODY_BYTES
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 10.0
 """Whoever sends 256 KB in more time than this is counted as slow."""
@@ -87,7 +87,7 @@ class BodyWatch:
         began_before = self._elapsed() - DEADLINE_SECONDS
         overdue = sum(since < began_before for since in self._since.copy().values())
         if overdue >= self._most:
-            _log.critical("action=slow_bodies detail=%d bodies do not come: this process makes room", overdue)
+            logger.critical("%d request bodies overdue; exiting for respawn", overdue, extra={"action": "slow_bodies"})
             self._give_up()
         return overdue
 

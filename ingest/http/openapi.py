@@ -98,7 +98,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/events/{id}/trace",
         "get",
         "trace",
-        "What became of an event: streamed, applied, a duplicate, set aside, or dropped and why.",
+        "What became of an event: streamed, applied, a duplicate, a dead letter, or dropped and why.",
         {200: Trace, **dict.fromkeys((401, 403, 404, 405, 429, 500, 503), Failure)},
         parameters=_TRACED,
         keyed=True,

@@ -43,7 +43,7 @@ from liveinsight.model.errors import InvalidPayload, StoreUnavailable, StreamUna
 from liveinsight.settings import Settings
 from liveinsight.sites.cache import SitesNow
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _PREFLIGHT = (
     ("Access-Control-Allow-Methods", "POST, OPTIONS"),
     ("Access-Control-Allow-Headers", "Content-Type"),
@@ -203,7 +203,7 @@ class Routes:
         return self._unavailable(reason, "the stream does not take events; send them again", unavailable.retry_after)
 
     def _store_unavailable(self, unavailable: StoreUnavailable) -> Response:
-        _log.warning("action=refuse reason=%s detail=%s", Reason.STORE_UNAVAILABLE, unavailable)
+        logger.warning("the store does not answer: %s", unavailable, extra={"action": "refuse"})
         return self._unavailable(Reason.STORE_UNAVAILABLE, "the store does not answer; send the events again", 1)
 
     def _unavailable(self, reason: Reason, message: str, retry_after: float) -> Response:
@@ -235,5 +235,5 @@ def build_app(routes: Routes, trusted_proxies: int) -> Flask:
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=0, x_host=0)  # type: ignore[method-assign]
     app.wsgi_app = EveryAnswer(app.wsgi_app)  # type: ignore[method-assign]
-    add_request_ids(app.logger, _log)
+    add_request_ids(app.logger, logger)
     return app

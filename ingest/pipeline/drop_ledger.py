@@ -22,7 +22,7 @@ from liveinsight.sites.cache import SitesNow
 from liveinsight.sites.site import Site
 from liveinsight.storage.stream import Stream
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 1.0
 """How long counts are gathered before they go onto the stream."""
@@ -102,7 +102,7 @@ class Ledger:
         try:
             self.send()
         except LiveInsightError as problem:
-            _log.warning("action=ledger detail=%s", problem)
+            logger.warning("dropped events are not on the stream yet: %s", problem, extra={"action": "drop_ledger"})
 
     def _events(self, counts: Mapping[str, Counter[str]]) -> list[Event]:
         sites = self._sites()

@@ -1,16 +1,16 @@
 """What became of an event: from its receipt, or from its id and whose it is, and what is stored.
 
 Nothing is written per event to make this possible. A receipt says where on the stream the event is; the visitor's
-state, the session's timeline, the set-aside records and the shard's watermark say how far the worker has come:
+state, the session's timeline, the dead letters and the shard's watermark say how far the worker has come:
 
     in the timeline, at its place      applied
     in the timeline, elsewhere         duplicate: an earlier arrival of the same id was counted, this one was not
-    its record was set aside           set_aside, and why
+    its record could not be decoded    dead_letter, and why
     the visitor's mark is beyond it    applied
     the watermark is beyond it         applied
     none of these                      streamed: acknowledged, and not known to be counted yet
 
-Promises: at most one visitor, `MAX_SESSIONS` timelines of `TIMELINE_LIMIT` chunks, one set-aside record and one
+Promises: at most one visitor, `MAX_SESSIONS` timelines of `TIMELINE_LIMIT` chunks, one dead letter and one
 watermark per shard are read, and the answer says how many items that were.
 """
 
@@ -30,14 +30,14 @@ from liveinsight.counting.timeline import Marked, Waiting, unpack_waiting
 from liveinsight.model.buckets import MINUTE_MS
 from liveinsight.model.ids import known_visitor
 from liveinsight.model.marks import event_mark, mark_prefix, record_mark
-from liveinsight.storage.store import Read, SetAside, VisitorKey, Watermark
+from liveinsight.storage.store import DeadLetter, Read, VisitorKey, Watermark
 
 TIMELINE_LIMIT = 500
 """Items of a session's timeline that are looked at. An event beyond them is judged by marks alone."""
 CLOCK_SKEW_MS = 2_000
 """How far the clocks of ingest and worker may differ before a watermark says too much."""
 
-State = Literal["streamed", "applied", "duplicate", "set_aside", "dropped"]
+State = Literal["streamed", "applied", "duplicate", "dead_letter", "dropped"]
 
 
 class TraceStore(Protocol):
@@ -52,7 +52,7 @@ class TraceStore(Protocol):
     def read_watermarks(self) -> Read[Watermark]:
         """How far each shard is counted."""
 
-    def load_set_aside(self, mark: str) -> SetAside | None:
+    def load_dead_letter(self, mark: str) -> DeadLetter | None:
         """A record that could not be decoded."""
 
 
@@ -67,7 +67,7 @@ class Trace(Struct, kw_only=True, forbid_unknown_fields=True):
     message: str
     items_read: int
     reason: Reason | UnsetType = UNSET
-    set_aside_reason: str | UnsetType = UNSET
+    dead_letter_reason: str | UnsetType = UNSET
     received_at: int | UnsetType = UNSET
     acknowledged_at: int | UnsetType = UNSET
     occurred_at: int | UnsetType = UNSET
@@ -161,8 +161,8 @@ class _Search:
             self._say("applied", "it is in the session's timeline")
         elif found:
             self._say("duplicate", "an event with the same id had arrived before, and was counted instead")
-        elif self._set_aside(record):
-            self._say("set_aside", "the worker could not read its record and has kept it: liveinsight dlq")
+        elif self._is_dead_letter(record):
+            self._say("dead_letter", "the worker could not decode its record and has kept it: liveinsight dlq")
         elif state is not None and mark <= state.mark and state.mark.startswith(f"{incarnation:013d}/"):
             self._say("applied", "the visitor is counted beyond it")
         elif watermark is not None and _is_beyond(watermark, receipt):
@@ -179,12 +179,12 @@ class _Search:
             if event.event_id == receipt.event_id
         }
 
-    def _set_aside(self, record: str) -> bool:
-        kept = self._store.load_set_aside(record)
+    def _is_dead_letter(self, record: str) -> bool:
+        kept = self._store.load_dead_letter(record)
         if kept is None:
             return False
         self._trace.items_read += 1
-        self._trace.set_aside_reason = kept.reason
+        self._trace.dead_letter_reason = kept.reason
         return True
 
     def _say(self, state: State, message: str) -> None:

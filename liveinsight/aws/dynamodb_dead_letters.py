@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from liveinsight.aws.dynamodb import AFTER_ALL, PART_BYTES, Dynamo, Item, between, key_item, translated
-from liveinsight.aws.keys import SET_ASIDE
-from liveinsight.storage.store import Read, SetAside, SetAsideSummary
+from liveinsight.aws.keys import DEAD_LETTERS
+from liveinsight.storage.store import DeadLetter, DeadLetterSummary
 
 LAST_PART = 999
 
 
-class SetAsideItems:
+class DeadLetterItems:
     """The partition of the sessions table that holds them. Thread safe."""
 
     def __init__(self, dynamo: Dynamo, table: str) -> None:
         self._dynamo = dynamo
         self._table = table
 
-    def write(self, records: Sequence[SetAside]) -> None:
-        """See `ProcessorStore.write_set_aside`."""
+    def write(self, records: Sequence[DeadLetter]) -> None:
+        """See `ProcessorStore.write_dead_letters`."""
         items = []
         for record in records:
             parts = range(0, max(1, len(record.data)), PART_BYTES)
@@ -32,19 +32,13 @@ class SetAsideItems:
                     "data": {"B": record.data[start : start + PART_BYTES]},
                     "size": {"N": str(len(record.data))},
                     "number": {"N": str(number)},
-                    "at": {"N": str(record.set_aside_at)},
+                    "at": {"N": str(record.arrived_at)},
                     "ttl": {"N": str(record.expires_at)},
                 }
-                items.append(key_item((SET_ASIDE, _part_key(record.mark, number))) | body)
+                items.append(key_item((DEAD_LETTERS, _part_key(record.mark, number))) | body)
         self._dynamo.put(self._table, items)
 
-    def read(self, limit: int) -> Read[SetAside]:
-        """Whole records, the oldest first."""
-        loaded = [self.load(summary.mark) for summary in self.summaries(limit)]
-        rows = [record for record in loaded if record]
-        return Read(rows, sum(max(1, -(-len(record.data) // PART_BYTES)) for record in rows))
-
-    def summaries(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+    def summaries(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
         """Summaries of the records after a mark."""
         names = ("sk", "shard", "reason", "at", "size")
         request = between(_part_key(after, LAST_PART), AFTER_ALL)
@@ -53,9 +47,9 @@ class SetAsideItems:
         request["FilterExpression"] = "#number = :first_part"
         request["range_values"][":first_part"] = {"N": "0"}
         request["ProjectionExpression"] = ", ".join(f"#{name}" for name in names)
-        items = self._dynamo.query(self._table, SET_ASIDE, limit=limit, ConsistentRead=True, **request)
+        items = self._dynamo.query(self._table, DEAD_LETTERS, limit=limit, ConsistentRead=True, **request)
         return [
-            SetAsideSummary(
+            DeadLetterSummary(
                 item["shard"]["S"],
                 item["sk"]["S"].rpartition("#")[0],
                 item["reason"]["S"],
@@ -65,7 +59,7 @@ class SetAsideItems:
             for item in items
         ]
 
-    def load(self, mark: str) -> SetAside | None:
+    def load(self, mark: str) -> DeadLetter | None:
         """One record; None when not all of it is there."""
         parts = self._parts(mark)
         data = b"".join(part["data"]["B"] for part in parts)
@@ -73,7 +67,7 @@ class SetAsideItems:
             return None  # Still being written, or half deleted.
         first = parts[0]
         at, expires_at = int(first["at"]["N"]), int(first["ttl"]["N"])
-        return SetAside(first["shard"]["S"], mark, first["reason"]["S"], first["message"]["S"], data, at, expires_at)
+        return DeadLetter(first["shard"]["S"], mark, first["reason"]["S"], first["message"]["S"], data, at, expires_at)
 
     def delete(self, marks: Sequence[str]) -> None:
         """Delete records."""
@@ -85,7 +79,7 @@ class SetAsideItems:
 
     def _parts(self, mark: str, **request: Any) -> list[Item]:
         span = between(_part_key(mark, 0), _part_key(mark, LAST_PART))
-        return self._dynamo.query(self._table, SET_ASIDE, ConsistentRead=True, **span, **request)
+        return self._dynamo.query(self._table, DEAD_LETTERS, ConsistentRead=True, **span, **request)
 
 
 def _part_key(mark: str, number: int) -> str:

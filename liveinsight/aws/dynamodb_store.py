@@ -17,10 +17,10 @@ from liveinsight.aws.dynamodb import (
     translated,
     update,
 )
-from liveinsight.aws.dynamodb_dead_letters import SetAsideItems
+from liveinsight.aws.dynamodb_dead_letters import DeadLetterItems
 from liveinsight.aws.keys import (
     CHECKPOINTS,
-    NOTES,
+    DOCUMENTS,
     WATERMARKS,
     Key,
     bucket_of,
@@ -62,10 +62,10 @@ from liveinsight.storage.store import (
     SHARD_END,
     Checkpoint,
     CounterWrite,
-    Note,
+    DeadLetter,
+    DeadLetterSummary,
+    Document,
     Read,
-    SetAside,
-    SetAsideSummary,
     TimelineChunk,
     VisitorKey,
     VisitorWrite,
@@ -83,7 +83,7 @@ class DynamoStore:
         self._dynamo = dynamo
         self._counters = names.counters
         self._sessions = names.sessions
-        self._set_aside = SetAsideItems(dynamo, names.sessions)
+        self._dead_letters = DeadLetterItems(dynamo, names.sessions)
 
     def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
         by_stored = {counter_key(key, shard): key for key in keys}
@@ -140,8 +140,8 @@ class DynamoStore:
                 items.append(key_item(key) | body)
         self._dynamo.put(self._sessions, items)
 
-    def write_set_aside(self, records: Sequence[SetAside]) -> None:
-        self._set_aside.write(records)
+    def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
+        self._dead_letters.write(records)
 
     def write_previews(
         self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
@@ -281,17 +281,14 @@ class DynamoStore:
         ]
         return Read(rows, len(rows))
 
-    def read_set_aside(self, limit: int) -> Read[SetAside]:
-        return self._set_aside.read(limit)
+    def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
+        return self._dead_letters.summaries(limit, after)
 
-    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
-        return self._set_aside.summaries(limit, after)
+    def load_dead_letter(self, mark: str) -> DeadLetter | None:
+        return self._dead_letters.load(mark)
 
-    def load_set_aside(self, mark: str) -> SetAside | None:
-        return self._set_aside.load(mark)
-
-    def delete_set_aside(self, marks: Sequence[str]) -> None:
-        self._set_aside.delete(marks)
+    def delete_dead_letters(self, marks: Sequence[str]) -> None:
+        self._dead_letters.delete(marks)
 
     def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
         key = salt_key(day)
@@ -301,24 +298,26 @@ class DynamoStore:
         salt: bytes = items[0]["salt"]["B"]
         return salt
 
-    def load_note(self, name: str) -> Note:
-        items = self._dynamo.get(self._sessions, [(NOTES, name)], consistent=True)
-        return Note(int(items[0]["version"]["N"]), items[0]["text"]["S"]) if items else Note()
+    def load_document(self, name: str) -> Document:
+        items = self._dynamo.get(self._sessions, [(DOCUMENTS, name)], consistent=True)
+        return Document(int(items[0]["version"]["N"]), items[0]["text"]["S"]) if items else Document()
 
-    def save_note(self, name: str, note: Note) -> bool:
-        body = {"version": {"N": str(note.version)}, "text": {"S": note.text}}
-        if note.version == 1:
-            statement = insert(self._sessions, (NOTES, name), body)
+    def save_document(self, name: str, document: Document) -> bool:
+        body = {"version": {"N": str(document.version)}, "text": {"S": document.text}}
+        if document.version == 1:
+            statement = insert(self._sessions, (DOCUMENTS, name), body)
         else:
-            statement = update(self._sessions, (NOTES, name), body, '"version" = ?', {"N": str(note.version - 1)})
+            statement = update(
+                self._sessions, (DOCUMENTS, name), body, '"version" = ?', {"N": str(document.version - 1)}
+            )
         verdicts = self._dynamo.execute([statement])
         if not any(verdicts):
             return True
-        # An answer may have been lost, and the request sent again: then the note is there, word for word.
-        if self.load_note(name) == note:
+        # An answer may have been lost, and the request sent again: then the document is there, word for word.
+        if self.load_document(name) == document:
             return True
         if verdicts.unconfirmed:
-            raise StoreUnavailable(f"note {name} was not written")
+            raise StoreUnavailable(f"document {name} was not written")
         return False
 
     def counted_days(self) -> set[tuple[str, int]]:

@@ -10,10 +10,10 @@
       visitor        v#<site>#<visitor>                 -
       their preview  p#<site>                           <shard>
       timeline       e#<site>#<session id>              <first mark>~<last mark>~<part>
-      set aside      x#                                 <mark>#<part>
+      dead letter    x#                                 <mark>#<part>
       checkpoint     c#                                 <shard>
       salt           salt#<UTC day>                     -
-      note           g#                                 <name>
+      document       g#                                 <name>
 
 Sites, dimensions and shard tags hold no "#"; a value or session id is always the last part, so it may.
 """
@@ -25,8 +25,8 @@ from liveinsight.model.buckets import day_from_number, day_number, days_between,
 
 CHECKPOINTS = "c#"
 WATERMARKS = "w#"
-SET_ASIDE = "x#"
-NOTES = "g#"
+DEAD_LETTERS = "x#"
+DOCUMENTS = "g#"
 ONLY = "-"
 PREVIEW = "!"
 """Sorts below the digits that shard tags begin with."""

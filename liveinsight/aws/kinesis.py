@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from liveinsight.model.errors import IteratorExpired, StreamRefused, StreamUnavailable, no_answer
-from liveinsight.storage.stream import Batch, OutRecord, PutOutcome, Record, Shard, StartAt
+from liveinsight.storage.stream import OutRecord, PutOutcome, Record, RecordBatch, Shard, StartAt
 
 if TYPE_CHECKING:
     from types_boto3_kinesis import KinesisClient
@@ -87,7 +87,7 @@ class KinesisStream:
             answer = self._client.get_shard_iterator(StreamName=self._name, ShardId=shard_id, **position)
         return answer["ShardIterator"]
 
-    def read(self, iterator: str, limit: int) -> Batch:
+    def read(self, iterator: str, limit: int) -> RecordBatch:
         with _translated():
             answer = self._client.get_records(ShardIterator=iterator, Limit=limit)
         records = [
@@ -99,4 +99,4 @@ class KinesisStream:
             )
             for record in answer["Records"]
         ]
-        return Batch(records, answer.get("NextShardIterator") or None, answer.get("MillisBehindLatest", 0))
+        return RecordBatch(records, answer.get("NextShardIterator") or None, answer.get("MillisBehindLatest", 0))

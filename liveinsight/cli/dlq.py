@@ -1,4 +1,4 @@
-"""`liveinsight dlq`: look after the records that the worker has set aside because it could not decode them.
+"""`liveinsight dlq`: list, show, put back and delete dead letters: records that the worker could not decode.
 
     list    what there is            show    one record, its bytes as a dump that is safe on a terminal
     replay  back onto the stream     purge   away for good
@@ -26,14 +26,14 @@ from liveinsight.model.errors import LiveInsightError, StreamUnavailable, Undeco
 from liveinsight.model.events import decode_record, partition_key
 from liveinsight.runtime.terminal_text import hex_dump, json_text, printable
 from liveinsight.settings import Settings
-from liveinsight.storage.store import SetAside, SetAsideStore, SetAsideSummary
+from liveinsight.storage.store import DeadLetter, DeadLetterStore, DeadLetterSummary
 from liveinsight.storage.stream import OutRecord, PutOutcome
 from liveinsight.wiring import open_newest_store, open_stream
 
 PAGE = 500
 SHOWN_BYTES = 512
 PUT_ATTEMPTS = 6
-NO_VISITOR = "set-aside"
+NO_VISITOR = "dead-letter"
 """Partition key of a record without a visitor."""
 WIDE = 200
 """Columns of a table that goes to a file or a pipe: a mark must stay on its line."""
@@ -63,15 +63,15 @@ class Replayed:
         return "; ".join(parts)
 
 
-def all_set_aside(store: SetAsideStore) -> Iterator[SetAsideSummary]:
-    """Every set-aside record, page by page."""
+def all_dead_letters(store: DeadLetterStore) -> Iterator[DeadLetterSummary]:
+    """Every dead letter, page by page."""
     after = ""
-    while page := store.list_set_aside(PAGE, after):
+    while page := store.list_dead_letters(PAGE, after):
         yield from page
         after = page[-1].mark
 
 
-def find_marks(store: SetAsideStore, wanted: Sequence[str]) -> list[str]:
+def find_marks(store: DeadLetterStore, wanted: Sequence[str]) -> list[str]:
     """The marks that `wanted` names: each in full, or its end as far as it fits one record only.
 
     Raises:
@@ -80,14 +80,14 @@ def find_marks(store: SetAsideStore, wanted: Sequence[str]) -> list[str]:
     known: list[str] | None = None
     found = []
     for text in wanted:
-        if store.load_set_aside(text):
+        if store.load_dead_letter(text):
             found.append(text)
             continue
         if known is None:
-            known = [summary.mark for summary in all_set_aside(store)]
+            known = [summary.mark for summary in all_dead_letters(store)]
         fitting = [mark for mark in known if mark.rstrip("/").endswith(text.rstrip("/"))]
         if len(fitting) != 1:
-            problem = f"fits {len(fitting)} records, give more of its mark" if fitting else "is no set-aside record"
+            problem = f"fits {len(fitting)} records, give more of its mark" if fitting else "is no dead letter"
             raise LiveInsightError(f"{printable(text)!r} {problem}: see `liveinsight dlq list`")
         found.extend(fitting)
     return list(dict.fromkeys(found))
@@ -104,7 +104,7 @@ def key_for(data: bytes) -> str:
 
 
 def replay(
-    store: SetAsideStore,
+    store: DeadLetterStore,
     stream: PutStream,
     marks: Iterable[str],
     result: Replayed,
@@ -118,7 +118,7 @@ def replay(
         StreamUnavailable: this record and the following ones are kept.
     """
     for mark in marks:
-        record = store.load_set_aside(mark)
+        record = store.load_dead_letter(mark)
         if record is None:
             result.missing += 1
             continue
@@ -130,7 +130,7 @@ def replay(
                 continue
             key = NO_VISITOR
         _put(stream, OutRecord(key, record.data), sleep)
-        store.delete_set_aside([mark])
+        store.delete_dead_letters([mark])
         result.put_back += 1
 
 
@@ -149,8 +149,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line of `liveinsight dlq`."""
     parser = argparse.ArgumentParser(
         prog="liveinsight dlq",
-        description="Records that the worker could not decode are set aside for 30 days. List them, look into one, put "
-        "them back on the stream once a worker can read them, or delete them.",
+        description="Records that the worker could not decode are kept for 30 days as dead letters. List them, look "
+        "into one, put them back on the stream once a worker can read them, or delete them.",
         epilog="MARK is a record's mark as `list` shows it, or the end of it as far as it fits one record only.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -161,7 +161,9 @@ def build_parser() -> argparse.ArgumentParser:
     lister.add_argument("--after", default="", metavar="MARK", help="go on after this full mark")
     lister.add_argument("--json", action="store_true", help="as JSON")
     shower = actions.add_parser(
-        "show", help="one record", description="Why a record was set aside, whether it can be read now, and its bytes."
+        "show",
+        help="one record",
+        description="Why a record could not be decoded, whether it can be now, and its bytes.",
     )
     shower.add_argument("mark", metavar="MARK")
     shower.add_argument("--raw", action="store_true", help="write the record's bytes to standard output, as they are")
@@ -174,7 +176,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Puts records on the stream and forgets them once it has them. Those that this version cannot read "
         "either are left where they are.",
     )
-    replayer.add_argument("--force", action="store_true", help="also those that would only be set aside again")
+    replayer.add_argument("--force", action="store_true", help="also those that would become dead letters again")
     purger = actions.add_parser(
         "purge", help="delete records for good", description="Deletes records; asks before, unless told not to."
     )
@@ -196,34 +198,34 @@ def main(arguments: list[str]) -> int:
     if options.action == "show":
         return show_record(store, options.mark, options.bytes, raw=options.raw)
     # Taken down before the first is moved: what comes back during a replay is not replayed again.
-    marks = [record.mark for record in all_set_aside(store)] if options.all else find_marks(store, options.marks)
+    marks = [record.mark for record in all_dead_letters(store)] if options.all else find_marks(store, options.marks)
     if options.action == "replay":
         return replay_records(store, open_stream(settings), marks, force=options.force)
     return purge_records(store, marks, confirmed=options.yes)
 
 
-def show_list(store: SetAsideStore, limit: int, after: str, *, as_json: bool) -> int:
+def show_list(store: DeadLetterStore, limit: int, after: str, *, as_json: bool) -> int:
     """Print what there is."""
-    rows = store.list_set_aside(max(1, limit) + 1, after)
+    rows = store.list_dead_letters(max(1, limit) + 1, after)
     more, rows = len(rows) > max(1, limit), rows[: max(1, limit)]
     if as_json:
-        records = [{**row._asdict(), "set_aside_at": _moment(row.set_aside_at)} for row in rows]
+        records = [{**row._asdict(), "arrived_at": _moment(row.arrived_at)} for row in rows]
         sys.stdout.write(json_text({"records": records, "next": rows[-1].mark if more else None}) + "\n")
         return 0
     table = Table("arrived", "shard", "reason", "bytes", box=None, padding=(0, 2, 0, 0))
     table.columns[3].justify = "right"
     table.add_column("mark", overflow="fold")
     for row in rows:
-        cells = (_moment(row.set_aside_at), row.shard_id, row.reason, f"{row.size:,}", row.mark)
+        cells = (_moment(row.arrived_at), row.shard_id, row.reason, f"{row.size:,}", row.mark)
         table.add_row(*(printable(cell) for cell in cells))
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDE)
-    console.print(table if rows else "no records are set aside")
+    console.print(table if rows else "there are no dead letters")
     if more:
         console.print(f"there are more: liveinsight dlq list --after {rows[-1].mark}", soft_wrap=True)
     return 0
 
 
-def show_record(store: SetAsideStore, wanted: str, count: int, *, raw: bool) -> int:
+def show_record(store: DeadLetterStore, wanted: str, count: int, *, raw: bool) -> int:
     """Print one record, or write its bytes.
 
     Raises:
@@ -232,7 +234,7 @@ def show_record(store: SetAsideStore, wanted: str, count: int, *, raw: bool) -> 
     if raw and sys.stdout.isatty():
         raise LiveInsightError("the bytes may hold control characters: send them to a file or a pipe")
     mark = find_marks(store, [wanted])[0]
-    record = store.load_set_aside(mark)
+    record = store.load_dead_letter(mark)
     if record is None:
         raise LiveInsightError(f"{printable(mark)} is not there any more, or not whole")
     if raw:
@@ -243,9 +245,9 @@ def show_record(store: SetAsideStore, wanted: str, count: int, *, raw: bool) -> 
     return 0
 
 
-def _described(record: SetAside, count: int) -> Iterator[str]:
+def _described(record: DeadLetter, count: int) -> Iterator[str]:
     yield f"mark     {printable(record.mark)}"
-    yield f"arrived  {_moment(record.set_aside_at)}, kept until {_moment(1000 * record.expires_at)}"
+    yield f"arrived  {_moment(record.arrived_at)}, kept until {_moment(1000 * record.expires_at)}"
     yield f"reason   {printable(record.reason)}: {printable(record.message)}"
     try:
         yield f"now      can be decoded: {len(decode_record(record.data))} events; `liveinsight dlq replay` counts them"
@@ -256,7 +258,7 @@ def _described(record: SetAside, count: int) -> Iterator[str]:
     yield from hex_dump(record.data[:count])
 
 
-def replay_records(store: SetAsideStore, stream: PutStream, marks: list[str], *, force: bool) -> int:
+def replay_records(store: DeadLetterStore, stream: PutStream, marks: list[str], *, force: bool) -> int:
     """Replay, and say how many."""
     console = Console(stderr=True, highlight=False, markup=False)
     result = Replayed()
@@ -268,9 +270,9 @@ def replay_records(store: SetAsideStore, stream: PutStream, marks: list[str], *,
     return 1 if result.undecodable else 0
 
 
-def purge_records(store: SetAsideStore, marks: list[str], *, confirmed: bool) -> int:
+def purge_records(store: DeadLetterStore, marks: list[str], *, confirmed: bool) -> int:
     """Delete, after asking."""
-    count = f"{len(marks)} set-aside record{'' if len(marks) == 1 else 's'}"
+    count = f"{len(marks)} dead letter{'' if len(marks) == 1 else 's'}"
     if marks and not confirmed:
         if not sys.stdin.isatty():
             sys.stderr.write(f"liveinsight dlq: nobody is here to confirm that {count} may go: add --yes\n")
@@ -280,7 +282,7 @@ def purge_records(store: SetAsideStore, marks: list[str], *, confirmed: bool) ->
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             sys.stdout.write("nothing deleted\n")
             return 2
-    store.delete_set_aside(marks)
+    store.delete_dead_letters(marks)
     sys.stdout.write(f"{count} deleted\n")
     return 0
 

@@ -26,7 +26,7 @@ from liveinsight.settings import Settings
 from liveinsight.sites.repository import change_sites, load_sites
 from liveinsight.sites.rules import FIELDS, site_name
 from liveinsight.sites.site import ApiKey, Site, Sites, key_digest
-from liveinsight.storage.store import GenerationStore
+from liveinsight.storage.store import DocumentStore
 from liveinsight.wiring import open_store
 
 MAX_KEYS = 20
@@ -123,7 +123,7 @@ def main(arguments: list[str]) -> int:
     return run(store, options, changes, system_clock)
 
 
-def run(store: GenerationStore, options: argparse.Namespace, changes: dict[str, Any], clock: Clock) -> int:
+def run(store: DocumentStore, options: argparse.Namespace, changes: dict[str, Any], clock: Clock) -> int:
     """Do what the command line says.
 
     Raises:
@@ -152,7 +152,7 @@ def run(store: GenerationStore, options: argparse.Namespace, changes: dict[str, 
     return 0
 
 
-def _add(store: GenerationStore, options: argparse.Namespace, changes: dict[str, Any]) -> int:
+def _add(store: DocumentStore, options: argparse.Namespace, changes: dict[str, Any]) -> int:
     def change(sites: Sites) -> Sites:
         if options.site in sites.by_name:
             raise LiveInsightError(f"there is a site {options.site} already: change it with `liveinsight site edit`")
@@ -167,7 +167,7 @@ def _add(store: GenerationStore, options: argparse.Namespace, changes: dict[str,
     return 0
 
 
-def _edit(store: GenerationStore, options: argparse.Namespace, changes: dict[str, Any]) -> int:
+def _edit(store: DocumentStore, options: argparse.Namespace, changes: dict[str, Any]) -> int:
     if not changes and not options.default:
         raise LiveInsightError("nothing to change: see `liveinsight site edit --help`")
 
@@ -179,7 +179,7 @@ def _edit(store: GenerationStore, options: argparse.Namespace, changes: dict[str
     return 0
 
 
-def _remove(store: GenerationStore, options: argparse.Namespace) -> int:
+def _remove(store: DocumentStore, options: argparse.Namespace) -> int:
     _known(load_sites(store), options.site)
     if not options.yes:
         if not sys.stdin.isatty():
@@ -207,7 +207,7 @@ def _remove(store: GenerationStore, options: argparse.Namespace) -> int:
     return 0
 
 
-def _keys(store: GenerationStore, options: argparse.Namespace, clock: Clock) -> int:
+def _keys(store: DocumentStore, options: argparse.Namespace, clock: Clock) -> int:
     if options.key_action == "add":
         return _add_key(store, options, clock)
     if options.key_action == "list":
@@ -230,7 +230,7 @@ def _keys(store: GenerationStore, options: argparse.Namespace, clock: Clock) -> 
     return 0
 
 
-def _add_key(store: GenerationStore, options: argparse.Namespace, clock: Clock) -> int:
+def _add_key(store: DocumentStore, options: argparse.Namespace, clock: Clock) -> int:
     if len(options.name) > _LONGEST_KEY_NAME:
         raise LiveInsightError(f"a key's name has at most {_LONGEST_KEY_NAME} characters")
     key_id = secrets.token_hex(4)

@@ -8,7 +8,7 @@ LiveInsightError
 |-- StreamRefused          503 (ingest) or crash (worker): a person must look at access, name or key
 |-- IteratorExpired        take a new iterator after the last sequence number
 |-- StoreUnavailable       retry; what was not written stays pending
-|-- TooManyUndecodable     crash: a person must look before more records are set aside
+|-- TooManyDeadLetters     crash: operator action required, nothing is lost
 `-- FlushAbandoned         crash: the process must exit before a checkpoint passes the flush
 """
 
@@ -73,8 +73,8 @@ class StoreUnavailable(LiveInsightError):
     """The store did not answer, or throttled beyond the adapter's own retries."""
 
 
-class TooManyUndecodable(LiveInsightError):
-    """More of a shard's last records could not be decoded than may be set aside; the message says what to do."""
+class TooManyDeadLetters(LiveInsightError):
+    """More of a shard's last records could not be decoded than the limit allows; the message says what to do."""
 
 
 class FlushAbandoned(LiveInsightError):

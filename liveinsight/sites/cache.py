@@ -32,7 +32,7 @@ LOST_MS = 60_000
 SitesNow = Callable[[], Sites]
 """Gives the sites that hold now."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def in_thread(work: Callable[[], None]) -> None:
@@ -125,7 +125,9 @@ class SiteDirectory:
         except LiveInsightError as problem:
             self._patient = False
             if not self._away:
-                _log.warning("action=keep_sites detail=%s", problem)
+                logger.warning(
+                    "sites cannot be read; the last known ones hold: %s", problem, extra={"action": "keep_sites"}
+                )
             self._away = True
         finally:
             self._tried_at = now

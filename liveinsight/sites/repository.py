@@ -1,4 +1,4 @@
-"""Where sites are kept: all of them in one note beside the first generation's sessions.
+"""Where sites are kept: all of them in one document of the first generation.
 
 One item makes a change of any kind atomic, and lets a reader see with one small read what is new. Two operators who
 change something at once both get their way: each change is worked out again on what the other has left. The price
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.sites.site import Site, Sites, decode_sites, encode_sites
-from liveinsight.storage.store import GenerationStore, Note
+from liveinsight.storage.store import Document, DocumentStore
 
 SITES = "sites"
 MAX_BYTES = 350_000
@@ -22,12 +22,12 @@ MAX_BYTES = 350_000
 _ATTEMPTS = 20
 
 
-def load_sites(store: GenerationStore) -> Sites:
+def load_sites(store: DocumentStore) -> Sites:
     """The sites as they are now; strongly consistent. None at all if nobody has ever made one."""
     return _load(store)[0]
 
 
-def change_sites(store: GenerationStore, change: Callable[[Sites], Sites]) -> Sites:
+def change_sites(store: DocumentStore, change: Callable[[Sites], Sites]) -> Sites:
     """Replace the sites by what `change` makes of them, and give that back.
 
     Args:
@@ -48,12 +48,12 @@ def change_sites(store: GenerationStore, change: Callable[[Sites], Sites]) -> Si
                 f"the list of sites would be larger than {MAX_BYTES:,} bytes, and is kept as it was: "
                 "remove sites, or shorten their lists of paths and addresses"
             )
-        if store.save_note(SITES, Note(version + 1, text)):
+        if store.save_document(SITES, Document(version + 1, text)):
             return changed
     raise LiveInsightError("others keep changing the sites; nothing was changed: try again")
 
 
-def create_missing(store: GenerationStore, zones: Mapping[str, ZoneInfo]) -> list[str]:
+def create_missing(store: DocumentStore, zones: Mapping[str, ZoneInfo]) -> list[str]:
     """Create the sites that have never been, and give back their names. If there is no default, the first becomes it.
 
     What was changed or removed since stays as it is.
@@ -69,6 +69,6 @@ def create_missing(store: GenerationStore, zones: Mapping[str, ZoneInfo]) -> lis
     return made
 
 
-def _load(store: GenerationStore) -> tuple[Sites, int]:
-    note = store.load_note(SITES)
-    return (decode_sites(note.text) if note.version else Sites()), note.version
+def _load(store: DocumentStore) -> tuple[Sites, int]:
+    document = store.load_document(SITES)
+    return (decode_sites(document.text) if document.version else Sites()), document.version

@@ -74,7 +74,7 @@ def address_range(text: str) -> str:
 
 
 def path_glob(text: str) -> str:
-    """A glob for paths: ``*`` is anything within a segment, and ``/**`` at the end any rest."""
+    """A glob for paths: ``*`` is anything within a segment; ``/**`` at the end is the path and everything below."""
     if not text.startswith("/") or len(text) > _LONGEST_GLOB or "**" in text.removesuffix("/**"):
         raise ValueError(f"{text!r}: use a path in which * is anything within a segment, such as /user/* or /admin/**")
     if text.count("*") > _MOST_STARS:
@@ -170,7 +170,7 @@ FIELDS: tuple[Field, ...] = (
         "excluded_paths",
         "GLOB",
         path_glob,
-        "pages that are not counted: * is anything within a segment, /** at the end any rest, such as /admin/**",
+        "pages that are not counted: * is anything within a segment, /admin/** is /admin and everything below",
         many=True,
     ),
     Field(

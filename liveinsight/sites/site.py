@@ -54,7 +54,7 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
-    """A site. `liveinsight site --help` says what the fields mean; rates are events a minute, 0 for no limit."""
+    """A site. `liveinsight site edit --help` says what the fields mean; rates are events a minute, 0 for no limit."""
 
     name: str
     time_zone: str = "UTC"

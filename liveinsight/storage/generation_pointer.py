@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from liveinsight.model.errors import LiveInsightError
-from liveinsight.storage.store import GenerationStore, Note
+from liveinsight.storage.store import Document, DocumentStore
 
 FIRST = 1
 """The generation there is without any rebuild. Its tables also hold the pointer, and ingest's salts."""
@@ -68,31 +68,31 @@ def forgotten(pointer: Pointer, generation: int, now: int) -> Pointer:
     return Pointer(pointer.active, kept, now)
 
 
-def load_pointer(store: GenerationStore) -> Pointer:
+def load_pointer(store: DocumentStore) -> Pointer:
     """The pointer, from the first generation's store."""
     return load_versioned_pointer(store)[0]
 
 
-def load_versioned_pointer(store: GenerationStore) -> tuple[Pointer, int]:
+def load_versioned_pointer(store: DocumentStore) -> tuple[Pointer, int]:
     """The pointer and its version, to be saved against.
 
     Raises:
         LiveInsightError: it was written by another release that knows more.
     """
-    note = store.load_note(POINTER)
+    document = store.load_document(POINTER)
     try:
-        return (msgspec.json.decode(note.text, type=Pointer) if note.version else Pointer()), note.version
+        return (msgspec.json.decode(document.text, type=Pointer) if document.version else Pointer()), document.version
     except msgspec.DecodeError as error:
         raise LiveInsightError(f"the pointer to the active generations cannot be read: {error}") from error
 
 
-def save_pointer(store: GenerationStore, pointer: Pointer, version: int) -> None:
+def save_pointer(store: DocumentStore, pointer: Pointer, version: int) -> None:
     """Replace the pointer that had `version` when it was loaded.
 
     Raises:
         LiveInsightError: somebody else has replaced it since; nothing is changed.
     """
-    if not store.save_note(POINTER, Note(version + 1, msgspec.json.encode(pointer).decode())):
+    if not store.save_document(POINTER, Document(version + 1, msgspec.json.encode(pointer).decode())):
         raise LiveInsightError(
             "somebody else has changed the active generations just now; nothing was changed: look at "
             "`liveinsight rebuild status`, then try again"

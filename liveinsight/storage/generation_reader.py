@@ -33,7 +33,7 @@ from liveinsight.model.buckets import (
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.storage.generation_pointer import Active, Pointer
-from liveinsight.storage.store import Read, ReadStore, SetAside, VisitorKey, Watermark
+from liveinsight.storage.store import Read, ReadStore, VisitorKey, Watermark
 
 REFRESH_MS = 5_000
 """For how long an answer may come from a pointer that has been changed."""
@@ -113,9 +113,6 @@ class GenerationalReader:
 
     def read_watermarks(self) -> Read[Watermark]:
         return self._newest().read_watermarks()
-
-    def read_set_aside(self, limit: int) -> Read[SetAside]:
-        return self._newest().read_set_aside(limit)
 
     def _active(self) -> tuple[Active, ...]:
         with self._lock:

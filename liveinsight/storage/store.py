@@ -84,7 +84,7 @@ class TimelineChunk(NamedTuple):
     visitor: int = 0
 
 
-class SetAside(NamedTuple):
+class DeadLetter(NamedTuple):
     """A record that could not be decoded."""
 
     shard_id: str
@@ -92,17 +92,17 @@ class SetAside(NamedTuple):
     reason: str
     message: str
     data: bytes
-    set_aside_at: int
+    arrived_at: int
     expires_at: int
 
 
-class SetAsideSummary(NamedTuple):
-    """What there is to know about a set-aside record without its bytes."""
+class DeadLetterSummary(NamedTuple):
+    """What there is to know about a dead letter without its bytes."""
 
     shard_id: str
     mark: str
     reason: str
-    set_aside_at: int
+    arrived_at: int
     size: int
 
 
@@ -126,8 +126,8 @@ class Watermark(NamedTuple):
     preview_as_of: int = 0
 
 
-class Note(NamedTuple):
-    """A few words of operators' tools to each other; each version is one more than the one it replaces."""
+class Document(NamedTuple):
+    """A small versioned document, replaced by compare-and-set: each version is one more than the one before."""
 
     version: int = 0
     text: str = ""
@@ -160,8 +160,8 @@ class ProcessorStore(Protocol):
     def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
         """Add chunks. The same chunk again changes nothing."""
 
-    def write_set_aside(self, records: Sequence[SetAside]) -> None:
-        """Keep undecodable records. The same record again changes nothing."""
+    def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
+        """Keep dead letters. The same record again changes nothing."""
 
     def write_previews(
         self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
@@ -212,31 +212,32 @@ class ReadStore(Protocol):
     def read_watermarks(self) -> Read[Watermark]:
         """The watermarks of all shards, closed ones included."""
 
-    def read_set_aside(self, limit: int) -> Read[SetAside]:
-        """Undecodable records, at most `limit`."""
 
+class DeadLetterStore(Protocol):
+    """What `liveinsight dlq` needs. All reads are strongly consistent."""
 
-class SetAsideStore(Protocol):
-    """What an operator needs to look after undecodable records. All reads are strongly consistent."""
-
-    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+    def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
         """At most `limit` records beyond the mark `after`, by mark. The records' bytes are not loaded."""
 
-    def load_set_aside(self, mark: str) -> SetAside | None:
+    def load_dead_letter(self, mark: str) -> DeadLetter | None:
         """One record with its bytes; None when there is none, or not all of it."""
 
-    def delete_set_aside(self, marks: Sequence[str]) -> None:
-        """Forget records. What is not there is as good as deleted."""
+    def delete_dead_letters(self, marks: Sequence[str]) -> None:
+        """Delete dead letters. Deleting a missing record is a no-op."""
 
 
-class GenerationStore(Protocol):
-    """What rebuilding needs beside the rest (see `liveinsight.storage.generation_reader`)."""
+class DocumentStore(Protocol):
+    """Small versioned documents: the sites, the pointer to the active generations, claims, replays."""
 
-    def load_note(self, name: str) -> Note:
-        """A note, version 0 when there is none; strongly consistent."""
+    def load_document(self, name: str) -> Document:
+        """A document, version 0 when there is none; strongly consistent."""
 
-    def save_note(self, name: str, note: Note) -> bool:
-        """Write a note if the stored version is one less; whether it was written."""
+    def save_document(self, name: str, document: Document) -> bool:
+        """Write a document if the stored version is one less; whether it was written."""
+
+
+class RebuildStore(Protocol):
+    """What `liveinsight rebuild` needs beside the rest."""
 
     def counted_days(self) -> set[tuple[str, int]]:
         """Sites and local days that there are counters of. Reads the whole table: for operators' tools only."""
@@ -249,7 +250,9 @@ class SaltStore(Protocol):
         """The day's salt: `candidate` if there was none, else the one that was first."""
 
 
-class Store(ProcessorStore, CheckpointStore, ReadStore, SetAsideStore, SaltStore, GenerationStore, Protocol):
+class Store(
+    ProcessorStore, CheckpointStore, ReadStore, DeadLetterStore, SaltStore, DocumentStore, RebuildStore, Protocol
+):
     """All of it, as one backend gives it."""
 
 

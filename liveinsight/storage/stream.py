@@ -52,7 +52,7 @@ class StartAt(Enum):
     LATEST = "LATEST"
 
 
-class Batch(NamedTuple):
+class RecordBatch(NamedTuple):
     """Answer of one read. `next_iterator` is None when the shard is closed and was read to its end."""
 
     records: list[Record]
@@ -87,5 +87,5 @@ class Stream(Sink, Protocol):
     def iterator(self, shard_id: str, *, after: str | None, start: StartAt) -> str:
         """An iterator after a sequence number, or (`after` is None) at `start`."""
 
-    def read(self, iterator: str, limit: int) -> Batch:
+    def read(self, iterator: str, limit: int) -> RecordBatch:
         """Up to `limit` records; an empty answer does not mean the end."""

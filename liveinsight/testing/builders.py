@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -36,10 +37,10 @@ def an_event(*, at: int = NOON, zone: str = "UTC", **changes: Any) -> Event:
     day, hour = local_day_and_hour(at, ZoneInfo(zone))
     event = Event(
         site="default", visitor=1, event_id=0, type=PAGE_VIEW, occurred_at=at, received_at=at,
-        day=day, hour=hour, recent=True, page="/", page_url="https://example.com/", source="(direct)",
+        day=day, hour=hour, recent=True, page="/", page_url="https://example.com/",
     )  # fmt: skip
     event = msgspec.structs.replace(event, **changes)
     if not event.event_id:
-        identity = hash((event.occurred_at, event.type, event.page, event.visitor, event.session_id))
-        event = msgspec.structs.replace(event, event_id=identity & 0x7FFFFFFFFFFFFFFF)
+        identity = repr((event.occurred_at, event.type, event.page, event.visitor, event.session_id)).encode()
+        event = msgspec.structs.replace(event, event_id=int.from_bytes(blake2b(identity, digest_size=8).digest()) >> 1)
     return event

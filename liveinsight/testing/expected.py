@@ -17,7 +17,7 @@ from liveinsight.counting.sessions import VisitorState, new_visitor
 from liveinsight.counting.timeline import Marked, timeline_event, unpack_waiting
 from liveinsight.model.events import Event
 from liveinsight.model.marks import NO_MARK
-from liveinsight.storage.store import VisitorKey
+from liveinsight.storage.store import DeadLetter, DeadLetterStore, VisitorKey
 from liveinsight.testing.memory import MemoryStore
 
 Numbers = dict[CounterKey, tuple[dict[str, int], dict[int, int], int]]
@@ -30,11 +30,11 @@ class Tally(NamedTuple):
     counters: Numbers
     sessions: dict[VisitorKey, VisitorState]
     timelines: dict[tuple[str, str], list[Marked]]
-    set_aside: list[str]
+    dead_letters: list[str]
     """Marks of the records that could not be decoded."""
 
 
-def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> Tally:
+def recount(placed: Iterable[tuple[str, Event]], dead_letters: Sequence[str] = ()) -> Tally:
     """Fold each event once, in order, as (mark, event): no batches, no store, no marks to compare."""
     sessions: dict[VisitorKey, VisitorState] = {}
     timelines: dict[tuple[str, str], list[Marked]] = {}
@@ -52,7 +52,7 @@ def recount(placed: Iterable[tuple[str, Event]], poison: Sequence[str] = ()) -> 
     for counter, item in items.items():
         apply_pending(item, pending[counter])
     return Tally(
-        numbers((counter, item) for counter, item in items.items()), sessions, _sorted(timelines), sorted(poison)
+        numbers((counter, item) for counter, item in items.items()), sessions, _sorted(timelines), sorted(dead_letters)
     )
 
 
@@ -66,7 +66,13 @@ def stored_in(store: MemoryStore) -> Tally:
     timelines = {name: store.read_timeline(*name, limit=10_000).rows for name in names}
     sessions = {key: as_folded(state) for key, state in stored.items()}
     counters = numbers(stored_apart((key, item) for (_, key), item in store.counters.items()))
-    return Tally(counters, sessions, _sorted(timelines), sorted(store.set_aside))
+    return Tally(counters, sessions, _sorted(timelines), sorted(store.dead_letters))
+
+
+def dead_letters_in(store: DeadLetterStore) -> list[DeadLetter]:
+    """All dead letters of a store by mark, with their bytes; at most 1,000."""
+    loaded = (store.load_dead_letter(summary.mark) for summary in store.list_dead_letters(1000))
+    return [record for record in loaded if record]
 
 
 def as_folded(state: VisitorState) -> VisitorState:

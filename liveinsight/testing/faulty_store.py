@@ -20,7 +20,7 @@ from liveinsight.model.errors import StoreUnavailable
 from liveinsight.storage.store import (
     Checkpoint,
     CounterWrite,
-    SetAside,
+    DeadLetter,
     Store,
     TimelineChunk,
     VisitorKey,
@@ -91,8 +91,8 @@ class FaultyStore:
         sent = [chunk._replace(events=tuple(chunk.events)) for chunk in chunks]
         self._write(sent, _unconditional(self._store.write_timeline))
 
-    def write_set_aside(self, records: Sequence[SetAside]) -> None:
-        self._write(tuple(records), _unconditional(self._store.write_set_aside))
+    def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
+        self._write(tuple(records), _unconditional(self._store.write_dead_letters))
 
     def write_previews(
         self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]

@@ -28,10 +28,10 @@ from liveinsight.storage.store import (
     SHARD_END,
     Checkpoint,
     CounterWrite,
-    Note,
+    DeadLetter,
+    DeadLetterSummary,
+    Document,
     Read,
-    SetAside,
-    SetAsideSummary,
     TimelineChunk,
     VisitorKey,
     VisitorWrite,
@@ -40,7 +40,7 @@ from liveinsight.storage.store import (
     tail_of,
     visitors_read,
 )
-from liveinsight.storage.stream import Batch, OutRecord, PutOutcome, Record, Shard, StartAt
+from liveinsight.storage.stream import OutRecord, PutOutcome, Record, RecordBatch, Shard, StartAt
 
 HASH_SPACE = 1 << 128
 
@@ -57,13 +57,13 @@ class MemoryStore:
         self.counters: dict[tuple[str, CounterKey], CounterItem] = {}
         self.visitors: dict[VisitorKey, tuple[str, bytes]] = {}
         self.timeline: dict[tuple[str, str], dict[tuple[str, str], TimelineChunk]] = {}
-        self.set_aside: dict[str, SetAside] = {}
+        self.dead_letters: dict[str, DeadLetter] = {}
         self.watermarks: dict[str, Watermark] = {}
         self.counter_previews: dict[tuple[str, str, int, str], CounterPreview] = {}
         self.visitor_previews: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
         self.salts: dict[int, bytes] = {}
-        self.notes: dict[str, Note] = {}
+        self.documents: dict[str, Document] = {}
 
     def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
         with self._lock:
@@ -102,9 +102,9 @@ class MemoryStore:
                 session = self.timeline.setdefault((chunk.site, chunk.session_id), {})
                 session[chunk.events[0][0], chunk.events[-1][0]] = chunk._replace(events=tuple(chunk.events))
 
-    def write_set_aside(self, records: Sequence[SetAside]) -> None:
+    def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
         with self._lock:
-            self.set_aside.update({record.mark: record for record in records})
+            self.dead_letters.update({record.mark: record for record in records})
 
     def write_previews(
         self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
@@ -194,38 +194,33 @@ class MemoryStore:
             rows = [self.watermarks[shard] for shard in sorted(self.watermarks)]
         return Read(rows, len(rows))
 
-    def read_set_aside(self, limit: int) -> Read[SetAside]:
+    def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
         with self._lock:
-            rows = [self.set_aside[mark] for mark in sorted(self.set_aside)][:limit]
-        return Read(rows, len(rows))
+            records = [self.dead_letters[mark] for mark in sorted(self.dead_letters) if mark > after]
+        return [DeadLetterSummary(r.shard_id, r.mark, r.reason, r.arrived_at, len(r.data)) for r in records[:limit]]
 
-    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+    def load_dead_letter(self, mark: str) -> DeadLetter | None:
         with self._lock:
-            records = [self.set_aside[mark] for mark in sorted(self.set_aside) if mark > after]
-        return [SetAsideSummary(r.shard_id, r.mark, r.reason, r.set_aside_at, len(r.data)) for r in records[:limit]]
+            return self.dead_letters.get(mark)
 
-    def load_set_aside(self, mark: str) -> SetAside | None:
-        with self._lock:
-            return self.set_aside.get(mark)
-
-    def delete_set_aside(self, marks: Sequence[str]) -> None:
+    def delete_dead_letters(self, marks: Sequence[str]) -> None:
         with self._lock:
             for mark in marks:
-                self.set_aside.pop(mark, None)
+                self.dead_letters.pop(mark, None)
 
     def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
         with self._lock:
             return self.salts.setdefault(day, candidate)
 
-    def load_note(self, name: str) -> Note:
+    def load_document(self, name: str) -> Document:
         with self._lock:
-            return self.notes.get(name, Note())
+            return self.documents.get(name, Document())
 
-    def save_note(self, name: str, note: Note) -> bool:
+    def save_document(self, name: str, document: Document) -> bool:
         with self._lock:
-            if self.notes.get(name, Note()).version != note.version - 1:
+            if self.documents.get(name, Document()).version != document.version - 1:
                 return False
-            self.notes[name] = note
+            self.documents[name] = document
             return True
 
     def counted_days(self) -> set[tuple[str, int]]:
@@ -334,7 +329,7 @@ class MemoryStream:
             position = 0 if start is StartAt.TRIM_HORIZON else len(self._shards[shard_id].records)
             return f"{shard_id}:{position}"
 
-    def read(self, iterator: str, limit: int) -> Batch:
+    def read(self, iterator: str, limit: int) -> RecordBatch:
         with self._lock:
             self._check_up()
             shard_id, _, position = iterator.partition(":")
@@ -346,7 +341,7 @@ class MemoryStream:
             waiting = shard.records[end:]
             behind = self._clock() - waiting[0].arrived_at if waiting else 0
             at_end = shard.closed and not waiting
-            return Batch(records, None if at_end else f"{shard_id}:{end}", behind)
+            return RecordBatch(records, None if at_end else f"{shard_id}:{end}", behind)
 
     def _check_up(self) -> None:
         if self.down:

@@ -1,6 +1,6 @@
 """A whole life of a stream in one seed: visitors, reshards, and record processors that die, stall and are robbed.
 
-    log        random events, repeated events, poison  --put-->  stream, split and merged while it is read
+    log        random events, repeats, dead letters    --put-->  stream, split and merged while it is read
     owners     each drives one processor on one shard: a few records, a few more, a drain, a crash
     thieves    take a shard that has an owner; the old owner goes on, at once or after a long sleep (a zombie)
     store      `FaultyStore`: between any two of its calls all of the above may happen
@@ -147,7 +147,7 @@ class Simulation:
         self.stream = MemoryStream(self.clock, shards=1, created_at=incarnation)
         self.placed: list[tuple[str, str, Event]] = []
         """(shard, mark, event) in the order in which they were put on the stream."""
-        self.poison: list[str] = []
+        self.dead_letters: list[str] = []
         self._seed = seed
         self._make_processor = make_processor
         self._store = FaultyStore(store, self.rng, faults)
@@ -176,7 +176,7 @@ class Simulation:
 
     def expected(self) -> Tally:
         """What must be stored: each event folded once, in the order of the stream."""
-        return recount(((mark, event) for _, mark, event in self.placed), self.poison)
+        return recount(((mark, event) for _, mark, event in self.placed), self.dead_letters)
 
     def _produce(self) -> None:
         """Put the next few entries of the log; then perhaps reshard. At the end, close all shards."""
@@ -200,7 +200,7 @@ class Simulation:
         record = record_mark(mark_prefix(self.incarnation, shard), number)
         self.placed.extend((shard, event_mark(record, index), event) for index, event in enumerate(events))
         if not events:
-            self.poison.append(record)
+            self.dead_letters.append(record)
 
     def _reshard(self) -> None:
         at = self.rng.randrange(len(self._open))

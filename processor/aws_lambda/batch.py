@@ -26,11 +26,11 @@ from liveinsight.model.clock import Clock
 from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnavailable, UndecodableRecord
 from liveinsight.model.events import decode_record
 from liveinsight.model.marks import event_mark, mark_prefix, record_mark
-from liveinsight.storage.store import SHARD_END, Checkpoint, CheckpointStore, ProcessorStore, Watermark
+from liveinsight.storage.store import SHARD_END, Checkpoint, CheckpointStore, DocumentStore, ProcessorStore, Watermark
 from liveinsight.storage.stream import Record, Stream
-from processor.aws_lambda.claim import REMEDY, Claim, NoteStore
+from processor.aws_lambda.claim import REMEDY, Claim
 from processor.aws_lambda.event import LambdaRefused, ShardBatch
-from processor.shard.dead_letter_limit import SetAsideLimit
+from processor.shard.dead_letter_limit import DeadLetterLimit
 from processor.shard.record_processor import ProcessorOptions, RecordProcessor
 from processor.status.backlog import oldest_waiting
 
@@ -40,7 +40,7 @@ PART = 500
 """Records folded before we look at the clock."""
 
 
-class LambdaStore(ProcessorStore, CheckpointStore, NoteStore, Protocol):
+class LambdaStore(ProcessorStore, CheckpointStore, DocumentStore, Protocol):
     """What counting in Lambda needs."""
 
 
@@ -59,7 +59,7 @@ class _Checkpointer:
 
 
 class _Processor(RecordProcessor):
-    """A record processor whose look back at undecodable records begins where the last invocation's ended."""
+    """A record processor that continues the last invocation's count of dead letters."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class _Processor(RecordProcessor):
         clock: Clock,
         sleep: Callable[[float], object],
         *,
-        limit: SetAsideLimit,
+        limit: DeadLetterLimit,
     ) -> None:
         super().__init__(store, incarnation, options, clock, sleep)
         self._limit = limit
@@ -100,7 +100,7 @@ class BatchCounter:
         self._clock = clock
         self._sleep = sleep
         # Not about what is stored: without it a flood of bad records would begin anew with each batch.
-        self._limits: dict[str, SetAsideLimit] = {}
+        self._limits: dict[str, DeadLetterLimit] = {}
 
     def count(self, batch: ShardBatch, incarnation: int, give_up_at: int, killed_at: int) -> str:
         """Count a batch; returns the sequence number of the first record that is not counted, "" when all are.
@@ -189,7 +189,7 @@ class BatchCounter:
     def _count_fresh(self, records: Sequence[Record], shard_id: str, incarnation: int, give_up_at: int) -> str:
         began = self._clock()
         seconds = max(0.0, (give_up_at - began) / 1000)
-        limit = deepcopy(self._limits.get(shard_id)) or SetAsideLimit(self._options.set_aside_limit)
+        limit = deepcopy(self._limits.get(shard_id)) or DeadLetterLimit(self._options.dead_letter_limit)
         options = replace(self._options, give_up_after=seconds, drain_within=seconds)
         checkpointer = _Checkpointer(self._store, shard_id, incarnation)
         sleep = self._sleep_until(give_up_at)

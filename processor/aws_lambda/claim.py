@@ -7,19 +7,18 @@ records lie between each other's: marks per shard cannot hold. So, while a claim
 * begins elsewhere, while the claim's invocation may still run;
 * lies across it without holding its first record, even when that invocation is gone.
 
-A claim is done when the checkpoint has reached its last record, or when it is given back. It is a note in the sessions
-table: a read and a write per invocation.
+A claim is done when the checkpoint has reached its last record, or when it is given back. It is a document of the
+store: a read and a write per invocation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
 from liveinsight.model.clock import Clock
-from liveinsight.storage.store import SHARD_END, Checkpoint, Note
+from liveinsight.storage.store import SHARD_END, Checkpoint, Document, DocumentStore
 from processor.aws_lambda.event import LambdaRefused
 
 GRACE_MS = 5_000
@@ -32,16 +31,6 @@ REMEDY = (
 )
 
 
-class NoteStore(Protocol):
-    """Where claims are."""
-
-    def load_note(self, name: str) -> Note:
-        """See `liveinsight.storage.store.GenerationStore`."""
-
-    def save_note(self, name: str, note: Note) -> bool:
-        """See `liveinsight.storage.store.GenerationStore`."""
-
-
 class _Claim(msgspec.Struct, frozen=True):
     incarnation: int
     first: str
@@ -52,7 +41,7 @@ class _Claim(msgspec.Struct, frozen=True):
 class Claim:
     """An invocation's right to work on a shard until a time."""
 
-    def __init__(self, store: NoteStore, shard_id: str, incarnation: int, clock: Clock) -> None:
+    def __init__(self, store: DocumentStore, shard_id: str, incarnation: int, clock: Clock) -> None:
         self._store = store
         self._shard_id = shard_id
         self._name = f"lambda/{shard_id}"
@@ -66,7 +55,7 @@ class Claim:
         Raises:
             StoreUnavailable: it cannot be told.
         """
-        self._note = self._store.load_note(self._name)
+        self._document = self._store.load_document(self._name)
 
     def take(self, sequence_numbers: Sequence[str], until: int, checkpoint: Checkpoint | None) -> None:
         """Claim the shard for a batch, until Lambda ends the invocation; `look` comes first, then the checkpoint.
@@ -76,8 +65,8 @@ class Claim:
             StoreUnavailable: the claim may or may not be there.
         """
         first, last = sequence_numbers[0], sequence_numbers[-1]
-        note = self._note
-        held = msgspec.json.decode(note.text, type=_Claim) if note.version else None
+        document = self._document
+        held = msgspec.json.decode(document.text, type=_Claim) if document.version else None
         if held and held.first != first and not self._is_done(held, checkpoint):
             across = int(first) <= int(held.last) and int(last) >= int(held.first)
             patience = ABANDONED_MS if across and held.first not in set(sequence_numbers) else GRACE_MS
@@ -86,9 +75,9 @@ class Claim:
                     f"shard {self._shard_id}: two batches are being processed at once, {_short(held.first)} to "
                     f"{_short(held.last)} and {_short(first)} to {_short(last)}: {REMEDY}"
                 )
-        self._version = note.version + 1
+        self._version = document.version + 1
         mine = _Claim(self._incarnation, first, last, until)
-        if not self._store.save_note(self._name, Note(self._version, msgspec.json.encode(mine).decode())):
+        if not self._store.save_document(self._name, Document(self._version, msgspec.json.encode(mine).decode())):
             raise LambdaRefused(f"shard {self._shard_id}: another invocation began at the same moment: {REMEDY}")
 
     def give_back(self) -> None:
@@ -99,7 +88,7 @@ class Claim:
         """
         over = _Claim(self._incarnation, "", "", 0)
         # Refused when somebody has taken it over, which is as good.
-        self._store.save_note(self._name, Note(self._version + 1, msgspec.json.encode(over).decode()))
+        self._store.save_document(self._name, Document(self._version + 1, msgspec.json.encode(over).decode()))
 
     def _is_done(self, held: _Claim, checkpoint: Checkpoint | None) -> bool:
         if held.incarnation != self._incarnation or not held.until:

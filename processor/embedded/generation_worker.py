@@ -36,7 +36,7 @@ def options_of(settings: Settings) -> ProcessorOptions:
         sessions_interval=settings.sessions_interval,
         session_days=settings.session_days,
         timeline_days=settings.timeline_days,
-        set_aside_limit=settings.set_aside_limit,
+        dead_letter_limit=settings.dead_letter_limit,
     )
 
 

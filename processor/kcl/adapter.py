@@ -18,10 +18,10 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import NoReturn, Protocol
 
-from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnavailable, TooManyUndecodable
+from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnavailable, TooManyDeadLetters
 from liveinsight.storage.store import SHARD_END
 from liveinsight.storage.stream import Record
-from processor.kcl.exit_codes import CRASHED, FLUSH_ABANDONED, TOO_MANY_UNDECODABLE, Note
+from processor.kcl.exit_codes import CRASHED, FLUSH_ABANDONED, TOO_MANY_DEAD_LETTERS, Note
 from processor.shard.record_processor import RecordProcessor
 
 logger = logging.getLogger(__name__)
@@ -161,14 +161,14 @@ def exit_code_of(error: BaseException) -> int:
     """Which exit code tells the operator of this error."""
     if isinstance(error, FlushAbandoned):
         return FLUSH_ABANDONED
-    return TOO_MANY_UNDECODABLE if isinstance(error, TooManyUndecodable) else CRASHED
+    return TOO_MANY_DEAD_LETTERS if isinstance(error, TooManyDeadLetters) else CRASHED
 
 
 def plain_records(given: Sequence[GivenRecord]) -> list[Record]:
     """The records as they are on the stream.
 
     The library takes aggregates of Amazon's producer library apart. They are not ours, and their parts have one
-    sequence number between them: they are put together again, to be set aside as the embedded worker does it.
+    sequence number between them: they are put together again, to become dead letters as in the embedded worker.
     """
     records = []
     for sequence_number, group in groupby(given, key=lambda record: record.sequence_number):

@@ -15,7 +15,7 @@ DRAINED = 0
 NOT_STARTED = 1
 DAEMON_FAILED = 70
 FLUSH_ABANDONED = 71
-TOO_MANY_UNDECODABLE = 72
+TOO_MANY_DEAD_LETTERS = 72
 CRASHED = 73
 PROTOCOL_BROKEN = 74
 GENERATION_CHANGED = 75
@@ -26,7 +26,7 @@ MEANINGS: Mapping[int, str] = {
     NOT_STARTED: "not started: a setting, Java or the library's jars are missing; the message says what to do",
     DAEMON_FAILED: "the Java daemon ended by itself; its last log lines say why",
     FLUSH_ABANDONED: "the tables took no writes for five minutes",
-    TOO_MANY_UNDECODABLE: "too many records could not be decoded: a person must look (LIVEINSIGHT_SET_ASIDE_LIMIT)",
+    TOO_MANY_DEAD_LETTERS: "too many records could not be decoded: a person must look (LIVEINSIGHT_DEAD_LETTER_LIMIT)",
     CRASHED: "an error nobody foresaw in a record processor; its log line has the traceback",
     PROTOCOL_BROKEN: "a record processor and the daemon did not understand each other",
     GENERATION_CHANGED: "`rebuild` chose another generation of counters: start it again to go on there",

@@ -37,7 +37,7 @@ The procedure, in order:
 
 Until step 5 nothing that is in use is touched. `liveinsight rebuild status` tells where you are.
 What arrives after the switch for earlier days is counted in the new generation, and shown only on days about which
-the old one knows nothing. Records set aside are those of the new generation after a switch."""
+the old one knows nothing. After a switch `dlq` shows the dead letters of the new generation."""
 
 
 def build_parser() -> argparse.ArgumentParser:

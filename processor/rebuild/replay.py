@@ -13,12 +13,12 @@ from threading import local
 import msgspec
 
 from liveinsight.model.errors import LiveInsightError
-from liveinsight.storage.store import Note, Store, Watermark
-from liveinsight.storage.stream import Batch, OutRecord, PutOutcome, Shard, StartAt, Stream
+from liveinsight.storage.store import Document, Store, Watermark
+from liveinsight.storage.stream import OutRecord, PutOutcome, RecordBatch, Shard, StartAt, Stream
 from processor.verify.stream_reader import LEAST_RETENTION, READ_PAUSE, roots
 
 REPLAY = "replay"
-"""Name of the note in a generation's own store."""
+"""Name of the document in a generation's own store."""
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class PacedStream:
     def iterator(self, shard_id: str, *, after: str | None, start: StartAt) -> str:
         return self._stream.iterator(shard_id, after=after, start=start)
 
-    def read(self, iterator: str, limit: int) -> Batch:
+    def read(self, iterator: str, limit: int) -> RecordBatch:
         # The worker reads each shard in a thread of its own.
         passed = time.monotonic() - getattr(self._threads, "read_at", 0.0)
         self._sleep(max(0.0, self._pause - passed))
@@ -64,13 +64,13 @@ class PacedStream:
 
 
 def begin_replay(stream: Stream, store: Store, now: int, sleep: Callable[[float], object] = time.sleep) -> Replay:
-    """Note, before anything is read, what a generation is going to hold all of; again is fine.
+    """Write down, before anything is read, what a generation is going to hold completely. Idempotent.
 
     Raises:
         LiveInsightError: it cannot be gone on with.
     """
-    note = store.load_note(REPLAY)
-    known = load_replay(store) if note.version else None
+    document = store.load_document(REPLAY)
+    known = load_replay(store) if document.version else None
     incarnation, shards = stream.incarnation(), stream.shards()
     if known and known.incarnation != incarnation:
         raise LiveInsightError("the stream was created anew since this rebuild began: drop its generation first")
@@ -87,7 +87,7 @@ def begin_replay(stream: Stream, store: Store, now: int, sleep: Callable[[float]
     if known and known.since is not None:
         since = max(known.since, since or 0)
     replay = Replay(incarnation, since, known.began if known else now)
-    if not store.save_note(REPLAY, Note(note.version + 1, msgspec.json.encode(replay).decode())):
+    if not store.save_document(REPLAY, Document(document.version + 1, msgspec.json.encode(replay).decode())):
         raise LiveInsightError("somebody else has started this rebuild just now: one is enough")
     return replay
 
@@ -98,10 +98,10 @@ def load_replay(store: Store) -> Replay:
     Raises:
         LiveInsightError: it was not made by a rebuild.
     """
-    note = store.load_note(REPLAY)
-    if not note.version:
+    document = store.load_document(REPLAY)
+    if not document.version:
         raise LiveInsightError("nothing was replayed into this generation yet: run `liveinsight rebuild start`")
-    return msgspec.json.decode(note.text, type=Replay)
+    return msgspec.json.decode(document.text, type=Replay)
 
 
 def _held_since(

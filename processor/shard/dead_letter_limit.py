@@ -1,17 +1,17 @@
 """How many of a shard's records may be undecodable before the worker stops.
 
-One poison record is set aside and the shard goes on. A producer of a newer format, or a foreign one, makes every
-record undecodable: then it is better to stop, with the records safe on the stream, than to drain it.
+One undecodable record becomes a dead letter and the shard goes on. A producer of a newer format, or a foreign
+one, makes every record undecodable: then it is better to stop, with the records safe on the stream, than to drain it.
 
 Counted by records, not by time, so batches, pauses and the pace of the stream make no difference. Before a
-processor's first records everything counts as decoded: a restart sets aside as many again at most as the limit says.
+processor's first records everything counts as decoded: each restart allows at most one limit's worth of dead letters.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 
-from liveinsight.model.errors import TooManyUndecodable, UndecodableRecord
+from liveinsight.model.errors import TooManyDeadLetters, UndecodableRecord
 from liveinsight.runtime.terminal_text import printable
 
 WINDOW = 100
@@ -20,7 +20,7 @@ ALWAYS_ALLOWED = 2
 """Undecodable records among them that never stop the worker, however low the limit."""
 
 
-class SetAsideLimit:
+class DeadLetterLimit:
     """Watches one shard's records go by.
 
     Args:
@@ -41,11 +41,11 @@ class SetAsideLimit:
         """An undecodable record went by.
 
         Raises:
-            TooManyUndecodable: it was one too many.
+            TooManyDeadLetters: it was one too many.
         """
         self._note(error.reason)
         if self._undecodable > self._allowed:
-            raise TooManyUndecodable(self._message(shard_id, error))
+            raise TooManyDeadLetters(self._message(shard_id, error))
 
     def _note(self, reason: str) -> None:
         if len(self._reasons) == WINDOW and self._reasons[0]:
@@ -60,8 +60,9 @@ class SetAsideLimit:
         return (
             f"shard {shard_id}: {self._undecodable} of the last {WINDOW} records cannot be decoded "
             f"({found}; {printable(str(error))}), "
-            f"more than LIVEINSIGHT_SET_ASIDE_LIMIT={self._share:g} allows. They are safe on the stream, and nothing "
+            f"more than LIVEINSIGHT_DEAD_LETTER_LIMIT={self._share:g} allows. They are safe on the stream, and nothing "
             "since the last checkpoint is lost. If ingest was deployed first, deploy this worker in the same version "
-            "and start it again; if something else writes to the stream, stop that. To set the records aside and go "
-            "on, start once with LIVEINSIGHT_SET_ASIDE_LIMIT=1 and look at them with `liveinsight dlq list`."
+            "and start it again; if something else writes to the stream, stop that. To keep the records as "
+            "dead letters and go on, start once with LIVEINSIGHT_DEAD_LETTER_LIMIT=1 and look at them with "
+            "`liveinsight dlq list`."
         )

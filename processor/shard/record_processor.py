@@ -7,7 +7,7 @@ The order that makes counting exact, whatever dies between two writes:
                          `counters_interval`, who is present and was seen every `previews_interval`, all of them
                          every `sessions_interval`, and then
                       ---- barrier ----
-                      2. timelines, set-aside records, visitors
+                      2. timelines, dead letters, visitors
                       ---- barrier ----
                       3. checkpoint
 
@@ -15,8 +15,8 @@ Every `previews_interval` readers get a preview of what waits for the next full 
 
 A record at or below its visitor's mark is skipped: its counters are in, because step 1 came before step 2.
 Flushes happen only between records' batches. What cannot be written is kept and tried again; if that is
-hopeless, `FlushAbandoned` ends the process before any checkpoint can pass it. So does `TooManyUndecodable`: a
-producer or worker that was deployed wrongly must not drain the stream into the records that are set aside.
+hopeless, `FlushAbandoned` ends the process before any checkpoint can pass it. So does `TooManyDeadLetters`: a
+producer or worker that was deployed wrongly must not drain the stream into dead letters.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from liveinsight.model.clock import Clock
 from liveinsight.model.errors import FlushAbandoned, StoreUnavailable, UndecodableRecord
 from liveinsight.model.events import Event, decode_record
 from liveinsight.model.marks import event_mark, mark_prefix, record_mark
-from liveinsight.storage.store import SHARD_END, ProcessorStore, SetAside, Watermark
+from liveinsight.storage.store import SHARD_END, DeadLetter, ProcessorStore, Watermark
 from liveinsight.storage.stream import Record
 from processor.shard.counter_writer import CounterWriter
-from processor.shard.dead_letter_limit import SetAsideLimit
+from processor.shard.dead_letter_limit import DeadLetterLimit
 from processor.shard.visitor_writer import VisitorWriter
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ item then holds the events of seconds instead of one, and nobody is served by nu
 REST_SHARE = 2
 """Times its own duration that a flush is followed by none, while records come."""
 LONGEST_REST_MS = 10_000
-SET_ASIDE_DAYS = 30
+DEAD_LETTER_DAYS = 30
 
 
 class Checkpointer(Protocol):
@@ -74,7 +74,7 @@ class ProcessorOptions:
     timeline_days: int = 30
     give_up_after: float = 300.0
     drain_within: float = 20.0
-    set_aside_limit: float = 0.2
+    dead_letter_limit: float = 0.2
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Progress:
     records: int = 0
     events: int = 0
     skipped: int = 0
-    set_aside: int = 0
+    dead_letters: int = 0
     counter_writes: int = 0
     visitor_writes: int = 0
 
@@ -106,8 +106,8 @@ class RecordProcessor:
         self._clock = clock
         self._sleep = sleep
         self._visitors = VisitorWriter(store, session_days=options.session_days, timeline_days=options.timeline_days)
-        self._set_aside: list[SetAside] = []
-        self._limit = SetAsideLimit(options.set_aside_limit)
+        self._dead_letters: list[DeadLetter] = []
+        self._limit = DeadLetterLimit(options.dead_letter_limit)
         self._last_sequence = ""
         self._as_of = self._stored_as_of = self._previewed_as_of = 0
         self._rest_until = 0
@@ -127,7 +127,7 @@ class RecordProcessor:
 
         Raises:
             FlushAbandoned: the process must exit without a checkpoint.
-            TooManyUndecodable: likewise, with nothing of this batch folded or set aside.
+            TooManyDeadLetters: likewise, with nothing of this batch folded or kept as dead letters.
         """
         # Taken before the fold, which may wait for the store while new records arrive.
         as_of = self._clock() - millis_behind - READ_MARGIN_MS
@@ -186,14 +186,14 @@ class RecordProcessor:
         return marked
 
     def _keep(self, record: Record, mark: str, error: UndecodableRecord) -> None:
-        self.progress.set_aside += 1
-        expires_at = record.arrived_at // 1000 + SET_ASIDE_DAYS * 86_400
-        self._set_aside.append(
-            SetAside(self._shard_id, mark, error.reason, str(error), record.data, record.arrived_at, expires_at)
+        self.progress.dead_letters += 1
+        expires_at = record.arrived_at // 1000 + DEAD_LETTER_DAYS * 86_400
+        self._dead_letters.append(
+            DeadLetter(self._shard_id, mark, error.reason, str(error), record.data, record.arrived_at, expires_at)
         )
         logger.warning(
-            "record set aside",
-            extra={"action": "set_aside", "shard": self._shard_id, "mark": mark, "reason": error.reason},
+            "dead letter kept",
+            extra={"action": "dead_letter", "shard": self._shard_id, "mark": mark, "reason": error.reason},
         )
 
     def _fold_batch(self, marked: list[tuple[str, Event]]) -> None:
@@ -260,7 +260,7 @@ class RecordProcessor:
     def _flush_all(self, checkpointer: Checkpointer, give_up_at: int, *, closed: bool = False) -> None:
         began = self._clock()
         self._write_counters(Cadence.SLOW, give_up_at)
-        self._retry(self._write_set_aside, give_up_at)
+        self._retry(self._write_dead_letters, give_up_at)
         self._retry(self._visitors.flush, give_up_at)
         self.progress.visitor_writes = self._visitors.written
         self._stored_as_of = self._as_of
@@ -274,10 +274,10 @@ class RecordProcessor:
         self._previews_due = now + round(self._options.previews_interval * 1000)
         self._sessions_due = now + round(self._options.sessions_interval * 1000)
 
-    def _write_set_aside(self) -> None:
-        if self._set_aside:
-            self._store.write_set_aside(self._set_aside)
-            self._set_aside = []
+    def _write_dead_letters(self) -> None:
+        if self._dead_letters:
+            self._store.write_dead_letters(self._dead_letters)
+            self._dead_letters = []
 
     def _publish_watermark(self, *, closed: bool = False) -> None:
         self._store.write_watermark(

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from liveinsight.aws.kcl_leases import Lease
-from liveinsight.storage.store import SHARD_END, Checkpoint, SetAsideSummary, Watermark
+from liveinsight.storage.store import SHARD_END, Checkpoint, DeadLetterSummary, Watermark
 from liveinsight.storage.store import Read as ReadAnswer
 from liveinsight.storage.stream import Shard, StartAt, Stream
 from processor.status.backlog import Waiting, oldest_waiting, patiently
 
-SET_ASIDE_LIMIT = 100
-"""Set-aside records are counted up to here: reading on would cost more than knowing is worth."""
+DEAD_LETTERS_COUNTED = 100
+"""Dead letters are counted up to here: reading on would cost more than knowing is worth."""
 
 
 class StatusStore(Protocol):
@@ -30,7 +30,7 @@ class StatusStore(Protocol):
     def read_watermarks(self) -> ReadAnswer[Watermark]:
         """See `liveinsight.storage.store`."""
 
-    def list_set_aside(self, limit: int, after: str = "") -> list[SetAsideSummary]:
+    def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
         """See `liveinsight.storage.store`."""
 
 
@@ -65,7 +65,7 @@ class Facts:
     shards: tuple[ShardFacts, ...]
     lost: tuple[str, ...]
     """Shards that the stream has forgotten before they were read to their end."""
-    set_aside: int
+    dead_letters: int
 
 
 def furthest(*sequence_numbers: str) -> str:
@@ -108,7 +108,7 @@ def gather(
         for mark in marks.values()
         if mark.shard_id not in listed and not mark.closed and checkpoints.get(mark.shard_id) != SHARD_END
     ]
-    return Facts(now, tuple(rows), tuple(lost), len(store.list_set_aside(SET_ASIDE_LIMIT)))
+    return Facts(now, tuple(rows), tuple(lost), len(store.list_dead_letters(DEAD_LETTERS_COUNTED)))
 
 
 @dataclass(frozen=True)

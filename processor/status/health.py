@@ -54,7 +54,7 @@ class Status:
     at: int
     shards: tuple[ShardStatus, ...]
     lost: tuple[str, ...]
-    set_aside: int
+    dead_letters: int
     watched_ms: int
     """For how long we have been looking: what was not seen to move has not moved for as long."""
 
@@ -118,7 +118,7 @@ def judge(facts: Facts, history: History, limit_ms: int) -> Status:
         renewed = history.renewed.get(shard.shard_id)
         rows.append(ShardStatus(shard, state, _lag(shard, facts.at), last_flush, renewed))
     watched_ms = facts.at - (facts.at if history.began is None else history.began)
-    return Status(facts.at, tuple(rows), facts.lost, facts.set_aside, watched_ms)
+    return Status(facts.at, tuple(rows), facts.lost, facts.dead_letters, watched_ms)
 
 
 def _within(limit_ms: int, moment: int | None, now: int) -> bool:

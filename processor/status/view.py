@@ -16,7 +16,7 @@ from rich.text import Text
 from liveinsight.aws.keys import shard_tag
 from liveinsight.runtime.terminal_text import printable
 from liveinsight.storage.store import SHARD_END
-from processor.status.facts import SET_ASIDE_LIMIT
+from processor.status.facts import DEAD_LETTERS_COUNTED
 from processor.status.health import ShardStatus, State, Status
 
 STYLES = {
@@ -98,9 +98,9 @@ def _checkpoint(checkpoint: str, now: int) -> str:
 
 def _lines(status: Status, limit_ms: int) -> Iterator[tuple[str, str]]:
     """What the table means: (line, style)."""
-    if status.set_aside:
-        more = " or more" if status.set_aside >= SET_ASIDE_LIMIT else ""
-        yield f"{status.set_aside}{more} records are set aside: `liveinsight dlq list`", "yellow"
+    if status.dead_letters:
+        more = " or more" if status.dead_letters >= DEAD_LETTERS_COUNTED else ""
+        yield f"{status.dead_letters}{more} dead letters: `liveinsight dlq list`", "yellow"
     if status.lost:
         shards = ", ".join(map(shard_tag, status.lost))
         yield f"lost: the stream has forgotten shards that were not read to their end: {shards}", "bold red"
@@ -129,8 +129,8 @@ def as_json(status: Status, *, stream: str, generation: int) -> dict[str, Any]:
         "healthy": status.healthy,
         "stream": stream,
         "generation": generation,
-        "set_aside": status.set_aside,
-        "set_aside_is_at_least": status.set_aside >= SET_ASIDE_LIMIT,
+        "dead_letters": status.dead_letters,
+        "dead_letters_is_at_least": status.dead_letters >= DEAD_LETTERS_COUNTED,
         "lost_shards": list(status.lost),
         "shards": [_shard_json(shard, status.at) for shard in status.shards],
     }

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from liveinsight.model.buckets import DAY_MS
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import IteratorExpired, StreamUnavailable
-from liveinsight.storage.stream import Batch, Record, Shard, StartAt, Stream
+from liveinsight.storage.stream import Record, RecordBatch, Shard, StartAt, Stream
 
 Answer = TypeVar("Answer")
 
@@ -106,7 +106,7 @@ class WholeStream:
                 return
             self._sleep(self._pause)
 
-    def _next_batch(self, shard_id: str, iterator: str | None) -> tuple[Batch, str | None]:
+    def _next_batch(self, shard_id: str, iterator: str | None) -> tuple[RecordBatch, str | None]:
         if iterator is None:
             after = self._position.get(shard_id)
             start = StartAt.TRIM_HORIZON

@@ -66,6 +66,6 @@ def test_unit_gives_the_worker_time_and_starts_it_again() -> None:
     assert service.getint("TimeoutStopSec") > GRACE_MS / 1000 + KILL_AFTER
     assert service["Restart"] == "always"
     left = {int(code) for code in service["RestartPreventExitStatus"].split()}
-    assert left == {exit_codes.NOT_STARTED, exit_codes.TOO_MANY_UNDECODABLE}
+    assert left == {exit_codes.NOT_STARTED, exit_codes.TOO_MANY_DEAD_LETTERS}
     assert service.getint("SuccessExitStatus") == exit_codes.GENERATION_CHANGED
     assert service["ExecStart"].endswith("/liveinsight worker --runtime kcl")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.enrichment.user_agents import classify, speaker
+from ingest.enrichment.user_agents import classify
 from liveinsight.sites.site import Bots
 
 HEADLESS = (
@@ -53,11 +53,17 @@ def test_an_http_library_without_a_visitors_user_agent_is_a_bot(service, view):
     assert service.post(view(), headers=curl).json["accepted"] == 1
 
 
-def test_a_crawler_cannot_hide_behind_the_payload():
+def test_a_crawler_cannot_hide_behind_the_payload(service, view):
     """The header of a crawler wins over a payload that claims a browser."""
-    assert speaker(GOOGLEBOT, IPHONE) == GOOGLEBOT
-    assert speaker("", IPHONE) == IPHONE
-    assert speaker(IPHONE, None) == IPHONE
+    answer = service.post(view(user_agent=IPHONE), headers={"User-Agent": GOOGLEBOT})
+    assert answer.json["dropped"] == [{"index": 0, "reason": "bot"}]
+
+
+@pytest.mark.parametrize(("header", "given"), [("", IPHONE), (IPHONE, None), (IPHONE, HEADLESS)])
+def test_the_visitor_s_browser_is_found(service, view, header, given):
+    """The header names it, or the payload where there is no header."""
+    service.post(view(user_agent=given), headers={"User-Agent": header})
+    assert [event.browser for event in service.events()] == ["Safari"]
 
 
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"

@@ -139,7 +139,10 @@ def test_tracking_parameters_are_known(name, tracking):
     assert (TRACKING.fullmatch(name) is not None) is tracking
 
 
-GROUPS = (("/order/*/items", "/order/:id/items"), ("/order/*", "/order/:id"), ("/blog/????/*", ""), ("/b[", "/bracket"))
+GROUPS = (
+    ("/order/*/items", "/order/:id/items"), ("/order/*", "/order/:id"), ("/blog/*/*", ""), ("/b%5B*", "/bracket"),
+    ("/q?", "/q"), ("/docs/**", "/docs"), ("/a*b*c/*.html", "/letters"),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -150,9 +153,20 @@ GROUPS = (("/order/*/items", "/order/:id/items"), ("/order/*", "/order/:id"), ("
         ("/order/4711/items?x=1", "/order/:id/items"),
         ("/order", "/order"),
         ("/reorder/1", "/reorder/1"),
-        ("/blog/2026/title", "/blog/????/*"),
-        ("/blog/26/title", "/blog/26/title"),
-        ("/b[", "/b%5B"),
+        ("/order/4711/refund", "/order/4711/refund"),
+        ("/blog/2026/title", "/blog/*/*"),
+        ("/blog/2026", "/blog/2026"),
+        ("/blog/2026/10/title", "/blog/2026/10/title"),
+        ("/b[", "/bracket"),
+        ("/bb", "/bb"),
+        ("/qx", "/qx"),
+        ("/docs", "/docs"),
+        ("/docs/a/b", "/docs"),
+        ("/docsearch", "/docsearch"),
+        ("/aXbbXcc/x.html", "/letters"),
+        ("/abc/.html", "/letters"),
+        ("/abcX/x.html", "/abcX/x.html"),
+        ("/ab/c/x.html", "/ab/c/x.html"),
     ],
 )
 def test_paths_are_grouped_by_the_first_glob_that_fits(path, page):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from ingest.contract.limits import MAX_USER_AGENT
-from ingest.enrichment.user_agents import CACHED_AGENTS, NOBODY, classify, speaker
+from ingest.enrichment.user_agents import CACHED_AGENTS, NOBODY, classify
 
 
 class Labelled(NamedTuple):
@@ -96,9 +96,13 @@ def test_people_have_a_browser_a_system_and_a_device():
 
 
 @pytest.mark.parametrize("text", ["", "-", "x" * MAX_USER_AGENT, "\u202e", "((((" * 100, "\ud800", "%s{}$(reboot)"])
-def test_any_text_gets_a_verdict(text):
-    """Nothing that a client may send raises."""
-    assert isinstance(classify(speaker(text, None)).bot, bool)
+def test_any_text_gets_a_verdict(service, view, text):
+    """Nothing that a client may send is an error, and nothing that is no browser has a family."""
+    for given, header in ((text, ""), (None, text.encode("latin-1", "replace").decode("latin-1"))):
+        # A lone surrogate is no JSON text.
+        answer = service.post(view(user_agent=given), headers={"User-Agent": header})
+        assert answer.status_code == (400 if given == "\ud800" else 202)
+        assert {event.browser for event in service.events()} <= {""}
 
 
 def test_no_user_agent_at_all_is_a_bot(service, view):
@@ -108,10 +112,11 @@ def test_no_user_agent_at_all_is_a_bot(service, view):
     assert answer.json["dropped"] == [{"index": 0, "reason": "bot"}]
 
 
-def test_a_proxy_that_puts_its_own_name_does_not_hide_the_visitor():
+def test_a_proxy_that_puts_its_own_name_does_not_hide_the_visitor(service, view):
     """CloudFront does so unless it is told to pass the header on: the payload knows better then."""
     browser = PEOPLE[0].text
-    assert speaker("Amazon CloudFront", browser) == browser
+    service.post(view(user_agent=browser), headers={"User-Agent": "Amazon CloudFront"})
+    assert [event.browser for event in service.events()] == [classify(browser).browser]
     assert classify("Amazon CloudFront").bot
 
 
@@ -123,6 +128,10 @@ def test_the_cache_is_bounded():
     assert classify.cache_info().currsize <= CACHED_AGENTS
 
 
-def test_a_long_user_agent_is_cut():
+def test_a_long_user_agent_is_cut(service, view):
     """What is stored and cached has a length."""
-    assert len(speaker("Mozilla/5.0 (X11; Linux) " + "x" * 10_000, None)) == MAX_USER_AGENT
+    text = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0 "
+    service.post(view(user_agent=None), headers={"User-Agent": text + "x" * MAX_USER_AGENT})
+    misses = classify.cache_info().misses
+    service.post(view(user_agent=None), headers={"User-Agent": text + "x" * MAX_USER_AGENT + "y"})
+    assert classify.cache_info().misses == misses

@@ -17,7 +17,7 @@ from liveinsight.model.errors import StoreUnavailable
 from liveinsight.model.events import LEDGER
 from liveinsight.sites.repository import create_missing
 from liveinsight.sites.site import Bots, Honour
-from liveinsight.storage.store import Note
+from liveinsight.storage.store import Document
 from liveinsight.testing.memory import MemoryStore
 
 MakeService = Callable[..., Any]
@@ -79,14 +79,14 @@ def test_pages_and_addresses_can_be_left_out(make_service: MakeService, view: Vi
     )  # fmt: skip
     here = {"address": "203.0.113.1"}
     page = "https://shop.example"
-    out = [f"{page}/admin/users?tab=2", "/admin/a/b", f"{page}//admin/./x#y", f"{page}/cart"]
+    out = [f"{page}/admin/users?tab=2", "/admin/a/b", f"{page}//admin/./x#y", f"{page}/cart", f"{page}/admin/"]
     for url in out:
         assert verdict(service.post(view(page_url=url), **here)) == (202, "excluded_path"), url
     for url in [f"{page}/cart/2", f"{page}/administrator", "/", "https://admin/x/"]:
         assert verdict(service.post(view(page_url=url), **here)) == (202, ""), url
     assert verdict(service.post(view(), address="198.51.100.77")) == (202, "excluded_address")
     assert verdict(service.post(view(), address="::ffff:198.51.100.77")) == (202, "excluded_address")
-    assert counted(service) == {"default": {"excluded_path": 4, "excluded_address": 2}}
+    assert counted(service) == {"default": {"excluded_path": 5, "excluded_address": 2}}
     assert len([event for event in service.events() if event.type != LEDGER]) == 4
 
 
@@ -177,14 +177,14 @@ def test_a_change_holds_within_seconds(make_service: MakeService, view: View) ->
 
 
 class AwayStore(MemoryStore):
-    """A store whose notes cannot be read while it is away."""
+    """A store whose documents cannot be read while it is away."""
 
     away = False
 
-    def load_note(self, name: str) -> Note:
+    def load_document(self, name: str) -> Document:
         if self.away:
             raise StoreUnavailable("away")
-        return super().load_note(name)
+        return super().load_document(name)
 
 
 def test_events_are_taken_while_the_sites_cannot_be_read(make_service: MakeService, view: View) -> None:

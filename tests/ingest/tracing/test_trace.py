@@ -26,7 +26,7 @@ class Worker:
         self._shard = service.stream.shards()[0].shard_id
         incarnation = service.stream.incarnation()
         self._processor = RecordProcessor(
-            service.store, incarnation, ProcessorOptions(set_aside_limit=1), service.clock, lambda _: None
+            service.store, incarnation, ProcessorOptions(dead_letter_limit=1), service.clock, lambda _: None
         )
         self._processor.initialize(self._shard, "")
         self._iterator = service.stream.iterator(self._shard, after=None, start=StartAt.TRIM_HORIZON)
@@ -101,7 +101,7 @@ def test_a_repeat_is_a_duplicate(service, send, trace, view, session):
     assert (trace(first).json["state"], trace(second).json["state"]) == ("applied", "duplicate")
 
 
-def test_a_record_that_could_not_be_read_is_set_aside(service, send, trace, view):
+def test_a_record_that_could_not_be_decoded_is_a_dead_letter(service, send, trace, view):
     """The trace says so, with the worker's reason."""
     service.stream.put([OutRecord("b000", b"garbage")])
     (receipt,) = send(view())
@@ -109,7 +109,7 @@ def test_a_record_that_could_not_be_read_is_set_aside(service, send, trace, view
     stored[1] = stored[1]._replace(data=b"LI\xff broken")
     Worker(service).count()
     told = trace(receipt).json
-    assert (told["state"], told["set_aside_reason"]) == ("set_aside", "unknown_version")
+    assert (told["state"], told["dead_letter_reason"]) == ("dead_letter", "unknown_version")
 
 
 def test_a_visitor_counted_beyond_an_event_has_it_counted(service, send, trace, view):

@@ -1,4 +1,4 @@
-"""Set-aside records: listed, shown, replayed and purged; and how many there may be before the worker stops."""
+"""Dead letters: listed, shown, replayed and purged; and how many there may be before the worker stops."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from liveinsight.cli import dlq
-from liveinsight.model.errors import LiveInsightError, StreamUnavailable, TooManyUndecodable, UndecodableRecord
+from liveinsight.model.errors import LiveInsightError, StreamUnavailable, TooManyDeadLetters, UndecodableRecord
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.model.marks import mark_prefix, record_mark
 from liveinsight.settings import Settings
-from liveinsight.storage.store import SetAside, Store
+from liveinsight.storage.store import DeadLetter, Store
 from liveinsight.storage.stream import OutRecord, Record, Stream
 from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore, MemoryStream
-from processor.shard.dead_letter_limit import SetAsideLimit
+from processor.shard.dead_letter_limit import DeadLetterLimit
 from processor.shard.record_processor import ProcessorOptions, RecordProcessor
 
 SHARD = "shardId-000000000000"
@@ -35,13 +35,13 @@ def mark(number: int) -> str:
 
 
 def keep(store: MemoryStore, *payloads: bytes) -> list[str]:
-    records = [SetAside(SHARD, mark(i), "damaged", "cut \x1b[2J", d, NOON, 2**31) for i, d in enumerate(payloads, 1)]
-    store.write_set_aside(records)
+    records = [DeadLetter(SHARD, mark(i), "damaged", "cut \x1b[2J", d, NOON, 2**31) for i, d in enumerate(payloads, 1)]
+    store.write_dead_letters(records)
     return [record.mark for record in records]
 
 
 def stored(store: MemoryStore) -> list[str]:
-    return [summary.mark for summary in dlq.all_set_aside(store)]
+    return [summary.mark for summary in dlq.all_dead_letters(store)]
 
 
 class Acked:
@@ -52,7 +52,7 @@ class Acked:
         self.before: list[int] = []
 
     def put(self, records: Any) -> Any:
-        self.before.append(len(self.store.set_aside))
+        self.before.append(len(self.store.dead_letters))
         return self.stream.put(records)
 
 
@@ -114,7 +114,7 @@ def test_record_is_found_by_the_end_of_its_mark(store: MemoryStore) -> None:
     assert dlq.find_marks(store, ["00211/", marks[2], "00211"]) == [marks[10], marks[2]]
     with pytest.raises(LiveInsightError, match="fits 2 records"):
         dlq.find_marks(store, ["2"])
-    with pytest.raises(LiveInsightError, match="is no set-aside record"):
+    with pytest.raises(LiveInsightError, match="is no dead letter"):
         dlq.find_marks(store, ["\x1bnone"])
 
 
@@ -187,12 +187,12 @@ def test_command_line_that_names_no_record_is_refused(arguments: list[str]) -> N
     assert caught.value.code == 2
 
 
-def outcomes(limit: SetAsideLimit, text: str) -> int:
+def outcomes(limit: DeadLetterLimit, text: str) -> int:
     """How many of the records in `text` ("." or "x") go by before it stops."""
     for number, char in enumerate(text):
         try:
             limit.note_decoded() if char == "." else limit.note_undecodable(SHARD, UndecodableRecord("not_ours", "?"))
-        except TooManyUndecodable:
+        except TooManyDeadLetters:
             return number
     return len(text)
 
@@ -213,7 +213,7 @@ def outcomes(limit: SetAsideLimit, text: str) -> int:
 )
 def test_limit_counts_the_last_hundred_records(share: float, text: str, passed: int) -> None:
     """It stops at one more than the share of the last hundred, never at one or two, and never when all may."""
-    assert outcomes(SetAsideLimit(share), text) == passed
+    assert outcomes(DeadLetterLimit(share), text) == passed
 
 
 class NoCheckpoint:
@@ -222,7 +222,7 @@ class NoCheckpoint:
 
 
 def test_batch_that_is_too_bad_leaves_no_trace(clock: FakeClock) -> None:
-    """Whatever the cut into batches, the batch beyond the limit is neither counted, nor set aside, nor checkpointed."""
+    """Whatever the cut into batches, the batch beyond the limit is neither counted, nor kept, nor checkpointed."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -233,16 +233,16 @@ def test_batch_that_is_too_bad_leaves_no_trace(clock: FakeClock) -> None:
         processor.initialize(SHARD, "")
         processor.process_records([], NoCheckpoint(), 0)
         for first in range(0, len(records), size):
-            before = processor.progress.set_aside
+            before = processor.progress.dead_letters
             try:
                 processor.process_records(records[first : first + size], NoCheckpoint(), 0)
-            except TooManyUndecodable as error:
-                assert processor.progress.set_aside == before
+            except TooManyDeadLetters as error:
+                assert processor.progress.dead_letters == before
                 assert processor.progress.records == first
                 stopped_at.add(str(error))
                 break
     assert len(stopped_at) == 1
-    assert "LIVEINSIGHT_SET_ASIDE_LIMIT=1" in stopped_at.pop()
+    assert "LIVEINSIGHT_DEAD_LETTER_LIMIT=1" in stopped_at.pop()
 
 
 def run(environ: dict[str, str], *command: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -260,7 +260,7 @@ def run(environ: dict[str, str], *command: str, **changes: str) -> subprocess.Co
 def test_worker_process_stops_at_a_bad_deploy(
     aws_environ: dict[str, str], aws: Settings, open_aws: Callable[[Settings], tuple[Stream, Store]]
 ) -> None:
-    """A worker that meets records of a newer version ends with code 1 and says what to do, with nothing set aside."""
+    """A worker that meets records of a newer version ends with code 1 and says what to do, with no dead letter."""
     stream, store = open_aws(aws)
     newer = b"LI\x02" + GOOD[3:]
     stream.put([OutRecord("b001", GOOD)] * 30 + [OutRecord("b001", newer)] * 100)
@@ -271,7 +271,7 @@ def test_worker_process_stops_at_a_bad_deploy(
         assert last.startswith("liveinsight worker: shard shardId-")
         assert "21 of the last 100 records cannot be decoded (21 unknown_version; this worker reads version 1" in last
         assert "deploy this worker in the same version" in last
-        assert store.list_set_aside(10) == []
+        assert store.list_dead_letters(10) == []
         assert all(not point.sequence_number for point in store.load_checkpoints().values())
 
 
@@ -280,12 +280,12 @@ def test_commands_on_the_stand_in(
 ) -> None:
     """As processes: what the store keeps is listed, put back on the stream, and purged."""
     _, store = open_aws(aws)
-    records = [SetAside(SHARD, mark(n), "damaged", "cut", data, NOON, 2**31) for n, data in ((1, GOOD), (2, NASTY))]
-    store.write_set_aside(records)
+    records = [DeadLetter(SHARD, mark(n), "damaged", "cut", data, NOON, 2**31) for n, data in ((1, GOOD), (2, NASTY))]
+    store.write_dead_letters(records)
     assert mark(1) in run(aws_environ, "liveinsight.cli.dlq", "list").stdout
     replayed = run(aws_environ, "liveinsight.cli.dlq", "replay", "--all")
     assert (replayed.returncode, replayed.stderr.split(";")[0]) == (1, "1 put back on the stream")
     assert run(aws_environ, "liveinsight.cli.dlq", "purge", "--all").returncode == 2
-    assert [summary.mark for summary in store.list_set_aside(9)] == [mark(2)]
-    assert run(aws_environ, "liveinsight.cli.dlq", "purge", "--all", "--yes").stdout == "1 set-aside record deleted\n"
-    assert store.list_set_aside(9) == []
+    assert [summary.mark for summary in store.list_dead_letters(9)] == [mark(2)]
+    assert run(aws_environ, "liveinsight.cli.dlq", "purge", "--all", "--yes").stdout == "1 dead letter deleted\n"
+    assert store.list_dead_letters(9) == []

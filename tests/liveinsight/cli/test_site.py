@@ -20,7 +20,7 @@ from liveinsight.model.errors import LiveInsightError
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import MAX_BYTES, change_sites, create_missing, load_sites
 from liveinsight.sites.site import Site, Sites, decode_sites, encode_sites
-from liveinsight.storage.store import Note
+from liveinsight.storage.store import Document
 from liveinsight.testing.builders import MemoryStore
 from liveinsight.wiring import open_store
 
@@ -149,7 +149,7 @@ def test_a_key_is_shown_once_and_never_stored(say: Say, store: MemoryStore, caps
         say("list", "--json"),
     ]
     assert all(key_id in text for text in (told[0], told[1], told[2], told[3]))
-    for text in (*told, store.load_note("sites").text):
+    for text in (*told, store.load_document("sites").text):
         assert key.rpartition("_")[2] not in text
     assert not any(site.keys[0].digest in text for text in told)
     say("key", "revoke", "shop", key_id)
@@ -176,7 +176,7 @@ def test_the_list_is_bounded(store: MemoryStore) -> None:
     assert load_sites(store).sites == (site,)
     many = tuple(Site(name=f"site-number-{number}", time_zone="Europe/Berlin") for number in range(5_000))
     change_sites(store, lambda sites: Sites(sites=many))
-    assert len(store.load_note("sites").text) < MAX_BYTES
+    assert len(store.load_document("sites").text) < MAX_BYTES
 
 
 def test_init_makes_sites_that_have_never_been(store: MemoryStore) -> None:
@@ -202,14 +202,14 @@ def test_two_operators_at_once_both_get_their_way() -> None:
 
         others = 30
 
-        def load_note(self, name: str) -> Note:
-            note = super().load_note(name)
+        def load_document(self, name: str) -> Document:
+            document = super().load_document(name)
             if self.others and rng.random() < 0.5:
                 self.others -= 1
-                sites = decode_sites(note.text) if note.version else Sites()
+                sites = decode_sites(document.text) if document.version else Sites()
                 theirs = replace(sites, sites=(*sites.sites, Site(name=f"other{self.others}")))
-                assert self.save_note(name, Note(note.version + 1, encode_sites(theirs)))
-            return note
+                assert self.save_document(name, Document(document.version + 1, encode_sites(theirs)))
+            return document
 
     store = Crowded()
     for number in range(30):

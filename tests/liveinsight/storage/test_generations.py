@@ -25,7 +25,7 @@ from liveinsight.storage.generation_pointer import (
     switched_back,
 )
 from liveinsight.storage.generation_reader import GenerationalReader
-from liveinsight.storage.store import CounterWrite, Note, SetAside, Store, TimelineChunk, VisitorWrite, Watermark
+from liveinsight.storage.store import CounterWrite, Document, Store, TimelineChunk, VisitorWrite, Watermark
 from liveinsight.testing.builders import FakeClock, MemoryStore, an_event
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -109,7 +109,7 @@ def test_of_two_operators_one_is_refused(generations: Generations) -> None:
 
 def test_pointer_of_a_later_release_is_refused(generations: Generations) -> None:
     """A pointer that cannot be read is an error of ours, not a guess."""
-    generations.stores[1].save_note("pointer", Note(1, '{"active": "?"}'))
+    generations.stores[1].save_document("pointer", Document(1, '{"active": "?"}'))
     with pytest.raises(LiveInsightError, match="cannot be read"):
         load_pointer(generations.stores[1])
 
@@ -172,20 +172,18 @@ def test_items_read_stay_bounded(generations: Generations) -> None:
 
 
 def test_what_is_live_comes_from_the_newest(generations: Generations, clock: FakeClock) -> None:
-    """Live minutes, recent visitors, watermarks and set-aside records are those of the generation that is written."""
+    """Live minutes, recent visitors and watermarks are those of the generation that is written."""
     minute = clock() // 60_000
     for number, store in generations.stores.items():
         count(store, minute_key("default", minute), number)
         state = VisitorState(site="default", visitor=number, mark="m", seen_at=clock())
         store.write_visitors([VisitorWrite.of(state, FAR, is_new=True)])
         store.write_watermark(Watermark(SHARD, number, False, 1))
-        store.write_set_aside([SetAside(SHARD, f"m{number}", "damaged", "", b"", 0, FAR)])
     generations.switch(2, D21)
     reader = generations.reader
     assert views(reader.read_minutes("default", minute, minute).rows) == {minute: 2}
     assert [state.visitor for state in reader.read_visitors([("default", 1), ("default", 2)]).rows] == [2]
     assert [mark.as_of for mark in reader.read_watermarks().rows] == [2]
-    assert [record.mark for record in reader.read_set_aside(9).rows] == ["m2"]
 
 
 def test_timeline_is_the_newest_that_there_is(generations: Generations) -> None:
@@ -218,17 +216,17 @@ def test_pointer_that_cannot_be_read_for_a_while(
 ) -> None:
     """An outage keeps the pointer that is known; without any the answer is that the store is unavailable."""
 
-    def away(_: str) -> Note:
+    def away(_: str) -> Document:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(generations.stores[1], "load_note", away)
+    monkeypatch.setattr(generations.stores[1], "load_document", away)
     with pytest.raises(StoreUnavailable):
         generations.reader.read_watermarks()
     monkeypatch.undo()
     generations.switch(2, D21)
     generations.stores[2].write_watermark(Watermark(SHARD, 2, False, 1))
     assert generations.reader.read_watermarks().rows[0].as_of == 2
-    monkeypatch.setattr(generations.stores[1], "load_note", away)
+    monkeypatch.setattr(generations.stores[1], "load_document", away)
     clock.advance(hours=1)
     assert generations.reader.read_watermarks().rows[0].as_of == 2
 
@@ -243,15 +241,15 @@ def any_store(request: pytest.FixtureRequest) -> Store:
 
 
 def test_note_is_replaced_by_the_next_version_only(any_store: Store) -> None:
-    """A note is written if it is one version on, and what was refused changes nothing."""
-    assert any_store.load_note("a") == Note(0, "")
-    assert not any_store.save_note("a", Note(2, "too new"))
-    assert any_store.save_note("a", Note(1, "one"))
-    assert not any_store.save_note("a", Note(1, "other"))
-    assert any_store.save_note("a", Note(2, "two"))
-    assert not any_store.save_note("a", Note(4, "too new"))
-    assert any_store.load_note("a") == Note(2, "two")
-    assert any_store.load_note("b") == Note(0, "")
+    """A document is written if it is one version on, and what was refused changes nothing."""
+    assert any_store.load_document("a") == Document(0, "")
+    assert not any_store.save_document("a", Document(2, "too new"))
+    assert any_store.save_document("a", Document(1, "one"))
+    assert not any_store.save_document("a", Document(1, "other"))
+    assert any_store.save_document("a", Document(2, "two"))
+    assert not any_store.save_document("a", Document(4, "too new"))
+    assert any_store.load_document("a") == Document(2, "two")
+    assert any_store.load_document("b") == Document(0, "")
 
 
 def test_counted_days(any_store: Store) -> None:

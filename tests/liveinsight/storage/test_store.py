@@ -18,14 +18,15 @@ from liveinsight.storage.store import (
     SHARD_END,
     Checkpoint,
     CounterWrite,
-    SetAside,
-    SetAsideSummary,
+    DeadLetter,
+    DeadLetterSummary,
     Store,
     TimelineChunk,
     VisitorWrite,
     Watermark,
 )
 from liveinsight.testing.builders import NOON, an_event
+from liveinsight.testing.expected import dead_letters_in
 from liveinsight.testing.memory import MemoryStore
 
 SHARD = "shardId-000000000000"
@@ -260,48 +261,48 @@ def test_timeline_chunk_larger_than_an_item(any_store: Store) -> None:
     assert any_store.read_timeline("default", "big", 100).rows == events
 
 
-def test_set_aside_record_is_kept_whole(any_store: Store) -> None:
-    """A poison record is kept byte by byte with its reason, even one of a megabyte."""
-    record = SetAside(SHARD, mark(1), "not_ours", "no magic", bytes(range(256)) * 4000, NOON, FAR)
-    small = SetAside(SHARD, mark(2), "damaged", "cut", b"", NOON, FAR)
-    any_store.write_set_aside([record, small])
-    any_store.write_set_aside([record])
-    assert any_store.read_set_aside(10).rows == [record, small]
+def test_dead_letter_is_kept_whole(any_store: Store) -> None:
+    """A dead letter is kept byte by byte with its reason, even one of a megabyte."""
+    record = DeadLetter(SHARD, mark(1), "not_ours", "no magic", bytes(range(256)) * 4000, NOON, FAR)
+    small = DeadLetter(SHARD, mark(2), "damaged", "cut", b"", NOON, FAR)
+    any_store.write_dead_letters([record, small])
+    any_store.write_dead_letters([record])
+    assert dead_letters_in(any_store) == [record, small]
 
 
-def set_aside(any_store: Store, *sizes: int) -> list[SetAside]:
-    """Records of these sizes, set aside in no order; returned in order."""
-    records = [SetAside(SHARD, mark(i), "damaged", "cut", bytes([i]) * n, NOON + i, FAR) for i, n in enumerate(sizes)]
-    any_store.write_set_aside(records[::-1])
+def dead_letters(any_store: Store, *sizes: int) -> list[DeadLetter]:
+    """Dead letters of these sizes, written in no order; returned in order."""
+    records = [DeadLetter(SHARD, mark(i), "damaged", "cut", bytes([i]) * n, NOON + i, FAR) for i, n in enumerate(sizes)]
+    any_store.write_dead_letters(records[::-1])
     return records
 
 
-def test_set_aside_records_are_listed_page_by_page(any_store: Store) -> None:
+def test_dead_letters_are_listed_page_by_page(any_store: Store) -> None:
     """A list tells all but the bytes, in order, from a mark on; a record of many parts is one row."""
-    records = set_aside(any_store, 5, 1_000_000, 0, 300_000, 300_001, 7)
-    rows = [SetAsideSummary(r.shard_id, r.mark, r.reason, r.set_aside_at, len(r.data)) for r in records]
-    assert any_store.list_set_aside(100) == rows
-    assert any_store.list_set_aside(2) == rows[:2]
-    assert any_store.list_set_aside(2, rows[1].mark) == rows[2:4]
-    assert any_store.list_set_aside(9, rows[3].mark) == rows[4:]
-    assert any_store.list_set_aside(9, rows[-1].mark) == []
+    records = dead_letters(any_store, 5, 1_000_000, 0, 300_000, 300_001, 7)
+    rows = [DeadLetterSummary(r.shard_id, r.mark, r.reason, r.arrived_at, len(r.data)) for r in records]
+    assert any_store.list_dead_letters(100) == rows
+    assert any_store.list_dead_letters(2) == rows[:2]
+    assert any_store.list_dead_letters(2, rows[1].mark) == rows[2:4]
+    assert any_store.list_dead_letters(9, rows[3].mark) == rows[4:]
+    assert any_store.list_dead_letters(9, rows[-1].mark) == []
 
 
-def test_set_aside_record_is_loaded_by_its_mark(any_store: Store) -> None:
+def test_dead_letter_is_loaded_by_its_mark(any_store: Store) -> None:
     """One record is found by its mark, whole, however large."""
-    records = set_aside(any_store, 3, 700_000)
-    assert [any_store.load_set_aside(record.mark) for record in records] == records
-    assert any_store.load_set_aside(mark(9)) is None
+    records = dead_letters(any_store, 3, 700_000)
+    assert [any_store.load_dead_letter(record.mark) for record in records] == records
+    assert any_store.load_dead_letter(mark(9)) is None
 
 
-def test_deleted_set_aside_record_is_gone_and_no_other(any_store: Store) -> None:
+def test_deleted_dead_letter_is_gone_and_no_other(any_store: Store) -> None:
     """Deleting takes all parts of the records named, leaves the others, and may be repeated."""
-    first, second, third = set_aside(any_store, 700_000, 4, 5)
+    first, second, third = dead_letters(any_store, 700_000, 4, 5)
     for _ in range(2):
-        any_store.delete_set_aside([first.mark, third.mark, mark(99)])
-        assert any_store.read_set_aside(10).rows == [second]
-    any_store.write_set_aside([first])
-    assert any_store.load_set_aside(first.mark) == first
+        any_store.delete_dead_letters([first.mark, third.mark, mark(99)])
+        assert dead_letters_in(any_store) == [second]
+    any_store.write_dead_letters([first])
+    assert any_store.load_dead_letter(first.mark) == first
 
 
 def test_checkpoint_never_goes_back(any_store: Store) -> None:

@@ -22,11 +22,11 @@ from botocore.stub import Stubber
 from liveinsight.aws.lambda_mapping import Mappings, check_mappings
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.clock import system_clock
-from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnavailable, TooManyUndecodable
+from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnavailable, TooManyDeadLetters
 from liveinsight.model.events import Event, encode_record, partition_key
 from liveinsight.model.marks import event_mark, mark_prefix, record_mark
 from liveinsight.settings import Settings
-from liveinsight.storage.store import SHARD_END, Note, ProcessorStore, Store, Written
+from liveinsight.storage.store import SHARD_END, Document, ProcessorStore, Store, Written
 from liveinsight.storage.stream import OutRecord, Record, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.expected import differences, recount, stored_in
@@ -88,7 +88,7 @@ class Invocation:
 
 
 class SlowStore:
-    """A faulty store that takes time, keeps notes, and is out of reach once Lambda has ended the invocation."""
+    """A faulty store that takes time, keeps documents, and is out of reach once Lambda has ended the invocation."""
 
     def __init__(self, faulty: ProcessorStore, memory: MemoryStore, clock: FakeClock, rng: random.Random) -> None:
         assert isinstance(faulty, FaultyStore)
@@ -104,20 +104,20 @@ class SlowStore:
 
         return slowly
 
-    def load_note(self, name: str) -> Note:
+    def load_document(self, name: str) -> Document:
         self._take_time()
-        return self._faulty._read(lambda: self._memory.load_note(name))
+        return self._faulty._read(lambda: self._memory.load_document(name))
 
-    def save_note(self, name: str, note: Note) -> bool:
+    def save_document(self, name: str, document: Document) -> bool:
         self._take_time()
 
-        def send(notes: Sequence[Note]) -> Written:
-            for one in notes:
-                self._memory.save_note(name, one)
+        def send(documents: Sequence[Document]) -> Written:
+            for one in documents:
+                self._memory.save_document(name, one)
             return Written()
 
-        self._faulty._write([note], send)
-        return self._memory.load_note(name) == note
+        self._faulty._write([document], send)
+        return self._memory.load_document(name) == document
 
     def _take_time(self) -> None:
         self._clock.advance(seconds=self._rng.choice([0, 0, 0, 0, 0.05, 0.3]))
@@ -323,13 +323,13 @@ def test_a_batch_is_stored_when_the_answer_comes(place: Place) -> None:
     assert 0 <= place.clock() - place.store.watermarks[ROOT].as_of <= 250
 
 
-def test_poison_record_is_set_aside_and_its_neighbours_count(place: Place) -> None:
+def test_dead_letter_is_kept_and_its_neighbours_count(place: Place) -> None:
     """A record that is not ours blocks nothing."""
     place.put(2)
     place.stream.put([OutRecord("b001", b"not ours")])
     place.put(2)
     assert place.invoke(place.records()) == []
-    assert [record.data for record in place.store.set_aside.values()] == [b"not ours"]
+    assert [record.data for record in place.store.dead_letters.values()] == [b"not ours"]
     assert stored_in(place.store).counters == recount(place.placed).counters
 
 
@@ -339,14 +339,14 @@ def test_flood_of_undecodable_records_stops_a_function(place: Place) -> None:
     handler, records = place.handler(), place.records()
     for record in records[:20]:
         handler(as_event(ROOT, [record]), Invocation(place.clock))
-    with pytest.raises(TooManyUndecodable):
+    with pytest.raises(TooManyDeadLetters):
         handler(as_event(ROOT, records[20:21]), Invocation(place.clock))
-    assert len(place.store.set_aside) == 20
+    assert len(place.store.dead_letters) == 20
     # What failed comes again and again: that must not count against the limit.
     for _ in range(3):
-        with pytest.raises(TooManyUndecodable):
+        with pytest.raises(TooManyDeadLetters):
             handler(as_event(ROOT, records[20:]), Invocation(place.clock))
-    assert len(place.store.set_aside) == 20
+    assert len(place.store.dead_letters) == 20
 
 
 def test_time_runs_out_between_parts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

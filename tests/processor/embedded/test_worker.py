@@ -1,4 +1,4 @@
-"""The embedded worker: lineage, checkpoints, draining, poison records, a stream and a store that fail for a while."""
+"""The embedded worker: lineage, checkpoints, draining, dead letters, a stream and a store that fail for a while."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from liveinsight.model.events import encode_record, partition_key
 from liveinsight.storage.store import SHARD_END, Checkpoint, Store
 from liveinsight.storage.stream import OutRecord, Shard, StartAt, Stream
 from liveinsight.testing.builders import an_event
+from liveinsight.testing.expected import dead_letters_in
 from liveinsight.testing.memory import MemoryStore, MemoryStream
 from processor.embedded.worker import Worker, ready_shards, start_of
 from processor.shard.record_processor import ProcessorOptions, RecordProcessor
@@ -131,7 +132,7 @@ def test_latest_leaves_history_out(live_stream: MemoryStream, store: MemoryStore
         eventually(lambda: views(store) == 3)
 
 
-def test_poison_record_is_set_aside_and_its_neighbours_count(live_stream: MemoryStream, store: MemoryStore) -> None:
+def test_dead_letter_is_kept_and_its_neighbours_count(live_stream: MemoryStream, store: MemoryStore) -> None:
     """An undecodable record is kept with its reason; the shard goes on and is checkpointed past it."""
     put(live_stream, 1, 3)
     live_stream.put([OutRecord("b001", b"\x00poison"), OutRecord("b001", encode_record([an_event()])[:-2])])
@@ -139,7 +140,7 @@ def test_poison_record_is_set_aside_and_its_neighbours_count(live_stream: Memory
     with running(make_worker(live_stream, store)):
         eventually(lambda: views(store) == 5)
         eventually(lambda: store.checkpoints.get(ROOT) == Checkpoint(live_stream.incarnation(), "7"))
-    assert [(record.reason, record.data[:7]) for record in store.read_set_aside(10).rows] == [
+    assert [(record.reason, record.data[:7]) for record in dead_letters_in(store)] == [
         ("not_ours", b"\x00poison"),
         ("damaged", encode_record([an_event()])[:7]),
     ]

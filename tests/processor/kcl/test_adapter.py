@@ -9,13 +9,13 @@ from typing import Any, NoReturn
 
 import pytest
 
-from liveinsight.model.errors import FlushAbandoned, StoreUnavailable, TooManyUndecodable
+from liveinsight.model.errors import FlushAbandoned, StoreUnavailable, TooManyDeadLetters
 from liveinsight.model.events import encode_record
 from liveinsight.storage.store import SHARD_END
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore
 from processor.kcl.adapter import AGGREGATE_MAGIC, Adapter, CheckpointRefused, plain_records
-from processor.kcl.exit_codes import CRASHED, FLUSH_ABANDONED, TOO_MANY_UNDECODABLE, Note
+from processor.kcl.exit_codes import CRASHED, FLUSH_ABANDONED, TOO_MANY_DEAD_LETTERS, Note
 from processor.shard.record_processor import ProcessorOptions, RecordProcessor
 
 SHARD = "shardId-000000000000"
@@ -140,7 +140,7 @@ def test_a_drain_and_a_shards_end_are_checkpointed(rig: Rig) -> None:
     ("error", "code"),
     [
         (FlushAbandoned("x"), FLUSH_ABANDONED),
-        (TooManyUndecodable("x"), TOO_MANY_UNDECODABLE),
+        (TooManyDeadLetters("x"), TOO_MANY_DEAD_LETTERS),
         (KeyError("x"), CRASHED),
         (KeyboardInterrupt(), CRASHED),
     ],
@@ -235,7 +235,7 @@ def test_no_checkpoint_outside_a_call(rig: Rig) -> None:
         rig.adapter._checkpointer.checkpoint(SHARD_END)
 
 
-def test_an_aggregate_is_put_together_and_set_aside(rig: Rig) -> None:
+def test_an_aggregate_is_put_together_as_one_dead_letter(rig: Rig) -> None:
     """The parts of a producer library's aggregate share a sequence number, so they would share marks: they become one
     record that is not ours, as the embedded worker sees it; and the checkpoint is at the last part."""
     parts = [a_record(8, sub=0), a_record(8, sub=1)]
@@ -246,4 +246,4 @@ def test_an_aggregate_is_put_together_and_set_aside(rig: Rig) -> None:
     rig.adapter.initialize(Given())
     rig.adapter.process_records(rig.batch(a_record(7), *parts, checkpointer=checkpointer))
     assert checkpointer.taken == [("8", 1)]
-    assert rig.processor.progress.set_aside == 1
+    assert rig.processor.progress.dead_letters == 1

@@ -35,6 +35,7 @@ from liveinsight.settings import Settings
 from liveinsight.storage.store import SHARD_END
 from liveinsight.storage.stream import OutRecord
 from liveinsight.testing.builders import an_event
+from liveinsight.testing.expected import dead_letters_in
 from liveinsight.wiring import open_store, open_stream
 from processor.kcl.exit_codes import CRASHED, DAEMON_FAILED, DRAINED
 from processor.kcl.java import find_jars, find_java
@@ -99,7 +100,7 @@ class Place:
                 self.records += sum(1 for outcome in outcomes if outcome.sequence_number)
                 self.events += sum(n for (n, _), outcome in zip(part, outcomes, strict=True) if outcome.sequence_number)
 
-    def put_poison(self) -> None:
+    def put_undecodable(self) -> None:
         """A record that is nothing of ours."""
         assert self.stream.put([OutRecord("b000", b"poison")])[0].sequence_number
         self.records += 1
@@ -498,9 +499,9 @@ def test_shards_are_split_and_merged(place: Place, tmp_path: Path) -> None:
 
 def test_a_batch_raises(place: Place, tmp_path: Path) -> None:
     """An error in the processor ends the worker with the exit code that --help names, before the batch is
-    checkpointed, and the next start counts it; an undecodable record is set aside, and its shard goes on."""
+    checkpointed, and the next start counts it; an undecodable record becomes a dead letter, and its shard goes on."""
     marker = tmp_path / "raised-at"
-    place.put_poison()
+    place.put_undecodable()
     with place.worker(tmp_path, TEST_FAULT="raise_once", TEST_FAULT_MARKER=str(marker)) as worker:
         worker.wait_for_shards()
         place.put(4_000)
@@ -515,7 +516,7 @@ def test_a_batch_raises(place: Place, tmp_path: Path) -> None:
         place.wait_until_counted(after)
         eventually(lambda: not place.unread(), 20, "checkpoints at the end of all shards")
         assert after.stop() == DRAINED
-    assert [record.data for record in place.store.read_set_aside(10).rows] == [b"poison"]
+    assert [record.data for record in dead_letters_in(place.store)] == [b"poison"]
     place.assert_equal_to_the_recount()
 
 

@@ -29,7 +29,7 @@ from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
 from liveinsight.sites.site import plain_sites
 from liveinsight.storage.generation_pointer import Pointer, load_pointer, load_versioned_pointer, save_pointer, switched
-from liveinsight.storage.store import CounterWrite, GenerationStore, ReadStore, Store, freshest_possible
+from liveinsight.storage.store import CounterWrite, DocumentStore, ReadStore, Store, freshest_possible
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import MemoryStore, MemoryStream, an_event
 from liveinsight.wiring import open_generations, open_reader
@@ -322,7 +322,7 @@ def test_switch_that_somebody_else_overtakes(
     store = open_generations(aws)(1)
     save_pointer(store, switched(Pointer(), 2, 20260101, 1), 0)
 
-    def overtaken(loaded_from: GenerationStore) -> tuple[Pointer, int]:
+    def overtaken(loaded_from: DocumentStore) -> tuple[Pointer, int]:
         loaded = load_versioned_pointer(loaded_from)
         save_pointer(store, switched(loaded[0], 3, 20260202, 2), loaded[1])
         return loaded

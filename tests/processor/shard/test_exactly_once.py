@@ -2,7 +2,7 @@
 
 Every run is one seed of `liveinsight.testing.simulation`: a random log on a stream that splits and merges while it
 is read, and record processors that crash between or within writes, lose their shard and carry on, get throttled, miss
-an answer to a write, or see the write done twice. At the end, counters, sessions, timelines and set-aside records
+an answer to a write, or see the write done twice. At the end, counters, sessions, timelines and dead letters
 must equal those of folding each event once, in order.
 """
 

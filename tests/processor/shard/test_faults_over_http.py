@@ -34,7 +34,7 @@ from liveinsight.model.buckets import DAY_MS, day_from_number, day_number, days_
 from liveinsight.settings import Settings
 from liveinsight.storage.store import ProcessorStore, Store
 from liveinsight.testing.builders import NOON, FakeClock
-from liveinsight.testing.expected import Tally, as_folded, differences, numbers
+from liveinsight.testing.expected import Tally, as_folded, dead_letters_in, differences, numbers
 from liveinsight.testing.faulty_store import ONLY_CRASHES
 from liveinsight.testing.simulation import Simulation
 from processor.shard.record_processor import ProcessorOptions, RecordProcessor
@@ -218,7 +218,7 @@ def read_back(store: Store, site: str, simulation: Simulation, expected: Tally) 
         numbers(items),
         {key: as_folded(state) for key, state in store.load_visitors(list(expected.sessions)).items()},
         {session: sorted(events, key=lambda pair: pair[0]) for session, events in timelines.items()},
-        sorted(r.mark for r in store.read_set_aside(1000).rows if r.mark.startswith(f"{simulation.incarnation:013d}/")),
+        sorted(r.mark for r in dead_letters_in(store) if r.mark.startswith(f"{simulation.incarnation:013d}/")),
     )
 
 

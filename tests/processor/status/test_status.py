@@ -27,8 +27,8 @@ from liveinsight.model.errors import StreamUnavailable
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import load_versioned_pointer, save_pointer, switched
-from liveinsight.storage.store import SHARD_END, Checkpoint, SetAside, Store, Watermark
-from liveinsight.storage.stream import Batch, OutRecord, StartAt, Stream
+from liveinsight.storage.store import SHARD_END, Checkpoint, DeadLetter, Store, Watermark
+from liveinsight.storage.stream import OutRecord, RecordBatch, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore, MemoryStream
 from liveinsight.wiring import open_generations
@@ -264,10 +264,10 @@ class Empty(MemoryStream):
 
     empty = 0
 
-    def read(self, iterator: str, limit: int) -> Batch:
+    def read(self, iterator: str, limit: int) -> RecordBatch:
         if self.empty:
             self.empty -= 1
-            return Batch([], iterator, 90_000)
+            return RecordBatch([], iterator, 90_000)
         return super().read(iterator, limit)
 
 
@@ -290,7 +290,7 @@ def test_stream_that_is_busy_is_asked_again(place: Place, monkeypatch: pytest.Mo
     failures = iter([True, True, False, True, False])
     read = place.stream.read
 
-    def busy(iterator: str, limit: int) -> Batch:
+    def busy(iterator: str, limit: int) -> RecordBatch:
         if next(failures, False):
             raise StreamUnavailable("busy")
         return read(iterator, limit)
@@ -308,14 +308,14 @@ def shown(found: Status) -> str:
     return console.export_text()
 
 
-def test_set_aside_records_are_counted(place: Place) -> None:
+def test_dead_letters_are_counted(place: Place) -> None:
     """How many, up to a hundred."""
-    records = [SetAside(ROOT, f"m{n:03d}", "magic", "", b"", 0, 0) for n in range(120)]
-    place.store.write_set_aside(records[:2])
-    assert "2 records are set aside" in shown(place.look())
-    place.store.write_set_aside(records)
-    assert as_json(place.look(), stream="shop", generation=1)["set_aside_is_at_least"] is True
-    assert "100 or more records" in shown(place.look())
+    records = [DeadLetter(ROOT, f"m{n:03d}", "magic", "", b"", 0, 0) for n in range(120)]
+    place.store.write_dead_letters(records[:2])
+    assert "2 dead letters" in shown(place.look())
+    place.store.write_dead_letters(records)
+    assert as_json(place.look(), stream="shop", generation=1)["dead_letters_is_at_least"] is True
+    assert "100 or more dead letters" in shown(place.look())
 
 
 def test_json_is_complete(place: Place) -> None:
@@ -331,8 +331,8 @@ def test_json_is_complete(place: Place) -> None:
         "healthy": True,
         "stream": "shop",
         "generation": 2,
-        "set_aside": 0,
-        "set_aside_is_at_least": False,
+        "dead_letters": 0,
+        "dead_letters_is_at_least": False,
         "lost_shards": [],
         "shards": [
             {

@@ -231,7 +231,7 @@ def test_only_what_the_stream_still_holds_is_compared(store: MemoryStore, clock:
 
 
 def test_limits_of_the_worker_are_noted(stream: MemoryStream, store: MemoryStore, clock: FakeClock) -> None:
-    """Two visits that a late event would join are counted as the worker does, and the case is told; so is poison."""
+    """Two visits that a late event would join are counted as the worker does, and reported; so is a dead letter."""
     put(stream, an_event(at=NOON), an_event(at=NOON + 50 * MINUTE), an_event(at=NOON + 25 * MINUTE))
     stream.put([OutRecord("b001", b"poison")])
     count(stream, store, clock)

@@ -17,9 +17,10 @@ from liveinsight.settings import Settings
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import an_event
+from liveinsight.testing.expected import dead_letters_in
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
-POISON = {
+UNDECODABLE = {
     b"": "not_ours",
     b"no record of ours": "not_ours",
     b"\xf3\x89\x9a\xc2": "not_ours",
@@ -35,30 +36,30 @@ def events_of(store: Store) -> int:
     return sum(item.measures.get("events", 0) for _, item in rows)
 
 
-def test_poison_among_good_records(
+def test_undecodable_records_among_good_records(
     aws: Settings,
     open_aws: Callable[[Settings], tuple[Stream, Store]],
     start: Callable[..., Any],
     counted: Callable[[Store], None],
 ) -> None:
-    """Records that cannot be decoded are set aside with their reason; those before and behind them are counted."""
+    """Undecodable records become dead letters with their reason; those before and behind them are counted."""
     stream, store = open_aws(aws)
     now, good = system_clock(), 0
-    for data in (*POISON, *POISON):
+    for data in (*UNDECODABLE, *UNDECODABLE):
         for visitor in (1, 257, 2):
             good += 1
             event = an_event(at=now, visitor=visitor, event_id=good, received_at=now)
-            # Poison goes to the very keys, and so shards, that its neighbours have.
+            # They go to the very keys, and so shards, that its neighbours have.
             records = [OutRecord(partition_key(visitor), encode_record([event]))]
             if data:
                 records.append(OutRecord(partition_key(visitor), data))
             assert all(outcome.sequence_number for outcome in stream.put(records))
-    worker = start("worker", LIVEINSIGHT_SET_ASIDE_LIMIT="1")
+    worker = start("worker", LIVEINSIGHT_DEAD_LETTER_LIMIT="1")
     counted(store)
     assert events_of(store) == good
-    set_aside = store.read_set_aside(100).rows
-    assert sorted((record.data, record.reason) for record in set_aside) == sorted(
-        (data, reason) for data, reason in POISON.items() if data for _ in range(6)
+    dead_letters = dead_letters_in(store)
+    assert sorted((record.data, record.reason) for record in dead_letters) == sorted(
+        (data, reason) for data, reason in UNDECODABLE.items() if data for _ in range(6)
     )
     assert worker.drain() == 0
 
@@ -116,7 +117,7 @@ def test_hostile_bodies_leave_a_shard_that_works(
             taken += 1
     counted(store)
     assert events_of(store) == taken
-    assert not store.read_set_aside(10).rows
+    assert not dead_letters_in(store)
     assert worker.drain() == 0
 
 
