@@ -1,7 +1,8 @@
 """Builds the documentation as a site: `make docs`.
 
 In: the Markdown files of `docs/` and those of `PAGES`. Out: `build/site`. A link to a document becomes a link to its
-page; a link to any other file becomes plain text. Zensical fails on links and anchors that lead nowhere.
+page; a link to any other file becomes plain text. The table of dimensions comes from the code. Zensical fails on links
+and anchors that lead nowhere.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from liveinsight.counting.rollups import DIMENSIONS, Scope
+
 ROOT = Path(__file__).parent.parent
 PAGES = {
     "README.md": "index.md",
@@ -21,6 +24,8 @@ PAGES = {
     "bench/README.md": "benchmarks.md",
 }
 """Pages of the site that are not in `docs/`."""
+_DIMENSIONS = re.compile(r"<!-- dimensions:.*-->")
+_COUNTS = {Scope.EVENT: "single events", Scope.VISIT: "whole visits", Scope.LEDGER: "events that were not counted"}
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 
@@ -31,7 +36,13 @@ def prepare(target: Path) -> None:
     pages = PAGES | {f"docs/{path.name}": path.name for path in (ROOT / "docs").glob("*.md")}
     for source, page in pages.items():
         text = (ROOT / source).read_text(encoding="utf-8").replace("docs/images/", "images/")
+        text = _DIMENSIONS.sub(_dimensions(), text)
         (target / page).write_text(_relink(text, (ROOT / source).parent, pages), encoding="utf-8")
+
+
+def _dimensions() -> str:
+    rows = [f"| `{each.name}` | {_COUNTS[each.scope]} | `{each.main}` |" for each in DIMENSIONS]
+    return "\n".join(["| dimension | counts | sorted by |", "|---|---|---|", *rows])
 
 
 def _relink(text: str, folder: Path, pages: dict[str, str]) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from liveinsight.counting.rollups import BY_NAME
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
@@ -87,6 +89,8 @@ def test_the_site_builds_without_a_warning() -> None:
     assert built.returncode == 0, built.stdout + built.stderr
     pages = {path.name for path in (ROOT / "build" / "site").glob("*.html")}
     assert {"index.html", "architecture.html", "settings.html", "api.html"} <= pages
+    api = (ROOT / "build/site/api.html").read_text()
+    assert [name for name in BY_NAME if f"<td><code>{name}</code></td>" not in api] == []
     loads = re.findall(
         r"<(?:script|link|img)[^>]*(?:src|href)=\"?https?:", (ROOT / "build/site/index.html").read_text()
     )
