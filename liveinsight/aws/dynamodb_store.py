@@ -42,8 +42,9 @@ from liveinsight.aws.keys import (
     visitor_previews_partition,
 )
 from liveinsight.aws.schema import TableNames
-from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter
-from liveinsight.counting.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
+from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter, split_totals
+from liveinsight.counting.keys import CounterKey, dimension_key
+from liveinsight.counting.layout import QUARTERS_PER_ITEM, storage_item
 from liveinsight.counting.previews import (
     CounterPreview,
     PreviewRow,
@@ -209,11 +210,11 @@ class DynamoStore:
         for day in utc_days_of_quarters(first_bucket, last_quarter):
             items.extend(self._dynamo.query(self._counters, totals_partition(site, day), **span))
         read = _by_bucket(items)
-        return Read(totals_apart(read.rows, first_quarter, last_quarter), read.items_read)
+        return Read(split_totals(read.rows, first_quarter, last_quarter), read.items_read)
 
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
-        host, name = home(("dimension", site, day, dimension, ""))
-        items = self._dynamo.query(self._counters, dimension_partition(site, day, host[3]))
+        host, name = storage_item(dimension_key(site, day, dimension, ""))
+        items = self._dynamo.query(self._counters, dimension_partition(site, day, host.dimension))
         rows = []
         marks: dict[str, str] = {}
         previews: list[tuple[str, list[PreviewRow]]] = []
@@ -230,7 +231,7 @@ class DynamoStore:
             rows.extend(shown)
             partial |= in_part
         if name:
-            rows = [(value, item.beside[name]) for value, item in rows if name in item.beside]
+            rows = [(value, item.embedded[name]) for value, item in rows if name in item.embedded]
         return Read(rows, len(items), partial)
 
     def read_minutes(

@@ -20,7 +20,7 @@ Sites, dimensions and shard tags hold no "#"; a value or session id is always th
 
 from __future__ import annotations
 
-from liveinsight.counting.fold import CounterKey
+from liveinsight.counting.keys import CounterKey
 from liveinsight.model.buckets import day_from_number, day_number, days_between, utc_day_of_quarter
 
 CHECKPOINTS = "c#"
