@@ -98,10 +98,11 @@ def test_people_have_a_browser_a_system_and_a_device():
 @pytest.mark.parametrize("text", ["", "-", "x" * MAX_USER_AGENT, "\u202e", "((((" * 100, "\ud800", "%s{}$(reboot)"])
 def test_any_text_gets_a_verdict(service, view, text):
     """Nothing that a client may send is an error, and nothing that is no browser has a family."""
-    sent = text.encode("ascii", "ignore").decode()
-    answer = service.post(view(user_agent=text), headers={"User-Agent": sent})
-    assert answer.status_code == 202
-    assert {event.browser for event in service.events()} <= {""}
+    for given, header in ((text, ""), (None, text.encode("latin-1", "replace").decode("latin-1"))):
+        # A lone surrogate is no JSON text.
+        answer = service.post(view(user_agent=given), headers={"User-Agent": header})
+        assert answer.status_code == (400 if given == "\ud800" else 202)
+        assert {event.browser for event in service.events()} <= {""}
 
 
 def test_no_user_agent_at_all_is_a_bot(service, view):
