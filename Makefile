@@ -5,7 +5,7 @@ JOBS   ?= 2
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev kcl demo test check format bench clean
+.PHONY: help setup setup-dev kcl demo test check docs format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: setup-dev ## format, lint, types, imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup-dev ## build the documentation as a site into build/site; broken links fail
+	@$(BIN)/python docs/build.py
 
 format: setup-dev ## bring all files into the house format
 	$(BIN)/ruff format .

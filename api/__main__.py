@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
         prog="liveinsight api",
         description="Serve the read API and, at /, the dashboard. Reads precomputed items only; never scans.",
         epilog="Address and port come from LIVEINSIGHT_API_HOST and LIVEINSIGHT_API_PORT. The API is described in "
-        "api/README.md and at /v1/openapi.json.",
+        "docs/api.md and at /v1/openapi.json.",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--threads", type=int, default=16, help="requests under way per process (default 16)")

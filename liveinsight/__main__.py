@@ -53,7 +53,7 @@ def usage() -> str:
             *lines,
             "",
             "`liveinsight COMMAND --help` explains a command. Settings come from the environment",
-            "(LIVEINSIGHT_* and AWS_*, see the README). Try it: `liveinsight up`, then open the URL it prints.",
+            "(LIVEINSIGHT_* and AWS_*, see docs/settings.md). Try it: `liveinsight up`, then open the URL it prints.",
         ]
     )
 

@@ -1,6 +1,6 @@
 """All settings, as one table of data: the only place that knows environment variables.
 
-`SETTINGS` names every variable with its default and meaning; the README's table is held to it by a test.
+`SETTINGS` names every variable with its default and meaning; a test compares docs/settings.md with it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 /*
  * LiveInsight tracker. In: what a visitor does on the page. Out: small batches of events to one collect
  * endpoint. It never throws into the page, stays silent unless `debug` is on, and calls nobody else.
- * Options, payload and what is stored: README.md beside this file.
+ * Options, payload and what is stored: docs/tracker.md.
  */
 (function () {
   'use strict';

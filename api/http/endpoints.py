@@ -18,7 +18,7 @@ _SITE_QUERY = Parameter("site", {"type": "string"}, "name of the site; absent me
 _SESSION = Parameter(
     "session_id", {"type": "string"}, "id of the session, percent-encoded", required=True, in_path=True
 )
-_PERIOD = one_of("period", PERIODS, "stretch of time; see the README for what each one covers")
+_PERIOD = one_of("period", PERIODS, "stretch of time; docs/api.md says what each one covers")
 _FROM = Parameter("from", {"type": "string"}, "first local day, or first instant as a date-time with offset")
 _TO = Parameter("to", {"type": "string"}, "last local day (included), or the instant after the last (excluded)")
 _RANGE = (_PERIOD, _FROM, _TO)

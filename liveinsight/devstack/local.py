@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Ctrl-C saves; the next start goes on from there.",
         epilog="Without --faithful it is MiniStack, which is fast and needs nothing but Python, but loses what is "
         "unread in a shard that is split or merged. What is saved goes to <LIVEINSIGHT_DATA_DIR>/local or "
-        "<LIVEINSIGHT_DATA_DIR>/faithful. More in localstack/README.md.",
+        "<LIVEINSIGHT_DATA_DIR>/faithful. More in docs/local-aws.md.",
     )
     parser.add_argument(
         "--faithful",

@@ -1,4 +1,4 @@
-"""Settings: what is read, what is refused, and that the README tells the truth about them."""
+"""Settings: what is read, what is refused, and that docs/settings.md lists them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from liveinsight.model.errors import SettingsError
 from liveinsight.settings import SETTINGS, Settings
 from liveinsight.storage.stream import StartAt
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 def test_every_field_has_a_setting() -> None:
@@ -21,16 +21,16 @@ def test_every_field_has_a_setting() -> None:
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
-def test_readme_lists_every_setting(setting: object) -> None:
-    """The README's table has the variable with its default and meaning."""
+def test_the_page_lists_every_setting(setting: object) -> None:
+    """The table has the variable with its default and meaning."""
     default = f"`{setting.default}`" if setting.default else ""  # type: ignore[attr-defined]
     row = f"| `{setting.variable}` | {default} | {setting.meaning} |"  # type: ignore[attr-defined]
-    assert row in README.read_text(encoding="utf-8")
+    assert row in PAGE.read_text(encoding="utf-8")
 
 
-def test_readme_lists_no_other_setting() -> None:
-    """The README's table has nothing that is not read."""
-    rows = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(("| `LIVE", "| `AWS_"))]
+def test_the_page_lists_no_other_setting() -> None:
+    """The table has nothing that is not read."""
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(("| `LIVE", "| `AWS_"))]
     assert len(rows) == len(SETTINGS)
 
 

@@ -1,4 +1,4 @@
-"""The application under the WSGI servers that the README names: several processes, one truth."""
+"""The application under the WSGI servers that the documentation names: several processes, one truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: every command explains itself, mistakes are told apart, and the README knows all of them."""
+"""The command line: every command explains itself, mistakes are told apart, and docs/running.md lists all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from liveinsight import __version__
 from liveinsight.__main__ import COMMANDS, Command, main, usage
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "running.md"
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,12 +23,12 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_command_explains_itself(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every command has help of its own that starts with how to call it, and is in the README."""
+    """Every command has help of its own that starts with how to call it, and is in docs/running.md."""
     with pytest.raises(SystemExit) as caught:
         importlib.import_module(command.module).main(["--help"])
     assert caught.value.code == 0
     assert f"usage: liveinsight {command.name}" in capsys.readouterr().out
-    assert f"liveinsight {command.name}" in README.read_text(encoding="utf-8")
+    assert f"liveinsight {command.name}" in PAGE.read_text(encoding="utf-8")
 
 
 def test_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

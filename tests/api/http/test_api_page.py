@@ -1,4 +1,4 @@
-"""api/README.md names everything there is, and its examples are answers that the API could give."""
+"""docs/api.md names everything there is, and its examples are answers that the API could give."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from api.http.endpoints import ENDPOINTS
 from api.query.periods import PERIODS
 from liveinsight.counting.rollups import BY_NAME
 
-README = (Path(__file__).parents[3] / "api" / "README.md").read_text()
-HEADINGS = dict(re.findall(r"^### GET (\S+)\n(.*?)(?=^##|\Z)", README, re.MULTILINE | re.DOTALL))
+PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+HEADINGS = dict(re.findall(r"^### GET (\S+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
 
 
 def test_every_route_is_named(client):
@@ -31,7 +31,7 @@ def test_every_dimension_period_and_header_is_named():
     """As code, so that a word of the text does not count."""
     headers = ("As-Of", "Lag-Ms", "Complete", "Items-Read")
     for name in (*BY_NAME, *PERIODS, *(f"X-LiveInsight-{header}" for header in headers)):
-        assert f"`{name}`" in README
+        assert f"`{name}`" in PAGE
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.path)
@@ -52,7 +52,7 @@ def test_every_reason_is_named():
     }
     raised |= {reason for text in sources for reason in re.findall(r'(?:reason: str =|reason=) ?"(\w+)"', text)}
     raised |= set(routes._REASONS.values()) | {"store_unavailable", "internal", "bad_request"}
-    table = re.search(r"\| status \|(.*?)\n\n", README, re.DOTALL).group(1)
+    table = re.search(r"\| status \|(.*?)\n\n", PAGE, re.DOTALL).group(1)
     assert raised == set(re.findall(r"`([a-z]+_[a-z_]+|internal)`", table))
 
 
