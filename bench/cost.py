@@ -128,8 +128,8 @@ def aged(metering: Metering, factor: float, rng: random.Random) -> None:
         if not kind_of(*name).startswith("dimension"):
             continue
         counter = decode_counter(item["b"]["B"], item["m"]["S"])
-        beside = {other: _aged(it, factor, rng) for other, it in counter.beside.items()}
-        item["b"] = {"B": encode_counter(replace(_aged(counter, factor, rng), beside=beside))}
+        embedded = {other: _aged(it, factor, rng) for other, it in counter.embedded.items()}
+        item["b"] = {"B": encode_counter(replace(_aged(counter, factor, rng), embedded=embedded))}
 
 
 def _aged(counter: CounterItem, factor: float, rng: random.Random) -> CounterItem:

@@ -32,7 +32,8 @@ from bench.support import rivals
 from bench.support.machine import describe_machine
 from bench.support.null_store import InstantStore, NoCheckpoints, Visitors, canned_dynamo, instant_dynamo
 from bench.support.traffic import INCARNATION, POLL_MS, SHARD, VISIT_MS, Poll, Profile, take, traffic
-from liveinsight.counting.fold import Target, fold
+from liveinsight.counting.fold import fold
+from liveinsight.counting.layout import Target
 from liveinsight.counting.sessions import VisitorState, decode_visitor, new_visitor
 from liveinsight.model.clock import Clock
 from liveinsight.model.events import decode_record
@@ -122,11 +123,11 @@ def bare(states: dict[VisitorKey, VisitorState], store: ProcessorStore, polls: I
                 if state is None:
                     state = states[key] = new_visitor(*key)
                 touched[key] = state
-                for target, _, measures, _, _ in fold(state, event, event_mark(mark, index)).contributions:
-                    counter = sums.get(target)
+                for part in fold(state, event, event_mark(mark, index)).contributions:
+                    counter = sums.get(part.target)
                     if counter is None:
-                        counter = sums[target] = {}
-                    for name, amount in measures.items():
+                        counter = sums[part.target] = {}
+                    for name, amount in part.measures.items():
                         counter[name] = counter.get(name, 0) + amount
     store.write_visitors([VisitorWrite.of(state, 0, is_new=False) for state in touched.values()])
 

@@ -23,7 +23,8 @@ from api.query.intervals import Bucket
 from api.query.periods import Range, iso
 from api.query.session_answers import ActiveSession, SessionEvent, active_sessions, session_event
 from liveinsight.counting.counters import CounterItem, merge_items
-from liveinsight.counting.fold import LIVE, SEEN, live_name, seen_visitor
+from liveinsight.counting.keys import LIVE, SEEN
+from liveinsight.counting.presence import live_name, seen_visitor
 from liveinsight.counting.rollups import Dimension
 from liveinsight.counting.sessions import SESSION_GAP_MS
 from liveinsight.model.buckets import MINUTE_MS, day_number, days_between, minute_of, quarter_of, quarter_start

@@ -13,7 +13,7 @@ from bench.support.metering import Metering, with_sketch_of
 from bench.support.null_store import NAMES
 from liveinsight.aws.dynamodb import Dynamo, Item
 from liveinsight.aws.dynamodb_store import DynamoStore
-from liveinsight.counting.fold import SEEN
+from liveinsight.counting.keys import SEEN
 from liveinsight.storage.store import CounterWrite, TimelineChunk, Written
 
 SMALL_SKETCH_BYTES = 680
@@ -56,7 +56,7 @@ class _Store(DynamoStore):
         self._variant = variant
 
     def write_counters(self, shard: str, writes: Sequence[CounterWrite]) -> Written:
-        kept = [write for write in writes if not (self._variant.no_live_list and write.key[3] == SEEN)]
+        kept = [write for write in writes if not (self._variant.no_live_list and write.key.dimension == SEEN)]
         return super().write_counters(shard, kept)
 
     def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from liveinsight.aws.dynamodb import Item
 from liveinsight.aws.keys import previewing_shard
-from liveinsight.counting.fold import LIVE, SEEN
+from liveinsight.counting.keys import LIVE, SEEN
 
 WRITE_KB, READ_KB = 1024, 4096
 KINDS = {"t#": "totals", "w#": "watermark", "v#": "visitor", "e#": "timeline", "c#": "checkpoint", "x#": "dead letter",

@@ -24,7 +24,7 @@ from liveinsight.aws.dynamodb_store import DynamoStore
 from liveinsight.aws.keys import visitor_key
 from liveinsight.aws.schema import TableNames
 from liveinsight.counting.counters import CounterItem
-from liveinsight.counting.fold import CounterKey
+from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.previews import CounterPreview, VisitorPreview
 from liveinsight.counting.sessions import VisitorState, decode_visitor
 from liveinsight.storage.store import (

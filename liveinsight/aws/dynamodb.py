@@ -1,4 +1,4 @@
-"""DynamoDB, reduced to the five calls we make, with batching, retries of leftovers, and errors turned into ours.
+"""DynamoDB calls in batches: in, statements, keys and items; out, items and verdicts, or the errors of `model.errors`.
 
 Conditional writes go out 25 at a time as PartiQL statements (BatchExecuteStatement): each has its own
 condition and its own verdict and costs what a single conditional write costs, but a request's fixed price in
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from liveinsight.aws.keys import Key
+from liveinsight.aws.schema import TableNames
 from liveinsight.model.errors import LiveInsightError, StoreUnavailable, no_answer
 
 if TYPE_CHECKING:
@@ -131,17 +132,13 @@ class Dynamo:
         return Verdicts(refused, unconfirmed)
 
     def query(self, table: str, partition: str, *, limit: int = 0, **request: Any) -> list[Item]:
-        """Items of one partition in order; `request` may narrow the range (see `between`)."""
+        """Items of one partition in order, at most `limit` unless it is 0; `request` may narrow it (see `between`)."""
         arguments: dict[str, Any] = {
             "TableName": table,
             "KeyConditionExpression": "pk = :pk" + request.pop("range_condition", ""),
             "ExpressionAttributeValues": {":pk": {"S": partition}, **request.pop("range_values", {})},
             **request,
         }
-        return self.pages(arguments, limit)
-
-    def pages(self, arguments: dict[str, Any], limit: int) -> list[Item]:
-        """All pages of a Query, or the first `limit` items."""
         items: list[Item] = []
         while True:
             if limit:
@@ -159,28 +156,25 @@ class Dynamo:
         return list(self._pool.map(call, parts))
 
     def _get_part(self, table: str, keys: Sequence[Key], consistent: bool) -> list[Item]:
-        wanted: Mapping[str, Any] = {table: {"Keys": [key_item(key) for key in keys], "ConsistentRead": consistent}}
-        items: list[Item] = []
-        for attempt in range(LEFTOVER_ATTEMPTS):
-            with translated():
-                answer = self.client.batch_get_item(RequestItems=wanted)
-            items.extend(answer["Responses"].get(table, []))
-            wanted = answer.get("UnprocessedKeys") or {}
-            if not wanted:
-                return items
-            self._pause(attempt)
-        raise StoreUnavailable(f"{table}: reads are throttled")
+        wanted = {table: {"Keys": [key_item(key) for key in keys], "ConsistentRead": consistent}}
+        answers = self._until_processed(self.client.batch_get_item, wanted, "UnprocessedKeys")
+        return [item for answer in answers for item in answer["Responses"].get(table, [])]
 
     def _put_part(self, table: str, items: Sequence[Item]) -> None:
-        wanted: Mapping[str, Any] = {table: [{"PutRequest": {"Item": item}} for item in items]}
+        wanted = {table: [{"PutRequest": {"Item": item}} for item in items]}
+        for _ in self._until_processed(self.client.batch_write_item, wanted, "UnprocessedItems"):
+            pass
+
+    def _until_processed(self, call: Callable[..., Any], wanted: Mapping[str, Any], leftover: str) -> Iterator[Any]:
+        """Answers of a batch call that is made again, after a growing pause, for what the last one left over."""
         for attempt in range(LEFTOVER_ATTEMPTS):
             with translated():
-                answer = self.client.batch_write_item(RequestItems=wanted)
-            wanted = answer.get("UnprocessedItems") or {}
-            if not wanted:
+                answer = call(RequestItems=wanted)
+            yield answer
+            if not (wanted := answer.get(leftover) or {}):
                 return
-            self._pause(attempt)
-        raise StoreUnavailable(f"{table}: writes are throttled")
+            self._sleep(random.uniform(0, 0.05 * 2**attempt))
+        raise StoreUnavailable(f"{', '.join(wanted)}: DynamoDB throttles")
 
     def _execute_part(self, statements: Sequence[Statement]) -> list[str]:
         try:
@@ -199,13 +193,20 @@ class Dynamo:
             codes.append(code)
         return codes
 
-    def _pause(self, attempt: int) -> None:
-        self._sleep(random.uniform(0, 0.05 * 2**attempt))
+
+class StoreTables:
+    """Base of the parts of a `DynamoStore`: batched calls, and the names of the two tables."""
+
+    def __init__(self, dynamo: Dynamo, names: TableNames) -> None:
+        self._dynamo = dynamo
+        self._counters = names.counters
+        self._sessions = names.sessions
 
 
 def key_item(key: Key) -> Item:
     """A key in DynamoDB's notation."""
-    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+    partition, sort = key
+    return {"pk": {"S": partition}, "sk": {"S": sort}}
 
 
 def insert(table: str, key: Key, attributes: Mapping[str, Any]) -> Statement:
@@ -217,7 +218,7 @@ def insert(table: str, key: Key, attributes: Mapping[str, Any]) -> Statement:
 def update(table: str, key: Key, attributes: Mapping[str, Any], condition: str, bound: Any) -> Statement:
     """Set attributes of an item that must exist and hold `condition`, such as ``"m" = ?``."""
     text = _update_text(table, tuple(attributes), condition)
-    return Statement(text, [*attributes.values(), {"S": key[0]}, {"S": key[1]}, bound])
+    return Statement(text, [*attributes.values(), *key_item(key).values(), bound])
 
 
 # Only names of ours are put into texts; every value is a parameter.

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from liveinsight.aws.dynamodb import AFTER_ALL, PART_BYTES, Dynamo, Item, between, key_item, translated
+from liveinsight.aws.dynamodb import AFTER_ALL, PART_BYTES, Item, StoreTables, between, key_item, translated
 from liveinsight.aws.keys import DEAD_LETTERS
 from liveinsight.storage.store import DeadLetter, DeadLetterSummary
 
 LAST_PART = 999
 
 
-class DeadLetterItems:
-    """The partition of the sessions table that holds them. Thread safe."""
+class DeadLetterItems(StoreTables):
+    """The methods of a `Store` about dead letters. Thread safe."""
 
-    def __init__(self, dynamo: Dynamo, table: str) -> None:
-        self._dynamo = dynamo
-        self._table = table
-
-    def write(self, records: Sequence[DeadLetter]) -> None:
-        """See `ProcessorStore.write_dead_letters`."""
+    def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
         items = []
         for record in records:
             parts = range(0, max(1, len(record.data)), PART_BYTES)
@@ -36,10 +31,9 @@ class DeadLetterItems:
                     "ttl": {"N": str(record.expires_at)},
                 }
                 items.append(key_item((DEAD_LETTERS, _part_key(record.mark, number))) | body)
-        self._dynamo.put(self._table, items)
+        self._dynamo.put(self._sessions, items)
 
-    def summaries(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
-        """Summaries of the records after a mark."""
+    def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
         names = ("sk", "shard", "reason", "at", "size")
         request = between(_part_key(after, LAST_PART), AFTER_ALL)
         request["ExpressionAttributeNames"] = {f"#{name}": name for name in (*names, "number")}
@@ -47,7 +41,7 @@ class DeadLetterItems:
         request["FilterExpression"] = "#number = :first_part"
         request["range_values"][":first_part"] = {"N": "0"}
         request["ProjectionExpression"] = ", ".join(f"#{name}" for name in names)
-        items = self._dynamo.query(self._table, DEAD_LETTERS, limit=limit, ConsistentRead=True, **request)
+        items = self._dynamo.query(self._sessions, DEAD_LETTERS, limit=limit, ConsistentRead=True, **request)
         return [
             DeadLetterSummary(
                 item["shard"]["S"],
@@ -59,8 +53,7 @@ class DeadLetterItems:
             for item in items
         ]
 
-    def load(self, mark: str) -> DeadLetter | None:
-        """One record; None when not all of it is there."""
+    def load_dead_letter(self, mark: str) -> DeadLetter | None:
         parts = self._parts(mark)
         data = b"".join(part["data"]["B"] for part in parts)
         if not parts or len(data) != int(parts[0]["size"]["N"]):
@@ -69,17 +62,16 @@ class DeadLetterItems:
         at, expires_at = int(first["at"]["N"]), int(first["ttl"]["N"])
         return DeadLetter(first["shard"]["S"], mark, first["reason"]["S"], first["message"]["S"], data, at, expires_at)
 
-    def delete(self, marks: Sequence[str]) -> None:
-        """Delete records."""
+    def delete_dead_letters(self, marks: Sequence[str]) -> None:
         for mark in marks:
             # The first part first: with it the record is gone, and the rest of it expires if we die here.
             for part in self._parts(mark, ProjectionExpression="pk, sk"):
                 with translated():
-                    self._dynamo.client.delete_item(TableName=self._table, Key=part)
+                    self._dynamo.client.delete_item(TableName=self._sessions, Key=part)
 
     def _parts(self, mark: str, **request: Any) -> list[Item]:
         span = between(_part_key(mark, 0), _part_key(mark, LAST_PART))
-        return self._dynamo.query(self._table, DEAD_LETTERS, ConsistentRead=True, **span, **request)
+        return self._dynamo.query(self._sessions, DEAD_LETTERS, ConsistentRead=True, **span, **request)
 
 
 def _part_key(mark: str, number: int) -> str:

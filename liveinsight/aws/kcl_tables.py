@@ -1,20 +1,26 @@
-"""The tables of the Kinesis Client Library: their names, and the one row that we take away.
+"""The tables of the Kinesis Client Library: their names, the leases in them, and the leader's lock.
 
-The library keeps leases and checkpoints in a table with the application's name, and what it knows of its workers in
-two more that begin with it. They are its own: nothing of ours is ever written there.
+In: a DynamoDB client and the application's name. Out: leases by shard. The library keeps leases and checkpoints in a
+table with the application's name, and what it knows of its workers in two more that begin with it. They belong to the
+library: nothing is written to them, and one row is deleted, the lock of a leader that has died.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from liveinsight.model.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 logger = logging.getLogger(__name__)
+
+SHARD_PREFIX = "shardId-"
+"""The library keeps other rows in the same table since 3.5; only leases are keyed by a shard."""
 
 
 def lease_table(prefix: str, generation: int = 1) -> str:
@@ -49,3 +55,34 @@ def give_up_leadership(client: DynamoDBClient, application: str, worker_id: str)
         return False
     logger.info("leadership given up", extra={"action": "leadership"})
     return True
+
+
+class Lease(NamedTuple):
+    """A worker's right to a shard. No time is stored: an owner that is alive raises `counter` every few seconds."""
+
+    owner: str
+    counter: int
+    checkpoint: str
+    """A sequence number, `SHARD_END`, or a word such as ``TRIM_HORIZON`` when nothing was checkpointed yet."""
+
+
+def read_leases(client: DynamoDBClient, table: str) -> dict[str, Lease]:
+    """Leases by shard id; none when the table is not there, as without the library.
+
+    Raises:
+        StoreUnavailable: the table could not be read.
+    """
+    pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    try:
+        items = [item for page in pages for item in page["Items"]]
+    except client.exceptions.ResourceNotFoundException:
+        return {}
+    except (ClientError, BotoCoreError) as error:
+        raise StoreUnavailable(f"lease table {table}: {error}") from error
+    return dict(_lease(item) for item in items if item["leaseKey"]["S"].startswith(SHARD_PREFIX))
+
+
+def _lease(item: dict[str, Any]) -> tuple[str, Lease]:
+    owner = item.get("leaseOwner", {}).get("S", "")
+    counter = int(item.get("leaseCounter", {}).get("N", "0"))
+    return item["leaseKey"]["S"], Lease(owner, counter, item.get("checkpoint", {}).get("S", ""))

@@ -20,9 +20,10 @@ Sites, dimensions and shard tags hold no "#"; a value or session id is always th
 
 from __future__ import annotations
 
-from liveinsight.counting.fold import CounterKey
+from liveinsight.counting.keys import CounterKey
 from liveinsight.model.buckets import day_from_number, day_number, days_between, utc_day_of_quarter
 
+DIMENSIONS = "d#"
 CHECKPOINTS = "c#"
 WATERMARKS = "w#"
 DEAD_LETTERS = "x#"
@@ -92,7 +93,7 @@ def minutes_partition(site: str, dimension: str = "") -> str:
 
 def dimension_partition(site: str, day: int, dimension: str) -> str:
     """Partition of all values of a dimension on one local day."""
-    return f"d#{site}#{day}#{dimension}"
+    return f"{DIMENSIONS}{site}#{day}#{dimension}"
 
 
 def site_and_day(partition: str) -> tuple[str, int]:

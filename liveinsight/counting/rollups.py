@@ -45,7 +45,7 @@ class Dimension:
         of_session: the value is kept by the session itself and may change while the visit goes on.
         empty: what an empty value is shown as; None leaves it out.
         live: present visitors are counted by its values, too.
-        beside: another dimension with the same values, in whose items this one's counters are stored.
+        stored_with: another dimension with the same values, in whose items this one's counters are stored.
         lg_k: its sketches of visitors have 2^`lg_k` rows.
     """
 
@@ -56,7 +56,7 @@ class Dimension:
     of_session: bool = False
     empty: str | None = None
     live: bool = False
-    beside: str = ""
+    stored_with: str = ""
     lg_k: int = 11
 
 
@@ -64,8 +64,8 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Dimension("page", Scope.EVENT, "page", "pageviews", live=True),
     Dimension("event", Scope.EVENT, "type", "events"),
     Dimension("conversion_type", Scope.EVENT, "conversion_type", "conversions"),
-    Dimension("entry_page", Scope.VISIT, "entry_page", "visits", of_session=True, beside="page", lg_k=10),
-    Dimension("exit_page", Scope.VISIT, "exit_page", "visits", of_session=True, beside="page", lg_k=10),
+    Dimension("entry_page", Scope.VISIT, "entry_page", "visits", of_session=True, stored_with="page", lg_k=10),
+    Dimension("exit_page", Scope.VISIT, "exit_page", "visits", of_session=True, stored_with="page", lg_k=10),
     Dimension("source", Scope.VISIT, "source", "visits", empty="(direct)", live=True),
     Dimension("channel", Scope.VISIT, "channel", "visits", empty="Direct"),
     Dimension("utm_source", Scope.VISIT, "utm_source", "visits"),
@@ -89,7 +89,7 @@ TOTALS_LG_K = 12
 
 
 def lg_k_of(kind: str, dimension: str) -> int:
-    """Rows of a counter's sketch, as a power of two, by the counter's kind and dimension (see `fold.CounterKey`)."""
+    """Rows of a counter's sketch, as a power of two, by the counter's kind and dimension (see `keys.CounterKey`)."""
     if kind == "totals":
         return TOTALS_LG_K
     return BY_NAME[dimension].lg_k if dimension in BY_NAME else Dimension.lg_k
@@ -107,7 +107,7 @@ LIVE_OF_EVENT = tuple((d.name, d.field) for d in DIMENSIONS if d.live and d.scop
 LIVE_OF_VISIT = tuple(d.name for d in DIMENSIONS if d.live and d.scope is Scope.VISIT)
 FROM_SESSION = tuple((d.name, d.field) for d in DIMENSIONS if d.of_session)
 
-BESIDE = {d.name: d.beside for d in DIMENSIONS if d.beside}
+STORED_WITH = {d.name: d.stored_with for d in DIMENSIONS if d.stored_with}
 """The dimension whose items hold another's counters."""
 
 OTHER = "(other)"

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from liveinsight.counting.compression import compress, decompress
-from liveinsight.counting.rollups import NOT_INTERACTIVE, Measures, unpack_rows, visit_rows
+from liveinsight.counting.rollups import NOT_INTERACTIVE, Measures, event_measures, unpack_rows, visit_rows
 from liveinsight.model.buckets import MINUTE_MS, quarter_of
 from liveinsight.model.events import PAGE_EXIT, PAGE_VIEW, Event
 from liveinsight.model.ids import own_session_id
@@ -35,7 +35,7 @@ MAX_RECENT_IDS = 64
 
 
 class Session(msgspec.Struct, array_like=True, gc=False):
-    """One visit. Treat it as a value: `advance` returns a changed copy.
+    """One visit. Treat it as a value: `VisitorState.apply` puts a changed copy in its place.
 
     `day` and `hour` are the site-local ones of `started_at`. `measures` sums the visit's events. `rows` are the
     dimensions that its first event decides, with their values (see `rollups.visit_rows`).
@@ -80,6 +80,47 @@ class Session(msgspec.Struct, array_like=True, gc=False):
         """One page view, and nothing that shows interest."""
         return self.interactions == 0 and self.measures.get("pageviews", 0) == 1
 
+    def outcome(self, sign: int) -> Measures:
+        """What only the visit as a whole tells, times `sign`. Everything else is booked event by event."""
+        outcome = {"visits": sign}
+        if self.bounced:
+            outcome["bounces"] = sign
+        if self.duration_ms:
+            outcome["duration_ms"] = sign * self.duration_ms
+        return outcome
+
+    def whole(self, sign: int) -> Measures:
+        """The outcome and the sums of the visit's events, times `sign`."""
+        whole = self.outcome(sign)
+        for name, amount in self.measures.items():
+            whole[name] = sign * amount
+        return whole
+
+
+class VisitChange(msgspec.Struct, gc=False):
+    """What one event does to a visit: the session `before` (None when the event begins it) and `after`, and what the
+    event itself adds."""
+
+    before: Session | None
+    after: Session
+    added: Measures
+
+    def outcome_difference(self) -> Measures:
+        """What the visit's outcome changes by; empty when it begins with this event."""
+        before, after = self.before, self.after
+        difference: Measures = {}
+        if before is None:
+            return difference
+        if bounces := after.bounced - before.bounced:
+            difference["bounces"] = bounces
+        if duration := after.duration_ms - before.duration_ms:
+            difference["duration_ms"] = duration
+        return difference
+
+    def changes(self) -> Measures:
+        """The difference of the outcome and what the event adds."""
+        return {**self.outcome_difference(), **self.added}
+
 
 class VisitorState(msgspec.Struct, array_like=True, gc=False):
     """All that is stored about one visitor of one site.
@@ -103,6 +144,38 @@ class VisitorState(msgspec.Struct, array_like=True, gc=False):
     tail: list[msgspec.Raw] = []
     spilled: str = NO_MARK
     listed: list[str] = []
+
+    def remember(self, event_id: int) -> bool:
+        """Note an event id; False when it was known already."""
+        recent = self.recent_ids
+        if event_id in recent:
+            return False
+        recent.append(event_id)
+        if len(recent) > MAX_RECENT_IDS:
+            del recent[0]
+        return True
+
+    def apply(self, event: Event) -> VisitChange:
+        """Put `event` into the session it belongs to, or into a new one."""
+        added = event_measures(event)
+        sessions = self.sessions
+        index = _find(sessions, event)
+        if index < 0:
+            started = _start(event, added)
+            if len(sessions) >= MAX_SESSIONS:
+                del sessions[min(range(len(sessions)), key=lambda i: sessions[i].last_at)]
+            sessions.append(started)
+            return VisitChange(None, started, added)
+        before = sessions[index]
+        after = sessions[index] = _extend(before, event, added)
+        return VisitChange(before, after, added)
+
+    def has_left(self, session: Session) -> bool:
+        """Whether the visitor is gone: it left `session`, the one just active, and has no other open."""
+        horizon = session.last_at - PRESENCE_MS
+        return session.left and all(
+            other.left or other.last_at < horizon for other in self.sessions if other is not session
+        )
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -129,48 +202,9 @@ def decode_visitor(data: bytes) -> VisitorState:
     return unpack_visitor(decompress(data))
 
 
-def remember_id(state: VisitorState, event_id: int) -> bool:
-    """Note an event id in `state`; False when it was there already."""
-    recent = state.recent_ids
-    if event_id in recent:
-        return False
-    recent.append(event_id)
-    if len(recent) > MAX_RECENT_IDS:
-        del recent[0]
-    return True
-
-
-def advance(state: VisitorState, event: Event, measures: Measures) -> tuple[Session | None, Session]:
-    """Put `event`, which adds `measures`, into one of the visitor's sessions, in place.
-
-    Returns:
-        The session as it was (None when the event starts one) and as it is now.
-    """
-    index = _find(state.sessions, event)
-    if index < 0:
-        started = _start(event, measures)
-        if len(state.sessions) >= MAX_SESSIONS:
-            oldest = min(range(len(state.sessions)), key=lambda i: state.sessions[i].last_at)
-            del state.sessions[oldest]
-        state.sessions.append(started)
-        return None, started
-    before = state.sessions[index]
-    after = _extend(before, event, measures)
-    state.sessions[index] = after
-    return before, after
-
-
 def new_visitor(site: str, visitor: int) -> VisitorState:
     """The state of a visitor that was never seen."""
     return VisitorState(site, visitor, sessions=[], recent_ids=[])
-
-
-def has_left(state: VisitorState, session: Session) -> bool:
-    """Whether the visitor is gone: `session`, the one just active, was left, and no other is open."""
-    horizon = session.last_at - PRESENCE_MS
-    return session.left and all(
-        other.left or other.last_at < horizon for other in state.sessions if other is not session
-    )
 
 
 def _find(sessions: list[Session], event: Event) -> int:

@@ -9,10 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.retry import wait_until
 
 PREFERRED_PORT = 4566
 """Where local AWS stacks are by custom."""
@@ -72,19 +72,24 @@ class StandIn:
         self._log.close()
 
     def _wait_until_ready(self) -> None:
-        give_up_at = time.monotonic() + START_SECONDS
-        while time.monotonic() < give_up_at and self.alive:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-                connection.request("GET", "/_ministack/health")
-                if connection.getresponse().status < 500:
-                    return
-            except OSError:
-                time.sleep(0.1)
-            finally:
-                connection.close()
-        self.stop()
-        raise LiveInsightError(f"the local stand-in did not come up on port {self.port}: see {self._log.name}")
+        def healthy() -> bool:
+            return 0 < http_status(self.port, "/_ministack/health") < 500
+
+        if not wait_until(healthy, possible=lambda: self.alive, seconds=START_SECONDS):
+            self.stop()
+            raise LiveInsightError(f"the local stand-in did not come up on port {self.port}: see {self._log.name}")
+
+
+def http_status(port: int, path: str) -> int:
+    """HTTP status of a GET on this machine; 0 when there is no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
 
 
 def _free_port(preferred: int) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import http.client
 import importlib.util
 import os
 import shutil
@@ -20,7 +19,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from liveinsight.devstack.ministack import http_status
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.retry import wait_until
 
 LOCALSTACK_DIR = Path(__file__).resolve().parent.parent.parent / "localstack"
 NODE_TOOLS = ("node", "npm")
@@ -154,20 +155,12 @@ class _Server:
         self._log.close()
 
     def _wait_until(self, path: str, statuses: range) -> None:
-        give_up_at = time.monotonic() + START_SECONDS
-        while time.monotonic() < give_up_at and self.alive:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-            try:
-                connection.request("GET", path)
-                if connection.getresponse().status in statuses:
-                    return
-            except (OSError, http.client.HTTPException):
-                pass
-            finally:
-                connection.close()
-            time.sleep(0.1)
-        _Server.stop(self)
-        raise LiveInsightError(f"{self._name} did not come up on port {self.port}: see {self._log.name}")
+        def answers() -> bool:
+            return http_status(self.port, path) in statuses
+
+        if not wait_until(answers, possible=lambda: self.alive, seconds=START_SECONDS):
+            _Server.stop(self)
+            raise LiveInsightError(f"{self._name} did not come up on port {self.port}: see {self._log.name}")
 
 
 class KinesisMock(_Server):

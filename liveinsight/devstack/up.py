@@ -14,9 +14,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +24,10 @@ from rich.panel import Panel
 from liveinsight.bootstrap import initialise
 from liveinsight.devstack.demo_site import DemoSite
 from liveinsight.devstack.demo_visitors import Visitors
-from liveinsight.devstack.ministack import StandIn
+from liveinsight.devstack.ministack import StandIn, http_status
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.retry import wait_until
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
 from liveinsight.wiring import open_store
@@ -78,22 +76,18 @@ def start_child(name: str, module: str, environ: dict[str, str], log_dir: Path) 
     return Child(name, process, log)
 
 
-def wait_until_ready(child: Child, url: str) -> None:
+def wait_until_ready(child: Child, port: int) -> None:
     """Wait for a service to answer 200.
 
     Raises:
         LiveInsightError: it has ended, or does not answer in time.
     """
-    give_up_at = time.monotonic() + READY_SECONDS
-    while time.monotonic() < give_up_at:
-        if child.process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise LiveInsightError(f"{child.name} did not come up:\n{_tail(child.log)}")
+
+    def alive() -> bool:
+        return child.process.poll() is None
+
+    if not wait_until(lambda: http_status(port, "/readyz") == 200, possible=alive, seconds=READY_SECONDS):
+        raise LiveInsightError(f"{child.name} did not come up:\n{_tail(child.log)}")
 
 
 def _tail(log: Path) -> str:
@@ -210,7 +204,7 @@ def _start_services(run: Run) -> list[Child]:
         run.stack.callback(child.stop)
     with run.console.status("starting ingest, worker and API"):
         for child, port in ((children[2], run.settings.ingest_port), (children[0], run.settings.api_port)):
-            wait_until_ready(child, f"http://127.0.0.1:{port}/readyz")
+            wait_until_ready(child, port)
     return children
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from liveinsight.counting.counters import CounterItem
-from liveinsight.counting.fold import CounterKey
+from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.previews import CounterPreview, VisitorPreview, newest
 from liveinsight.counting.sessions import VisitorState, encode_visitor
 from liveinsight.counting.timeline import Marked, unpack_waiting
@@ -34,8 +34,8 @@ SHARD_END = "SHARD_END"
 class CounterWrite(NamedTuple):
     """Write `item` if the stored mark is still `expected` (`NO_MARK`: if there is no item).
 
-    `key` is that of an item (see `fold.home`): what other counters it holds is in `item.beside`. `data` is the item
-    encoded, where the caller has it.
+    `key` is that of an item (see `layout.storage_item`); the counters that it embeds are in `item.embedded`. `data` is
+    the item encoded, where the caller has it.
     """
 
     key: CounterKey

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from liveinsight.counting.counters import CounterItem, Part, apply_pending, merge_items
-from liveinsight.counting.fold import CounterKey, by_counter, fold, stored_apart
+from liveinsight.counting.contributions import Contribution, by_counter
+from liveinsight.counting.counters import CounterItem, apply_pending, merge_items, split_items
+from liveinsight.counting.fold import fold
+from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.sessions import VisitorState, new_visitor
 from liveinsight.counting.timeline import Marked, timeline_event, unpack_waiting
 from liveinsight.model.events import Event
@@ -38,16 +40,16 @@ def recount(placed: Iterable[tuple[str, Event]], dead_letters: Sequence[str] = (
     """Fold each event once, in order, as (mark, event): no batches, no store, no marks to compare."""
     sessions: dict[VisitorKey, VisitorState] = {}
     timelines: dict[tuple[str, str], list[Marked]] = {}
-    pending: dict[CounterKey, list[Part]] = {}
+    pending: dict[CounterKey, list[Contribution]] = {}
     for mark, event in placed:
         key = event.site, event.visitor
         state = sessions.setdefault(key, new_visitor(*key))
-        contributions, session_id, _ = fold(state, event, mark)
+        folded = fold(state, event, mark)
         assert state.mark == mark, f"{mark} does not come after the visitor's events before it"
-        for counter, part in by_counter(contributions):
+        for counter, part in by_counter(folded.contributions):
             pending.setdefault(counter, []).append(part)
-        if session_id:
-            timelines.setdefault((event.site, session_id), []).append((mark, timeline_event(event)))
+        if folded.session_id:
+            timelines.setdefault((event.site, folded.session_id), []).append((mark, timeline_event(event)))
     items = {counter: CounterItem() for counter in pending}
     for counter, item in items.items():
         apply_pending(item, pending[counter])
@@ -65,7 +67,7 @@ def stored_in(store: MemoryStore) -> Tally:
     }
     timelines = {name: store.read_timeline(*name, limit=10_000).rows for name in names}
     sessions = {key: as_folded(state) for key, state in stored.items()}
-    counters = numbers(stored_apart((key, item) for (_, key), item in store.counters.items()))
+    counters = numbers(split_items((key, item) for (_, key), item in store.counters.items()))
     return Tally(counters, sessions, _sorted(timelines), sorted(store.dead_letters))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter
-from liveinsight.counting.fold import CounterKey
+from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.previews import CounterPreview, VisitorPreview
 from liveinsight.counting.sessions import VisitorState, decode_visitor, encode_visitor
 from liveinsight.model.errors import StoreUnavailable

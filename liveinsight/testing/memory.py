@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter
-from liveinsight.counting.fold import QUARTERS_PER_ITEM, CounterKey, home, totals_apart
+from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter, split_totals
+from liveinsight.counting.keys import CounterKey, dimension_key
+from liveinsight.counting.layout import QUARTERS_PER_ITEM, storage_item
 from liveinsight.counting.previews import (
     CounterPreview,
     VisitorPreview,
@@ -138,7 +139,7 @@ class MemoryStore:
     def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
         first_bucket = first_quarter - first_quarter % QUARTERS_PER_ITEM
         read = self._buckets("totals", site, first_bucket, last_quarter)
-        return Read(totals_apart(read.rows, first_quarter, last_quarter), read.items_read)
+        return Read(split_totals(read.rows, first_quarter, last_quarter), read.items_read)
 
     def read_minutes(
         self, site: str, first_minute: int, last_minute: int, dimension: str = ""
@@ -150,17 +151,22 @@ class MemoryStore:
     ) -> Read[tuple[int, CounterItem]]:
         with self._lock:
             rows = [
-                (key[2], _copy(item))
+                (key.bucket, _copy(item))
                 for (_, key), item in self.counters.items()
-                if key[:2] == (kind, site) and key[3] == dimension and first <= key[2] <= last
+                if (key.kind, key.site, key.dimension) == (kind, site, dimension) and first <= key.bucket <= last
             ]
         return Read(rows, len(rows))
 
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
-        host, name = home(("dimension", site, day, dimension, ""))
+        host, name = storage_item(dimension_key(site, day, dimension, ""))
         with self._lock:
-            items = {(shard, key[4]): item for (shard, key), item in self.counters.items() if key[:4] == host[:4]}
-            previews = {key[0]: each for key, each in self.counter_previews.items() if key[1:] == host[1:4]}
+            items = {
+                (shard, key.value): item
+                for (shard, key), item in self.counters.items()
+                if key._replace(value="") == host
+            }
+            breakdown = site, day, host.dimension
+            previews = {shard: each for (shard, *of), each in self.counter_previews.items() if tuple(of) == breakdown}
             rows = [(value, _copy(item)) for (_, value), item in items.items()]
         partial = False
         for shard, preview in previews.items():
@@ -169,7 +175,7 @@ class MemoryStore:
             rows.extend(shown)
             partial |= in_part
         if name:
-            rows = [(value, item.beside[name]) for value, item in rows if name in item.beside]
+            rows = [(value, item.embedded[name]) for value, item in rows if name in item.embedded]
         return Read(rows, len(items) + len(previews), partial)
 
     def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
@@ -225,7 +231,7 @@ class MemoryStore:
 
     def counted_days(self) -> set[tuple[str, int]]:
         with self._lock:
-            return {(key[1], key[2]) for _, key in self.counters if key[0] == "dimension"}
+            return {(key.site, key.bucket) for _, key in self.counters if key.kind == "dimension"}
 
 
 def _supersedes(new: Watermark, stored: Watermark) -> bool:

@@ -161,7 +161,7 @@ class BatchCounter:
         states = self._store.load_visitors(list(keys))
         for mark, event in marked:
             state = states.setdefault((event.site, event.visitor), new_visitor(event.site, event.visitor))
-            if fold(state, event, mark)[0]:
+            if fold(state, event, mark).contributions:
                 raise LambdaRefused(
                     f"shard {shard_id}: a record comes after the checkpoint has passed it, and it is not counted. "
                     f"Batches of the shard are processed in parallel: {REMEDY}. Otherwise the mapping begins before "

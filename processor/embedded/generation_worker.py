@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.retry import answer_or, retry_until
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import FIRST
 from liveinsight.storage.store import Store
@@ -104,12 +105,8 @@ class GenerationWorker:
         Raises:
             LiveInsightError: a shard failed; nothing is checkpointed past the failure.
         """
-        generation = self._ask(None)
-        while not stop.is_set():
-            if generation is None:
-                stop.wait(1.0)
-                generation = self._ask(None)
-                continue
+        generation = retry_until(stop.is_set, self._newest, LiveInsightError, sleep=stop.wait)
+        while generation is not None and not stop.is_set():
             self._run_one(generation, stop)
             generation = self._ask(generation)
 
@@ -119,9 +116,5 @@ class GenerationWorker:
         self.workers.append(worker)
         run_until(worker, stop, lambda: self._ask(generation) != generation, look_seconds=self._look_seconds)
 
-    def _ask(self, otherwise: int | None) -> int | None:
-        try:
-            return self._newest()
-        except LiveInsightError as error:
-            logger.warning("newest generation unknown", extra={"action": "wait", "problem": str(error)})
-            return otherwise
+    def _ask(self, current: int) -> int:
+        return answer_or(current, self._newest, LiveInsightError)

@@ -9,17 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
 
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import IteratorExpired, LiveInsightError, StoreUnavailable, StreamUnavailable
+from liveinsight.runtime.retry import Answer, retry_until
 from liveinsight.storage.store import SHARD_END, Checkpoint, CheckpointStore
 from liveinsight.storage.stream import Shard, StartAt, Stream
 from processor.shard.record_processor import RecordProcessor
 
 logger = logging.getLogger(__name__)
-
-Answer = TypeVar("Answer")
 
 READ_LIMIT = 2_000
 """Records per read: bounds the memory of one batch."""
@@ -99,12 +97,12 @@ class Worker:
         """
         halt = threading.Event()
         threads: list[threading.Thread] = []
-        incarnation = self._patiently(self._stream.incarnation, stop)
+        incarnation = self._retry(self._stream.incarnation, stop)
         if incarnation is None:
             return
         while not stop.is_set() and not self._failures:
             self._changed.clear()
-            for shard, checkpoint, start in self._patiently(lambda: self._assign(incarnation), stop) or []:
+            for shard, checkpoint, start in self._retry(lambda: self._assign(incarnation), stop) or []:
                 thread = threading.Thread(
                     target=self._guard, args=(shard, incarnation, checkpoint, start, halt), name=shard.shard_id
                 )
@@ -122,14 +120,13 @@ class Worker:
         while waited < REFRESH_SECONDS and not stop.wait(0.1) and not self._changed.is_set():
             waited += 0.1
 
-    def _patiently(self, call: Callable[[], Answer], stop: threading.Event) -> Answer | None:
-        while not stop.is_set() and not self._failures:
-            try:
-                return call()
-            except (StreamUnavailable, StoreUnavailable) as error:
-                logger.warning("waiting", extra={"action": "wait", "problem": str(error)})
-                stop.wait(1.0)
-        return None
+    def _retry(self, call: Callable[[], Answer], stop: threading.Event) -> Answer | None:
+        return retry_until(
+            lambda: stop.is_set() or bool(self._failures),
+            call,
+            (StreamUnavailable, StoreUnavailable),
+            sleep=stop.wait,
+        )
 
     def _assign(self, incarnation: int) -> list[tuple[Shard, Checkpoint | None, StartAt]]:
         shards = self._stream.shards()

@@ -22,6 +22,7 @@ from liveinsight.model.clock import Clock, system_clock
 from liveinsight.model.errors import StreamUnavailable
 from liveinsight.runtime.gc_tuning import tune_for_records
 from liveinsight.runtime.json_logs import log_to_stderr
+from liveinsight.runtime.retry import retry_within
 from liveinsight.settings import Settings
 from liveinsight.storage.stream import Stream
 from liveinsight.wiring import open_generations, open_stream
@@ -62,20 +63,14 @@ def take_stdout() -> IO[str]:
 
 
 def incarnation_of(stream: Stream, clock: Clock, sleep: Callable[[float], object], give_up_after: float) -> int:
-    """The stream's incarnation, as soon as the stream says it.
+    """The stream's incarnation, when the stream tells it.
 
     Raises:
         StreamUnavailable: it has not for `give_up_after` seconds.
     """
-    give_up_at = clock() + round(give_up_after * 1000)
-    while True:
-        try:
-            return stream.incarnation()
-        except StreamUnavailable as error:
-            if clock() >= give_up_at:
-                raise
-            logger.warning("waiting", extra={"action": "wait", "problem": str(error)})
-            sleep(error.retry_after)
+    return retry_within(
+        give_up_after, stream.incarnation, StreamUnavailable, elapsed=lambda: clock() / 1000, sleep=sleep
+    )
 
 
 def main() -> NoReturn:

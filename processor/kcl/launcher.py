@@ -23,6 +23,7 @@ from typing import Any
 from liveinsight.aws.clients import dynamodb_client, endpoint_of, is_local
 from liveinsight.aws.kcl_tables import give_up_leadership
 from liveinsight.model.errors import LiveInsightError, SettingsError
+from liveinsight.runtime.retry import answer_or, retry_until
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import FIRST, load_pointer
 from liveinsight.wiring import open_generations
@@ -64,8 +65,11 @@ def run(settings: Settings, changes: Sequence[str], environ: Mapping[str, str]) 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     stores = open_generations(settings)
-    newest = _Newest(lambda: load_pointer(stores(FIRST)).newest)
-    generation = newest.wait(stop)
+
+    def newest() -> int:
+        return load_pointer(stores(FIRST)).newest
+
+    generation = retry_until(lambda: stop.told, newest, LiveInsightError, sleep=time.sleep)
     if generation is None:
         return DRAINED
     with tempfile.TemporaryDirectory(prefix="liveinsight-kcl-") as name:
@@ -88,7 +92,7 @@ def run(settings: Settings, changes: Sequence[str], environ: Mapping[str, str]) 
         daemon = _start(daemon_command(java, jars, *files), environment)
         names = {"worker": properties["workerId"], "application": properties["applicationName"]}
         logger.info("daemon begins", extra={"action": "begin", "pid": daemon.pid, **names})
-        changed = _watch(daemon, folder, stop, lambda: newest.ask(generation) != generation)
+        changed = _watch(daemon, folder, stop, lambda: answer_or(generation, newest, LiveInsightError) != generation)
         told = stop.told or changed
         drained = _end(daemon, folder, grace + KILL_AFTER)
         daemon_code = daemon.wait()
@@ -136,28 +140,6 @@ def child_environment(environ: Mapping[str, str], python: Path, *, local: bool) 
         # A stand-in wants a signature, but takes anybody's.
         environment |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "local")
     return environment
-
-
-class _Newest:
-    """Asks which generation of counters is to be written."""
-
-    def __init__(self, load: Callable[[], int]) -> None:
-        self._load = load
-
-    def ask(self, otherwise: int | None) -> int | None:
-        try:
-            return self._load()
-        except LiveInsightError as error:
-            logger.warning("newest generation unknown", extra={"action": "wait", "problem": str(error)})
-            return otherwise
-
-    def wait(self, stop: Stop) -> int | None:
-        """The generation, as soon as the table answers; None when told to stop before."""
-        while not stop.told:
-            if (generation := self.ask(None)) is not None:
-                return generation
-            time.sleep(1.0)
-        return None
 
 
 def _watch(daemon: subprocess.Popen[bytes], folder: Path, stop: Stop, changed: Callable[[], bool]) -> bool:

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import date
-from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
@@ -22,6 +21,7 @@ from liveinsight.aws.schema import TableNames, create_tables, delete_tables, lat
 from liveinsight.model.buckets import day_from_number
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable
+from liveinsight.runtime.retry import Answer, retry
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
 from liveinsight.storage.generation_pointer import (
@@ -44,8 +44,6 @@ from processor.rebuild.replay import PacedStream, begin_replay, counted_until, l
 from processor.rebuild.report import Report, show_json, show_text
 from processor.rebuild.run import Following, lag_text
 from processor.verify.settled import Patience, wait_for_watermarks
-
-Answer = TypeVar("Answer")
 
 LAG_MS = 180_000
 """A generation that is further behind is not switched to."""
@@ -78,7 +76,7 @@ class Rebuild:
             ):
                 self._say(line)
         store = self._stores(generation)
-        replay = self._patiently(lambda: begin_replay(self._stream, store, self._clock()))
+        replay = self._retry(lambda: begin_replay(self._stream, store, self._clock()))
         following = Following(
             self._settings,
             PacedStream(self._stream, 1 / reads_per_second),
@@ -213,8 +211,8 @@ class Rebuild:
         return max((each for each in self._existing() if each > pointer.newest), default=None)
 
     def _reached(self, store: DynamoStore) -> int | None:
-        shards = self._patiently(self._stream.shards)
-        incarnation = self._patiently(self._stream.incarnation)
+        shards = self._retry(self._stream.shards)
+        incarnation = self._retry(self._stream.incarnation)
         return counted_until(shards, store.read_watermarks().rows, incarnation)
 
     def _replayed(self, store: DynamoStore) -> str:
@@ -237,13 +235,8 @@ class Rebuild:
         hidden = not self._console.is_terminal
         return track(days, "comparing days", console=self._console, transient=True, disable=hidden)
 
-    def _patiently(self, call: Callable[[], Answer]) -> Answer:
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return call()
-            except StreamUnavailable as error:
-                time.sleep(error.retry_after)
-        return call()
+    def _retry(self, call: Callable[[], Answer]) -> Answer:
+        return retry(call, StreamUnavailable, attempts=ATTEMPTS, sleep=time.sleep)
 
     def _say(self, line: str) -> None:
         sys.stdout.write(line + "\n")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from operator import attrgetter
 
-from liveinsight.counting.counters import Batch, Part, apply_batches, encode_counter
-from liveinsight.counting.fold import Cadence, Contribution, CounterKey, Target, beside, cadence_of, homes
+from liveinsight.counting.contributions import Contribution, PendingContributions
+from liveinsight.counting.counters import apply_contributions, encode_counter
+from liveinsight.counting.keys import CounterKey
+from liveinsight.counting.layout import Cadence, Target, cadence_of, embedded_key, places_of
 from liveinsight.counting.previews import CounterPreview
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.storage.store import CounterWrite, ProcessorStore
@@ -18,8 +20,8 @@ MINUTE_DAYS = 3
 SLICE = 1_000
 """Items written in one step."""
 
-ItemBatches = list[tuple[str, Batch]]
-"""What an item is to get: batches with the name of the counter beside the item's own that each is for, or ""."""
+ItemBatches = list[tuple[str, PendingContributions]]
+"""The contributions to an item: each batch with the name of the embedded counter it is for, or "" (its own)."""
 
 
 class CounterWriter:
@@ -32,7 +34,7 @@ class CounterWriter:
     def __init__(self, store: ProcessorStore, shard: str) -> None:
         self._store = store
         self._shard = shard
-        self._pending: dict[Target, Batch] = {}
+        self._pending: dict[Target, PendingContributions] = {}
         self._items: dict[Cadence, dict[CounterKey, ItemBatches]] = {cadence: {} for cadence in Cadence}
         """The same batches by the item they go to: all counters of an item are written together, or its mark would
         claim contributions to one that are not in."""
@@ -47,9 +49,9 @@ class CounterWriter:
         """Take what an event adds. Marks must come in rising order."""
         pending = self._pending
         for contribution in contributions:
-            batch = pending.get(contribution[0])
+            batch = pending.get(contribution.target)
             if batch is None:
-                batch = self._begin(contribution[0])
+                batch = self._begin(contribution.target)
             batch.parts.append(contribution)
         self.waiting += len(contributions)
 
@@ -83,7 +85,7 @@ class CounterWriter:
         for key, batches in due:
             item = stored.take(key)
             expected = item.mark
-            if apply_batches(item, batches, key[0], key[3]):
+            if apply_contributions(item, batches, key.kind, key.dimension):
                 writes.append(CounterWrite(key, expected, item, _expires_at(key), encode_counter(item)))
             else:
                 stored.put(key, item)
@@ -105,7 +107,7 @@ class CounterWriter:
             StoreUnavailable: the marks of stored items are not known; ask again.
         """
         previews = self._previews
-        fresh = [(homes(target), batch) for target, batch in self._pending.items() if batch.is_fresh]
+        fresh = [(places_of(target), batch) for target, batch in self._pending.items() if batch.is_fresh]
         new = {item for places, _ in fresh for item, _ in places if item not in previews}
         self._load(new)
         for item in new:
@@ -123,10 +125,10 @@ class CounterWriter:
         """The previews that were given last are stored."""
         self._previews.stored()
 
-    def _begin(self, target: Target) -> Batch:
+    def _begin(self, target: Target) -> PendingContributions:
         """A batch for `target`; a group's is added up once and shared by its counters."""
-        batch = self._pending[target] = Batch()
-        for item, name in homes(target):
+        batch = self._pending[target] = PendingContributions()
+        for item, name in places_of(target):
             items = self._items[cadence_of(item)]
             batches = items.get(item)
             if batches is None:
@@ -150,7 +152,7 @@ class CounterWriter:
             # Groups are of breakdowns, so each of these batches is of one counter.
             for item, batches in done:
                 for name, batch in batches:
-                    self._pending.pop(beside(item, name), None)
+                    self._pending.pop(embedded_key(item, name), None)
                     self.waiting -= len(batch.parts)
         for cadence, items in self._items.items():
             if cadence <= up_to:
@@ -158,13 +160,13 @@ class CounterWriter:
         for item, batches in done if failed else ():
             if item not in failed:
                 continue
-            unwritten: dict[CounterKey, list[Part]] = {}
+            unwritten: dict[CounterKey, list[Contribution]] = {}
             for name, batch in batches:
-                unwritten.setdefault(beside(item, name), []).extend(batch.parts)
+                unwritten.setdefault(embedded_key(item, name), []).extend(batch.parts)
             for key, parts in unwritten.items():
-                self._begin(key).parts.extend(sorted(parts, key=itemgetter(1)))
+                self._begin(key).parts.extend(sorted(parts, key=attrgetter("mark")))
                 self.waiting += len(parts)
 
 
 def _expires_at(key: CounterKey) -> int:
-    return key[2] * 60 + MINUTE_DAYS * 86_400 if key[0] == "minute" else 0
+    return key.bucket * 60 + MINUTE_DAYS * 86_400 if key.kind == "minute" else 0

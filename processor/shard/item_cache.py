@@ -10,7 +10,8 @@ from __future__ import annotations
 from itertools import islice
 
 from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter
-from liveinsight.counting.fold import Cadence, CounterKey, cadence_of
+from liveinsight.counting.keys import CounterKey
+from liveinsight.counting.layout import Cadence, cadence_of
 from liveinsight.model.marks import NO_MARK
 
 CACHED_ITEMS = 50_000

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from liveinsight.counting.counters import Batch, CounterItem, apply_batches, encode_counter
-from liveinsight.counting.fold import CounterKey
+from liveinsight.counting.contributions import PendingContributions
+from liveinsight.counting.counters import CounterItem, apply_contributions, encode_counter
+from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.previews import CounterPreview, PreviewRow, encode_rows, pack_row
 
 PREVIEW_BYTES = 300_000
@@ -33,12 +34,12 @@ class PreviewRows:
         """A row for an item whose stored mark is `base`."""
         self._added[key] = CounterItem(mark=base)
 
-    def add(self, key: CounterKey, batches: Iterable[tuple[str, Batch]]) -> None:
+    def add(self, key: CounterKey, batches: Iterable[tuple[str, PendingContributions]]) -> None:
         """Add what has come for an item since this was called for it last (see `counters.apply_batches`)."""
         added = self._added[key]
         base = added.mark
         kind, site, day, dimension, value = key
-        if apply_batches(added, batches, kind, dimension):
+        if apply_contributions(added, batches, kind, dimension):
             row = PreviewRow(value, base, added.mark, encode_counter(added))
             self._rows.setdefault((site, day, dimension), {})[value] = (row.last, pack_row(row))
             self._changed.add((site, day, dimension))

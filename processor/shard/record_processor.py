@@ -27,7 +27,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from liveinsight.counting.fold import Cadence, fold
+from liveinsight.counting.fold import fold
+from liveinsight.counting.layout import Cadence
 from liveinsight.counting.previews import PREVIEW_DAYS
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import FlushAbandoned, StoreUnavailable, UndecodableRecord

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from liveinsight.model.errors import IteratorExpired, StreamUnavailable
+from liveinsight.runtime.retry import Answer, Sleep, retry
 from liveinsight.storage.stream import StartAt, Stream
-
-Answer = TypeVar("Answer")
 
 EMPTY_READS = 10
 """Kinesis may answer with nothing although more comes: how often to ask again."""
@@ -35,7 +34,7 @@ def oldest_waiting(
     *,
     not_before: int,
     now: int,
-    sleep: Callable[[float], object],
+    sleep: Sleep,
 ) -> Waiting:
     """The oldest record after a sequence number (None: of the shard) that arrived at `not_before` or later.
 
@@ -49,7 +48,7 @@ def oldest_waiting(
     while True:
         try:
             current = iterator or _iterator(stream, shard_id, after, sleep)
-            batch = patiently(lambda: stream.read(current, SKIP_LIMIT if not_before else 1), sleep)  # noqa: B023
+            batch = ask_stream(lambda: stream.read(current, SKIP_LIMIT if not_before else 1), sleep)  # noqa: B023
         except IteratorExpired:
             iterator = None
             continue
@@ -68,19 +67,14 @@ def oldest_waiting(
         sleep(READ_PAUSE)
 
 
-def patiently(call: Callable[[], Answer], sleep: Callable[[float], object]) -> Answer:
-    """Ask the stream a few times.
+def ask_stream(call: Callable[[], Answer], sleep: Sleep) -> Answer:
+    """The answer of a read, tried `ATTEMPTS` times.
 
     Raises:
-        StreamUnavailable: it has not answered.
+        StreamUnavailable: the stream does not answer.
     """
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return call()
-        except StreamUnavailable as error:
-            sleep(error.retry_after)
-    return call()
+    return retry(call, StreamUnavailable, attempts=ATTEMPTS, sleep=sleep)
 
 
-def _iterator(stream: Stream, shard_id: str, after: str | None, sleep: Callable[[float], object]) -> str:
-    return patiently(lambda: stream.iterator(shard_id, after=after, start=StartAt.TRIM_HORIZON), sleep)
+def _iterator(stream: Stream, shard_id: str, after: str | None, sleep: Sleep) -> str:
+    return ask_stream(lambda: stream.iterator(shard_id, after=after, start=StartAt.TRIM_HORIZON), sleep)

@@ -17,8 +17,7 @@ from functools import partial
 from rich.console import Console
 
 from liveinsight.aws.clients import dynamodb_client
-from liveinsight.aws.kcl_leases import read_leases
-from liveinsight.aws.kcl_tables import lease_table
+from liveinsight.aws.kcl_tables import lease_table, read_leases
 from liveinsight.model.clock import Clock, system_clock
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.runtime.terminal_text import json_text

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from liveinsight.aws.kcl_leases import Lease
+from liveinsight.aws.kcl_tables import Lease
 from liveinsight.storage.store import SHARD_END, Checkpoint, DeadLetterSummary, Watermark
 from liveinsight.storage.store import Read as ReadAnswer
 from liveinsight.storage.stream import Shard, StartAt, Stream
-from processor.status.backlog import Waiting, oldest_waiting, patiently
+from processor.status.backlog import Waiting, ask_stream, oldest_waiting
 
 DEAD_LETTERS_COUNTED = 100
 """Dead letters are counted up to here: reading on would cost more than knowing is worth."""
@@ -88,7 +88,7 @@ def gather(
     Raises:
         LiveInsightError: stream or store do not answer, or refuse.
     """
-    shards, incarnation = patiently(stream.shards, sleep), patiently(stream.incarnation, sleep)
+    shards, incarnation = ask_stream(stream.shards, sleep), ask_stream(stream.incarnation, sleep)
     checkpoints = {
         shard: point.sequence_number
         for shard, point in store.load_checkpoints().items()

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from liveinsight.model.buckets import DAY_MS
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import IteratorExpired, StreamUnavailable
+from liveinsight.runtime.retry import Answer, retry
 from liveinsight.storage.stream import Record, RecordBatch, Shard, StartAt, Stream
-
-Answer = TypeVar("Answer")
 
 READ_LIMIT = 10_000
 """Records per read: Kinesis' limit."""
@@ -64,10 +63,10 @@ class WholeStream:
             StreamUnavailable: the stream does not answer.
         """
         until = self._clock()
-        shards = self._patiently(self._stream.shards)
+        shards = self._retry(self._stream.shards)
         if not self._began:
             self._began = until
-            self._incarnation = self._patiently(self._stream.incarnation)
+            self._incarnation = self._retry(self._stream.incarnation)
             self._roots = roots(shards)
         for shard in shards:
             if shard.shard_id not in self._ended:
@@ -110,18 +109,13 @@ class WholeStream:
         if iterator is None:
             after = self._position.get(shard_id)
             start = StartAt.TRIM_HORIZON
-            iterator = self._patiently(lambda: self._stream.iterator(shard_id, after=after, start=start))
+            iterator = self._retry(lambda: self._stream.iterator(shard_id, after=after, start=start))
         current = iterator
-        batch = self._patiently(lambda: self._stream.read(current, READ_LIMIT))
+        batch = self._retry(lambda: self._stream.read(current, READ_LIMIT))
         return batch, batch.next_iterator
 
-    def _patiently(self, call: Callable[[], Answer]) -> Answer:
-        for _ in range(READ_ATTEMPTS - 1):
-            try:
-                return call()
-            except StreamUnavailable as error:
-                self._sleep(error.retry_after)
-        return call()
+    def _retry(self, call: Callable[[], Answer]) -> Answer:
+        return retry(call, StreamUnavailable, attempts=READ_ATTEMPTS, sleep=self._sleep)
 
 
 def roots(shards: list[Shard]) -> list[str]:

@@ -10,8 +10,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from liveinsight.counting.counters import Batch, CounterItem, apply_batches
-from liveinsight.counting.fold import CounterKey, by_counter, fold, home
+from liveinsight.counting.contributions import PendingContributions, by_counter
+from liveinsight.counting.counters import CounterItem, apply_contributions
+from liveinsight.counting.fold import fold
+from liveinsight.counting.keys import CounterKey
+from liveinsight.counting.layout import storage_item
 from liveinsight.counting.sessions import VisitorState
 from liveinsight.counting.timeline import timeline_event
 from liveinsight.model.events import Event
@@ -46,15 +49,15 @@ class Feed:
         self.add(self.event(at, page=page, page_url=f"https://example.com{page}", **changes), shard=shard)
 
     def add(self, *events: Event, shard: str = FIRST_SHARD) -> None:
-        pending: dict[CounterKey, list[tuple[str, Batch]]] = defaultdict(list)
+        pending: dict[CounterKey, list[tuple[str, PendingContributions]]] = defaultdict(list)
         for event in events:
             self._number += 1
             mark = event_mark(record_mark(mark_prefix(1, shard), str(self._number)), 0)
             state = self._states.setdefault((event.site, event.visitor), VisitorState(event.site, event.visitor))
             folded = fold(state, event, mark)
             for key, part in by_counter(folded.contributions):
-                item_key, name = home(key)
-                pending[item_key].append((name, Batch([part])))
+                item_key, name = storage_item(key)
+                pending[item_key].append((name, PendingContributions([part])))
             if folded.session_id:
                 self.store.write_timeline(
                     [TimelineChunk(event.site, folded.session_id, [(mark, timeline_event(event))], 0)]
@@ -64,7 +67,7 @@ class Feed:
         for key, contributions in pending.items():
             item = stored.get(key) or CounterItem()
             expected = item.mark or NO_MARK
-            apply_batches(item, contributions)
+            apply_contributions(item, contributions)
             writes.append(CounterWrite(key, expected, item, 0))
         assert self.store.write_counters(shard, writes).refused == []
         touched = list({(event.site, event.visitor) for event in events})

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from liveinsight.counting.contributions import by_counter
 from liveinsight.counting.counters import CounterItem, apply_pending
-from liveinsight.counting.fold import LIVE, CounterKey, by_counter, dimension_key, fold, minute_key, totals_key
+from liveinsight.counting.fold import fold
+from liveinsight.counting.keys import LIVE, CounterKey, dimension_key, minute_key, totals_key
 from liveinsight.counting.sessions import VisitorState
 from liveinsight.model.buckets import minute_of, quarter_of
 from liveinsight.model.events import CLICK, CONVERSION, HEARTBEAT, LEDGER, PAGE_EXIT, PAGE_VIEW, Event
@@ -36,7 +38,7 @@ def nonzero(item: CounterItem) -> dict[str, int]:
 
 
 def by_value(items: dict[CounterKey, CounterItem], dimension: str) -> dict[str, dict[str, int]]:
-    return {key[4]: nonzero(item) for key, item in items.items() if key[3] == dimension and nonzero(item)}
+    return {key.value: nonzero(item) for key, item in items.items() if key.dimension == dimension and nonzero(item)}
 
 
 def test_one_visit_from_start_to_end() -> None:
@@ -125,9 +127,9 @@ def present(items: dict[CounterKey, CounterItem], dimension: str = "") -> dict[t
     """Who is where: visitors by (minutes since noon, value)."""
     prefix = f"{dimension}=" if dimension else ""
     return {
-        (key[2] - minute_of(NOON), name.removeprefix(prefix)): amount
+        (key.bucket - minute_of(NOON), name.removeprefix(prefix)): amount
         for key, item in items.items()
-        if key[0] == "minute" and key[3] == (LIVE if dimension else "")
+        if key.kind == "minute" and key.dimension == (LIVE if dimension else "")
         for name, amount in nonzero(item).items()
         if name != "pageviews" and name.startswith(prefix)
     }
@@ -214,7 +216,7 @@ def test_gap_is_that_of_the_event() -> None:
 
 def test_imported_history_is_not_live() -> None:
     """Events that were old when they arrived touch no live minute."""
-    assert not [key for key in count(an_event(recent=False)) if key[0] == "minute"]
+    assert not [key for key in count(an_event(recent=False)) if key.kind == "minute"]
 
 
 def test_local_days_and_hours_are_those_of_the_event() -> None:

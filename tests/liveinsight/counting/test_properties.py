@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveinsight.counting.counters import CounterItem, Part, apply_pending, merge_items
+from liveinsight.counting.contributions import Contribution
+from liveinsight.counting.counters import CounterItem, apply_pending, merge_items
+from liveinsight.counting.keys import totals_key
 from liveinsight.counting.rollups import BY_NAME, DIMENSIONS, Scope
 from liveinsight.counting.sessions import SESSION_GAP_MS, Session
 from liveinsight.model.buckets import (
@@ -44,11 +46,11 @@ added = st.tuples(
 deltas = st.lists(added, min_size=1, max_size=12)
 
 
-def marked(parts: Sequence[tuple[dict[str, int], int, int]]) -> list[Part]:
-    return [("", f"{number:03d}", *part) for number, part in enumerate(parts, 1)]
+def marked(parts: Sequence[tuple[dict[str, int], int, int]]) -> list[Contribution]:
+    return [Contribution(totals_key("default", 0), f"{number:03d}", *part) for number, part in enumerate(parts, 1)]
 
 
-def applied(*batches: Sequence[Part]) -> CounterItem:
+def applied(*batches: Sequence[Contribution]) -> CounterItem:
     item = CounterItem()
     for batch in batches:
         apply_pending(item, batch)
@@ -248,7 +250,7 @@ def visits_of(events: Sequence[Event]) -> tuple[list[dict[str, object]], Numbers
     """All visits, and all counters but the live ones: who is present is a matter of arrival."""
     tally = recount((f"{number:04d}", event) for number, event in enumerate(events))
     (state,) = tally.sessions.values()
-    counters = {key: value for key, value in tally.counters.items() if key[0] != "minute"}
+    counters = {key: value for key, value in tally.counters.items() if key.kind != "minute"}
     return sorted((facts(session) for session in state.sessions), key=str), counters
 
 

@@ -6,8 +6,7 @@ import random
 
 import pytest
 
-from liveinsight.counting.rollups import event_measures
-from liveinsight.counting.sessions import MAX_SESSIONS, SESSION_GAP_MS, Session, VisitorState, advance, remember_id
+from liveinsight.counting.sessions import MAX_SESSIONS, SESSION_GAP_MS, Session, VisitorState
 from liveinsight.model.events import CLICK, HEARTBEAT, Event
 from liveinsight.testing.builders import NOON, an_event
 
@@ -17,7 +16,7 @@ MINUTE = 60_000
 def visits(*events: Event) -> list[Session]:
     state = VisitorState("default", 1, sessions=[], recent_ids=[])
     for event in events:
-        advance(state, event, event_measures(event))
+        state.apply(event)
     return sorted(state.sessions, key=lambda session: session.started_at)
 
 
@@ -126,7 +125,7 @@ def test_order_of_arrival_does_not_matter(seed: int) -> None:
 def test_event_id_is_recognised_within_its_window() -> None:
     """An id is known again while it is among the last ones, and forgotten after."""
     state = VisitorState("default", 1, sessions=[], recent_ids=[])
-    assert remember_id(state, 1)
-    assert not remember_id(state, 1)
-    assert all(remember_id(state, number) for number in range(2, 66))
-    assert remember_id(state, 1)
+    assert state.remember(1)
+    assert not state.remember(1)
+    assert all(state.remember(number) for number in range(2, 66))
+    assert state.remember(1)

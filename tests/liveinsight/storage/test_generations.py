@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from liveinsight.counting.counters import CounterItem
-from liveinsight.counting.fold import CounterKey, dimension_key, home, minute_key, totals_key
+from liveinsight.counting.keys import CounterKey, dimension_key, minute_key, totals_key
+from liveinsight.counting.layout import storage_item
 from liveinsight.counting.sessions import VisitorState
 from liveinsight.counting.timeline import timeline_event
 from liveinsight.model.buckets import DAY_MS, HOUR_MS, day_from_number, local_midnight_ms, quarter_of
@@ -40,10 +41,10 @@ def midnight(day: int, zone: ZoneInfo = ZONES["default"]) -> int:
 
 
 def count(store: Store, key: CounterKey, views: int) -> None:
-    where, name = home(key)
+    where, name = storage_item(key)
     known = store.load_counters(SHARD, [where]).get(where)
     item = known or CounterItem()
-    (item.beside.setdefault(name, CounterItem()) if name else item).measures["pageviews"] = views
+    (item.embedded.setdefault(name, CounterItem()) if name else item).measures["pageviews"] = views
     item.mark = f"m{views}"
     assert not store.write_counters(SHARD, [CounterWrite(where, item.mark if known else "", item, 0)]).refused
 

@@ -7,8 +7,10 @@ import random
 import pytest
 
 from liveinsight.bootstrap import initialise
+from liveinsight.counting.contributions import Contribution
 from liveinsight.counting.counters import CounterItem, apply_pending, encode_counter
-from liveinsight.counting.fold import dimension_key, fold, minute_key, totals_key
+from liveinsight.counting.fold import fold
+from liveinsight.counting.keys import dimension_key, minute_key, totals_key
 from liveinsight.counting.previews import CounterPreview, PreviewRow, VisitorPreview, encode_rows, pack_row
 from liveinsight.counting.sessions import VisitorState
 from liveinsight.counting.timeline import timeline_event
@@ -41,7 +43,9 @@ def mark(number: int) -> str:
 
 def an_item(number: int, *, views: int = 1, visitor: int = 7) -> CounterItem:
     item = CounterItem()
-    apply_pending(item, [("", mark(number), {"pageviews": views, "events": views}, 12, visitor)])
+    apply_pending(
+        item, [Contribution(totals_key("default", 0), mark(number), {"pageviews": views, "events": views}, 12, visitor)]
+    )
     return item
 
 
@@ -70,7 +74,7 @@ def test_counter_is_written_once_per_mark(any_store: Store) -> None:
     assert any_store.write_counters(SHARD, [CounterWrite(key, mark(5), an_item(6), 0)]).refused == [0]
     loaded = any_store.load_counters(SHARD, [key])[key]
     assert plain(loaded) == ({"pageviews": 1, "events": 1}, {12: 1}, 1, mark(1))
-    apply_pending(loaded, [("", mark(3), {"pageviews": 2, "bounces": -1}, 13, 8)])
+    apply_pending(loaded, [Contribution(totals_key("default", 0), mark(3), {"pageviews": 2, "bounces": -1}, 13, 8)])
     assert any_store.write_counters(SHARD, [CounterWrite(key, mark(1), loaded, 0)]).refused == []
     assert plain(any_store.load_counters(SHARD, [key])[key]) == (
         {"pageviews": 3, "events": 1, "bounces": -1},
@@ -110,7 +114,7 @@ def test_totals_are_read_by_range(any_store: Store) -> None:
     assert midnight % 96 == 0
     for hour in (midnight - 4, midnight):
         item = an_item(1)
-        item.beside = {str(quarter): an_item(1) for quarter in (1, 2, 3)}
+        item.embedded = {str(quarter): an_item(1) for quarter in (1, 2, 3)}
         any_store.write_counters(SHARD, [CounterWrite(totals_key("default", hour), "", item, 0)])
     any_store.write_counters(SHARD, [CounterWrite(totals_key("other", midnight), "", an_item(1), 0)])
     read = any_store.read_totals("default", midnight - 2, midnight + 1)
@@ -174,11 +178,11 @@ def test_visitors_are_read_by_key(any_store: Store) -> None:
 def test_counters_of_one_item_are_read_by_their_dimensions(any_store: Store) -> None:
     """A page's item holds its counters as entry and exit page beside its own; each is read under its own name."""
     item = an_item(1, views=5)
-    item.beside["exit_page"] = an_item(1, views=2, visitor=9)
+    item.embedded["exit_page"] = an_item(1, views=2, visitor=9)
     keys = [dimension_key("default", 20260922, "page", value) for value in ("/a", "/b")]
     any_store.write_counters(SHARD, [CounterWrite(keys[0], "", item, 0), CounterWrite(keys[1], "", an_item(1), 0)])
     loaded = any_store.load_counters(SHARD, keys[:1])[keys[0]]
-    assert (loaded.measures["pageviews"], loaded.beside["exit_page"].measures["pageviews"]) == (5, 2)
+    assert (loaded.measures["pageviews"], loaded.embedded["exit_page"].measures["pageviews"]) == (5, 2)
     found = {
         name: [(value, row.measures["pageviews"]) for value, row in read.rows]
         for name in ("page", "entry_page", "exit_page")

@@ -21,7 +21,7 @@ from ingest.importer.access_log import PageRules
 from ingest.importer.import_log import Importer, Target
 from ingest.pipeline.context import Policy
 from ingest.pipeline.pipeline import Pipeline
-from liveinsight.counting.fold import CounterKey, dimension_key
+from liveinsight.counting.keys import CounterKey, dimension_key
 from liveinsight.model.buckets import day_number, quarter_of
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import LiveInsightError

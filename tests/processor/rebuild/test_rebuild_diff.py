@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from liveinsight.counting.fold import CounterKey, dimension_key, totals_key
+from liveinsight.counting.keys import CounterKey, dimension_key, totals_key
 from liveinsight.model.buckets import DAY_MS, HOUR_MS, day_from_number, local_day_and_hour, quarter_of
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
@@ -116,7 +116,7 @@ def test_diff_finds_what_only_one_of_them_has(clock: FakeClock) -> None:
     now = clock()
     longest_ago = now - 60 * HOUR_MS
     for shard, key in list(new.counters):
-        if key[2] in {day_of(longest_ago), quarter_of(longest_ago)}:
+        if key.bucket in {day_of(longest_ago), quarter_of(longest_ago)}:
             del new.counters[shard, key]
     assert {each.place for each in told(old, new, now)} == {day_text(longest_ago), bucket_text(longest_ago)}
     assert {each.place for each in told(new, old, now)} == {day_text(longest_ago), bucket_text(longest_ago)}

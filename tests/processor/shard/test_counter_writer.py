@@ -6,17 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from liveinsight.counting.fold import (
-    LIVE,
-    Cadence,
-    Contribution,
-    CounterKey,
-    KeyGroup,
-    dimension_key,
-    minute_key,
-    stored_apart,
-    totals_key,
-)
+from liveinsight.counting.contributions import Contribution
+from liveinsight.counting.counters import split_items
+from liveinsight.counting.keys import LIVE, CounterKey, dimension_key, minute_key, totals_key
+from liveinsight.counting.layout import Cadence, CounterGroup
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.storage.store import CounterWrite, Written
 from liveinsight.testing.memory import MemoryStore
@@ -25,20 +18,25 @@ from processor.shard.counter_writer import CounterWriter
 SHARD = "shardId-000000000000"
 TOTALS = totals_key("default", 1)
 SOURCE, COUNTRY = (dimension_key("default", 20260922, *row) for row in (("source", "Google"), ("country", "DE")))
-GROUP = KeyGroup((SOURCE, COUNTRY))
+GROUP = CounterGroup((SOURCE, COUNTRY))
 PRESENT = minute_key("default", 1, LIVE)
 
 
 def stored(store: MemoryStore) -> dict[CounterKey, dict[str, int]]:
-    items = stored_apart((key, item) for (_, key), item in store.counters.items())
+    items = split_items((key, item) for (_, key), item in store.counters.items())
     return {key: item.measures for key, item in items if item.measures}
 
 
 def test_group_goes_to_all_of_its_counters(store: MemoryStore) -> None:
     """What a visit's rows get is in each of them."""
     writer = CounterWriter(store, SHARD)
-    writer.add([(TOTALS, "1", {"events": 1}, -1, 7), (GROUP, "1", {"visits": 1, "pageviews": 1}, 12, 7)])
-    writer.add([(GROUP, "2", {"pageviews": 2}, 12, 7)])
+    writer.add(
+        [
+            Contribution(TOTALS, "1", {"events": 1}, -1, 7),
+            Contribution(GROUP, "1", {"visits": 1, "pageviews": 1}, 12, 7),
+        ]
+    )
+    writer.add([Contribution(GROUP, "2", {"pageviews": 2}, 12, 7)])
     assert writer.flush()
     assert stored(store) == {
         TOTALS: {"events": 1}, SOURCE: {"visits": 1, "pageviews": 3}, COUNTRY: {"visits": 1, "pageviews": 3},
@@ -52,7 +50,7 @@ def test_counter_of_a_group_that_failed_is_tried_again_alone(
 ) -> None:
     """When one of a group's counters is not written, only that one is pending, and nothing is added twice."""
     writer = CounterWriter(store, SHARD)
-    first: list[Contribution] = [(GROUP, "1", {"visits": 1}, -1, 0)]
+    first = [Contribution(GROUP, "1", {"visits": 1}, -1, 0)]
     writer.add(first)
     real = store.write_counters
 
@@ -65,7 +63,7 @@ def test_counter_of_a_group_that_failed_is_tried_again_alone(
         patch.setattr(store, "write_counters", lose_country)
         with pytest.raises(StoreUnavailable):
             writer.flush()
-    writer.add([(GROUP, "2", {"visits": 1}, -1, 0)])
+    writer.add([Contribution(GROUP, "2", {"visits": 1}, -1, 0)])
     assert writer.flush()
     assert stored(store) == {SOURCE: {"visits": 2}, COUNTRY: {"visits": 2}}
 
@@ -73,11 +71,11 @@ def test_counter_of_a_group_that_failed_is_tried_again_alone(
 def test_replay_that_is_ahead_in_part_adds_the_rest(store: MemoryStore) -> None:
     """Counters of a group whose marks differ each take exactly what they do not hold yet."""
     first = CounterWriter(store, SHARD)
-    first.add([(SOURCE, "2", {"visits": 1}, -1, 0)])
+    first.add([Contribution(SOURCE, "2", {"visits": 1}, -1, 0)])
     assert first.flush()
     replay = CounterWriter(store, SHARD)
     for mark in ("1", "2", "3"):
-        replay.add([(GROUP, mark, {"visits": 1}, -1, 0)])
+        replay.add([Contribution(GROUP, mark, {"visits": 1}, -1, 0)])
     assert replay.flush()
     assert stored(store) == {SOURCE: {"visits": 2}, COUNTRY: {"visits": 3}}
 
@@ -85,9 +83,9 @@ def test_replay_that_is_ahead_in_part_adds_the_rest(store: MemoryStore) -> None:
 def test_live_counters_wait_for_the_medium_cadence(store: MemoryStore) -> None:
     """The large counters of present visitors are not written with the totals; nothing else waits for them."""
     writer = CounterWriter(store, SHARD)
-    writer.add([(TOTALS, "1", {"events": 1}, -1, 0), (PRESENT, "1", {"page=/a": 1}, -1, 0)])
+    writer.add([Contribution(TOTALS, "1", {"events": 1}, -1, 0), Contribution(PRESENT, "1", {"page=/a": 1}, -1, 0)])
     assert writer.flush(Cadence.FAST)
     assert stored(store) == {TOTALS: {"events": 1}}
-    writer.add([(PRESENT, "2", {"page=/a": -1, "page=/b": 1}, -1, 0)])
+    writer.add([Contribution(PRESENT, "2", {"page=/a": -1, "page=/b": 1}, -1, 0)])
     assert writer.flush()
     assert stored(store)[PRESENT] == {"page=/b": 1}

@@ -27,7 +27,7 @@ from botocore.config import Config
 from liveinsight.aws.dynamodb import Dynamo
 from liveinsight.aws.dynamodb_store import DynamoStore
 from liveinsight.aws.schema import TableNames
-from liveinsight.counting.fold import CounterKey
+from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.rollups import DIMENSIONS
 from liveinsight.devstack.ministack import StandIn
 from liveinsight.model.buckets import DAY_MS, day_from_number, day_number, days_between, minute_of, quarter_of
@@ -206,7 +206,7 @@ def read_back(store: Store, site: str, simulation: Simulation, expected: Tally) 
     items: list[tuple[CounterKey, Any]] = []
     totals = store.read_totals(site, quarter_of(first), quarter_of(last)).rows
     items += [(("totals", site, bucket, "", ""), item) for bucket, item in totals]
-    for kind in ("", *sorted({key[3] for key in expected.counters if key[0] == "minute"} - {""})):
+    for kind in ("", *sorted({key.dimension for key in expected.counters if key.kind == "minute"} - {""})):
         minutes = store.read_minutes(site, minute_of(first), minute_of(last), kind).rows
         items += [(("minute", site, minute, kind, ""), item) for minute, item in minutes]
     for day in map(day_number, days_between(min(days), max(days))):

@@ -11,18 +11,20 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from liveinsight.counting.contributions import Contribution, PendingContributions, by_counter
 from liveinsight.counting.counters import (
-    Batch,
     CounterItem,
-    Part,
-    apply_batches,
+    apply_contributions,
     apply_pending,
     decode_counter,
     encode_counter,
     merge_items,
 )
-from liveinsight.counting.fold import Cadence, CounterKey, Folded, by_counter, fold, totals_key
+from liveinsight.counting.fold import Folded, fold
+from liveinsight.counting.keys import CounterKey, totals_key
+from liveinsight.counting.layout import Cadence
 from liveinsight.counting.sessions import VisitorState, decode_visitor
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.errors import StoreUnavailable
@@ -132,10 +134,10 @@ class StaleCounters(MemoryStore):
         return found
 
 
-def summed_up(pending: Iterable[Part]) -> CounterItem:
+def summed_up(pending: Iterable[Contribution]) -> CounterItem:
     item = CounterItem()
     for part in pending:
-        apply_pending(item, [(part[0], "+", *part[2:])])
+        apply_pending(item, [replace(part, mark="+")])
         item.mark = NO_MARK
     return item
 
@@ -144,13 +146,13 @@ def plain_add(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """Counters as most pipelines have them: ADD what is pending, try again when it failed."""
 
     def flush(self: Any, _: Cadence = Cadence.SLOW) -> bool:
-        pending: dict[CounterKey, list[Part]] = {}
+        pending: dict[CounterKey, list[Contribution]] = {}
         for target, batch in self._pending.items():
-            for key, _ in by_counter([(target, "", {}, -1, 0)]):
+            for key, _ in by_counter([Contribution(target, "", {})]):
                 pending.setdefault(key, []).extend(batch.parts)
         writes = [CounterWrite(key, NO_MARK, summed_up(parts), 0) for key, parts in pending.items()]
         lost = self._store.write_counters(self._shard, writes).unconfirmed
-        self._pending = {writes[index].key: Batch(pending[writes[index].key]) for index in lost}
+        self._pending = {writes[index].key: PendingContributions(pending[writes[index].key]) for index in lost}
         if lost:
             raise StoreUnavailable("not confirmed")
         self.waiting = 0
@@ -168,13 +170,13 @@ def no_compare_and_set(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
 def no_mark_filter(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """After a failed write the item is loaded again, but all that is pending is applied to it."""
 
-    def apply_all(item: CounterItem, batches: Iterable[tuple[str, Batch]], *kind: str) -> bool:
+    def apply_all(item: CounterItem, batches: Iterable[tuple[str, PendingContributions]], *kind: str) -> bool:
         stored, item.mark = item.mark, NO_MARK
-        apply_batches(item, batches, *kind)
+        apply_contributions(item, batches, *kind)
         item.mark = max(stored, item.mark)
         return True
 
-    patch.setattr("processor.shard.counter_writer.apply_batches", apply_all)
+    patch.setattr("processor.shard.counter_writer.apply_contributions", apply_all)
     return MemoryStore
 
 
@@ -273,13 +275,13 @@ def counters_of_an_item_apart(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
         own = {
             key: [(name, batch) for name, batch in batches if not name]
             for key, batches in self._items[Cadence.SLOW].items()
-            if up_to is Cadence.FAST and key[3] == "page"
+            if up_to is Cadence.FAST and key.dimension == "page"
         }
         for key, batches in own.items():
             item = self._store.load_counters(self._shard, [key]).get(key) or CounterItem()
             self._stored.take(key)
             expected = item.mark
-            if apply_batches(item, batches):
+            if apply_contributions(item, batches):
                 self._store.write_counters(self._shard, [CounterWrite(key, expected, item, 0)])
         return flush(self, up_to)
 

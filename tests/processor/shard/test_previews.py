@@ -204,8 +204,8 @@ def views_of(placed: Iterable[tuple[str, str, Event]]) -> Counter[str]:
     counted: Counter[str] = Counter()
     tally = recount((mark, event) for _, mark, event in placed if event.type == PAGE_VIEW)
     for key, (measures, _, _) in tally.counters.items():
-        if key[0] == "dimension" and key[3] == "page":
-            counted[key[4]] += measures.get("pageviews", 0)
+        if key.kind == "dimension" and key.dimension == "page":
+            counted[key.value] += measures.get("pageviews", 0)
     return counted
 
 

@@ -18,8 +18,7 @@ import pytest
 from rich.console import Console
 
 from liveinsight.aws.clients import dynamodb_client, kinesis_client
-from liveinsight.aws.kcl_leases import Lease, read_leases
-from liveinsight.aws.kcl_tables import lease_table
+from liveinsight.aws.kcl_tables import Lease, lease_table, read_leases
 from liveinsight.bootstrap import initialise
 from liveinsight.devstack.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.model.clock import system_clock

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from liveinsight.counting.contributions import by_counter
 from liveinsight.counting.counters import CounterItem, apply_pending
-from liveinsight.counting.fold import by_counter, fold
+from liveinsight.counting.fold import fold
 from liveinsight.counting.rollups import MEASURES_BY_TYPE
 from liveinsight.counting.sessions import new_visitor
 from liveinsight.model.buckets import quarter_of

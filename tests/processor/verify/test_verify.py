@@ -24,7 +24,7 @@ from ingest.importer.import_log import Importer, Target
 from ingest.pipeline.context import Policy
 from ingest.pipeline.pipeline import Pipeline
 from liveinsight.counting.counters import CounterItem
-from liveinsight.counting.fold import CounterKey, dimension_key, totals_key
+from liveinsight.counting.keys import CounterKey, dimension_key, totals_key
 from liveinsight.model.buckets import QUARTER_MS, day_number, local_midnight_ms, quarter_of
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import LiveInsightError
@@ -143,12 +143,12 @@ def test_every_wrong_measure_is_named(
 ) -> None:
     """A counter that holds more than it should is named with the measure, and with both numbers."""
     event = an_event()
-    key = (key[0], key[1], key[2] or event.day, key[3], key[4])
+    key = key._replace(bucket=key.bucket or event.day)
     put(stream, event)
     count(stream, store, clock)
     corrupt(store, SHARD, key, pageviews=2)
     report = check(stream, store, clock)
-    assert [row[1:] for row in found(report)] == [(key[3], key[4], "pageviews", 3, 1)]
+    assert [row[1:] for row in found(report)] == [(key.dimension, key.value, "pageviews", 3, 1)]
     assert report.exit_code == 1
 
 

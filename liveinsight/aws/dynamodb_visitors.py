@@ -1,0 +1,130 @@
+"""Visitors' states and the timelines of their sessions in the sessions table.
+
+In: encoded states and chunks of events. Out: states and ordered events, previews included. Keys are made in `keys`;
+what each method promises stands in `liveinsight.storage.store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from liveinsight.aws.dynamodb import (
+    AFTER_ALL,
+    PART_BYTES,
+    Item,
+    Statement,
+    StoreTables,
+    insert,
+    key_item,
+    update,
+)
+from liveinsight.aws.keys import (
+    timeline_partition,
+    visitor_key,
+    visitor_previews_partition,
+)
+from liveinsight.counting.previews import (
+    decode_states,
+)
+from liveinsight.counting.sessions import VisitorState, decode_visitor
+from liveinsight.counting.timeline import Marked, decode_timeline, encode_timeline, in_timeline_order
+from liveinsight.model.ids import visitor_of
+from liveinsight.model.marks import NO_MARK
+from liveinsight.storage.store import (
+    Read,
+    TimelineChunk,
+    VisitorKey,
+    VisitorWrite,
+    Written,
+    tail_of,
+    visitors_read,
+)
+
+
+class VisitorTable(StoreTables):
+    """The methods of a `Store` about visitors and sessions. Thread safe."""
+
+    def load_visitors(self, keys: Sequence[VisitorKey]) -> dict[VisitorKey, VisitorState]:
+        items = self._dynamo.get(self._sessions, [visitor_key(*key) for key in keys], consistent=True)
+        states = [decode_visitor(item["s"]["B"]) for item in items]
+        return {(state.site, state.visitor): state for state in states}
+
+    def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
+        """New states are inserted, others updated; where the hint was wrong, the other way is tried once."""
+        first = self._dynamo.execute([self._visitor_statement(write, write.is_new) for write in writes])
+        again = first.refused
+        second = self._dynamo.execute([self._visitor_statement(writes[i], not writes[i].is_new) for i in again])
+        return Written(
+            [again[index] for index in second.refused],
+            sorted(first.unconfirmed + [again[index] for index in second.unconfirmed]),
+        )
+
+    def _visitor_statement(self, write: VisitorWrite, is_new: bool) -> Statement:
+        key = visitor_key(*write.key)
+        mark = {"S": write.mark}
+        attributes: Item = {"m": mark, "s": {"B": write.data}, "ttl": {"N": str(write.expires_at)}}
+        if is_new:
+            return insert(self._sessions, key, attributes)
+        return update(self._sessions, key, attributes, '"m" < ?', mark)
+
+    def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
+        items = []
+        for chunk in chunks:
+            partition = timeline_partition(chunk.site, chunk.session_id)
+            for events in _split(chunk.events):
+                # Both ends are in the key: a chunk cut elsewhere never replaces one with more in it.
+                key = (partition, f"{events[0][0]}{AFTER_ALL}{events[-1][0]}")
+                body = {
+                    "e": {"B": encode_timeline(events)},
+                    "v": {"N": str(chunk.visitor)},
+                    "ttl": {"N": str(chunk.expires_at)},
+                }
+                items.append(key_item(key) | body)
+        self._dynamo.put(self._sessions, items)
+
+    def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
+        sites = sorted({site for site, _ in keys})
+        previews = [
+            decode_states(item["b"]["B"])
+            for site in sites
+            for item in self._dynamo.query(self._sessions, visitor_previews_partition(site))
+        ]
+        items = self._dynamo.get(self._sessions, [visitor_key(*key) for key in keys], consistent=False)
+        return visitors_read(keys, [decode_visitor(item["s"]["B"]) for item in items], previews)
+
+    def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
+        chunks = self._chunks(site, session_id, limit)
+        read = self.read_visitors([(site, visitor) for visitor in _visitors_of(site, session_id, chunks)])
+        items_read = len(chunks) + read.items_read
+        events = _events_of(chunks)
+        last = max((mark for mark, _ in events), default=NO_MARK)
+        if any(state.spilled > last for state in read.rows):
+            # A tail that became a chunk between the two reads is in neither.
+            chunks = self._chunks(site, session_id, limit)
+            items_read += len(chunks)
+            events += _events_of(chunks)
+        tail = tail_of(read.rows, session_id)
+        return Read(in_timeline_order([*events, *tail], limit), items_read, read.partial)
+
+    def _chunks(self, site: str, session_id: str, limit: int) -> list[Item]:
+        return self._dynamo.query(self._sessions, timeline_partition(site, session_id), limit=limit)
+
+
+def _events_of(chunks: Iterable[Item]) -> list[Marked]:
+    return [pair for chunk in chunks for pair in decode_timeline(chunk["e"]["B"])]
+
+
+def _visitors_of(site: str, session_id: str, chunks: Iterable[Item]) -> set[int]:
+    visitors = {int(chunk["v"]["N"]) for chunk in chunks}
+    named = visitor_of(site, session_id)
+    return visitors if named is None else {*visitors, named}
+
+
+def _split(events: Sequence[Marked]) -> Iterator[Sequence[Marked]]:
+    """Halve until each part fits an item."""
+    if len(events) > 1 and len(encode_timeline(events)) > PART_BYTES:
+        middle = len(events) // 2
+        yield from _split(events[:middle])
+        yield from _split(events[middle:])
+    else:
+        yield events
