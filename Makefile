@@ -3,29 +3,38 @@ PYTHON ?= python3
 VENV   ?= .venv
 JOBS   ?= 2
 BIN    := $(VENV)/bin
+LOCK   := requirements.lock
+PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev kcl demo test check docs format bench clean
+.PHONY: help setup setup-dev lock kcl demo test check docs format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.local: setup.cfg pyproject.toml dashboard/package.json
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: setup.cfg pyproject.toml $(LOCK) dashboard/package.json | $(BIN)/python
+	$(PIP) install --constraint $(LOCK) --editable '.[local]'
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/npm ci --prefix dashboard --silent
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.local
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) install --constraint $(LOCK) --editable '.[dev]'
 	@touch $@
 
 setup: $(VENV)/.local ## install what the product needs into .venv
 setup-dev: $(VENV)/.dev ## install what tests and checks need, too
 
+lock: | $(BIN)/python ## make requirements.lock again after a change of setup.cfg; ARGS=--upgrade takes the newest versions
+	$(PIP) install uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
+		--custom-compile-command 'make lock' --output-file $(LOCK) $(ARGS) setup.cfg
+
 kcl: setup ## install the Kinesis Client Library for Python and its jars (needs Java to run)
-	@$(BIN)/python -m processor.kcl.install
+	@PIP_CONSTRAINT=$(LOCK) $(BIN)/python -m processor.kcl.install
 
 demo: setup ## run the whole pipeline on this machine, with a page to look at
 	@$(BIN)/liveinsight up $(ARGS)

@@ -9,11 +9,11 @@ if [ ! -x "$venv/bin/liveinsight" ]; then
     # The checkout is mounted read-only, and pip builds where the source is.
     build="$(mktemp -d)"
     trap 'rm -rf "$build"' EXIT
-    for part in setup.cfg pyproject.toml README.md LICENSE api ingest liveinsight processor; do
+    for part in setup.cfg pyproject.toml requirements.lock README.md LICENSE api ingest liveinsight processor; do
         cp -R "$source/$part" "$build/"
     done
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "$build"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --constraint "$build/requirements.lock" "$build"
 fi
 
 # LocalStack takes any signature, but wants one.

@@ -11,7 +11,6 @@ from typing import Any
 
 import api.app
 import ingest.app
-from ingest.delivery.direct import Retries
 from liveinsight.settings import Settings
 from liveinsight.sites.cache import SiteDirectory
 from liveinsight.sites.repository import create_missing, load_sites
@@ -40,13 +39,8 @@ class Pipeline:
         sites = SiteDirectory(lambda: load_sites(self.store), self.clock)
         self.ingest = ingest.app.create_app(
             self.settings,
-            self.stream,
-            self.store,
-            self.clock,
-            sites=sites,
+            ingest.app.Backend(self.stream, self.store, sites, lambda: self.store, self.clock),
             tracker_file=root / "tracker" / "liveinsight.js",
-            open_store=lambda: self.store,
-            retries=Retries(),
         )
         self.api = api.app.create_app(
             self.settings, self.store, self.clock, sites=sites, dashboard_dir=root / "dashboard"

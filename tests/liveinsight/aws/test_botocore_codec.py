@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
@@ -92,11 +93,13 @@ class Wire:
 
     def __init__(self, status: int = 200, body: bytes = b"{}") -> None:
         self.sent: list[Any] = []
+        self.bodies: list[bytes] = []
         self._status = status
         self._body = body
 
     def __call__(self, request: Any, **_: object) -> AWSResponse:
         self.sent.append(json.loads(request.body))
+        self.bodies.append(request.body)
         headers: Any = {"Content-Type": "application/x-amz-json-1.0"}
         raw: Any = self
         return AWSResponse(request.url, self._status, headers, raw)
@@ -137,6 +140,26 @@ def test_the_same_is_read(service: str, operation: str, parameters: dict[str, An
     for record in (record for answer in read for record in answer.get("Records", [])):
         record.pop("EncryptionType", None)
     assert read[0] == read[1]
+
+
+@pytest.mark.parametrize(("service", "operation", "parameters"), REQUESTS)
+def test_botocore_sends_the_body_of_msgspec(service: str, operation: str, parameters: dict[str, Any]) -> None:
+    """botocore still calls the hooks for a request. Without them the body is the same, but botocore has made it."""
+    wire = Wire()
+    getattr(client_on(wire, service, installed=True), operation)(**parameters)
+    assert wire.bodies == [msgspec.json.encode(parameters)]
+
+
+@pytest.mark.parametrize(("service", "operation", "parameters", "answer"), ANSWERS)
+def test_botocore_gets_no_body_to_parse(
+    service: str, operation: str, parameters: dict[str, Any], answer: dict[str, Any]
+) -> None:
+    """botocore still calls the hook for an answer: it does not parse again what msgspec has read."""
+    client = client_on(Wire(body=json.dumps(answer).encode()), service, installed=True)
+    parsed: list[bytes] = []
+    client.meta.events.register_last("before-parse", lambda response_dict, **_: parsed.append(response_dict["body"]))
+    getattr(client, operation)(**parameters)
+    assert parsed == [b"{}"]
 
 
 def test_an_answer_that_is_not_understood_is_left_to_botocore() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from ingest.delivery.group_commit import GroupCommit
 from ingest.importer.access_log import PageRules
 from ingest.importer.import_log import Importer, Target
 from ingest.pipeline.context import Policy
@@ -391,7 +392,9 @@ def test_real_worker_is_held_to_the_recount(
     print(f"seed {seed}")
     stream, store = open_aws(aws)
     environ = {**aws_environ, "LIVEINSIGHT_SESSIONS_INTERVAL": "0.3"}
-    pipeline = Pipeline(lambda: plain_sites(aws.sites), stream, lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None))
+    pipeline = Pipeline(
+        lambda: plain_sites(aws.sites), GroupCommit(stream), lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None)
+    )
     importer = Importer(pipeline, PageRules(), Target("default", "http://blog.example"), system_clock)
     lines = log_lines(random.Random(seed), 3_000)
     for start in range(0, len(lines), 500):
