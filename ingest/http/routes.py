@@ -33,10 +33,10 @@ from ingest.http.response_headers import REQUEST_ID_KEY, EveryAnswer, add_reques
 from ingest.http.responses import json_response
 from ingest.http.server_events import PREFIX as KEYED
 from ingest.http.server_events import ServerEvents
-from ingest.pipeline.admission import site_of
 from ingest.pipeline.context import Context
 from ingest.pipeline.drop_ledger import Ledger
 from ingest.pipeline.pipeline import Pipeline
+from ingest.pipeline.sender import site_of
 from ingest.runtime.metrics import CONTENT_TYPE, Metrics
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import InvalidPayload, StoreUnavailable, StreamUnavailable

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("api", "dashboard", "ingest", "liveinsight", "processor", "tracker")
+COPIED = ("api", "dashboard", "docs", "ingest", "liveinsight", "processor", "tracker")
 PIPELINE = Path(__file__).with_name("pipeline.py")
-BLOCK = re.compile(r"^```\w+\n(?:#|//) (\S+), (?:after '(.+)'|at the end)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```\w+\n(?:#|//) (\S+), (?:after '([^'\n]+)'|at the end)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 START = f"""
 import sys
 from pathlib import Path
@@ -127,6 +127,28 @@ pipeline.count()
 for dimension, value in (("source", "Marginalia"), ("channel", "Organic Search")):
     rows = pipeline.ask(f"/v1/sites/default/breakdown?dimension={dimension}")["data"]
     assert [row["value"] for row in rows] == [value], rows
+""",
+    )
+
+
+def test_a_setting_is_one_field_and_its_line_on_the_page(copy: Path) -> None:
+    """It is read from its variable, a bad value is refused with its name, and the page says what the code says."""
+    edit(copy, example("Add a setting"))
+    run(
+        copy,
+        """
+from liveinsight.model.errors import SettingsError
+from liveinsight.settings import SETTINGS, Settings
+values = [Settings.from_env(environ).api_rows for environ in ({}, {"LIVEINSIGHT_API_ROWS": "50"})]
+assert values == [1000, 50], values
+try:
+    Settings.from_env({"LIVEINSIGHT_API_ROWS": "0"})
+    raise AssertionError("0 was taken")
+except SettingsError as error:
+    assert str(error).startswith("LIVEINSIGHT_API_ROWS='0': "), error
+rows = [f"| `{one.variable}` | `{one.default}` | {one.meaning} |" for one in SETTINGS]
+page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+assert next(row for row in rows if "API_ROWS" in row) in page.splitlines()
 """,
     )
 

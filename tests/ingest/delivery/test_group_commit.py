@@ -11,10 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from ingest.delivery.commit_batch import Batch, Ticket, WaitingLine
-from ingest.delivery.direct import Retries
-from ingest.delivery.group_commit import GroupCommit, Pace, QueueFull
-from ingest.delivery.observed_stream import PersonNeeded, WatchedStream
+from ingest.delivery.commit_batch import CommitBatch, Ticket, WaitingLine
+from ingest.delivery.group_commit import GroupCommit, Pace, QueueFull, Retries
+from ingest.delivery.observed_stream import ObservedStream, StreamMisconfigured
 from ingest.runtime.metrics import Metrics
 from liveinsight.model.errors import LiveInsightError, StreamRefused, StreamUnavailable
 from liveinsight.model.events import VIRTUAL_BUCKETS, Event, decode_record
@@ -62,7 +61,7 @@ class ScriptedStream:
 
 def commit_to(stream: ScriptedStream, pace: Pace | None = None, retries: Retries = QUICK) -> GroupCommit:
     metrics = Metrics()
-    return GroupCommit(WatchedStream(stream, metrics, retries.elapsed), retries, pace or Pace(), metrics)
+    return GroupCommit(ObservedStream(stream, metrics, retries.elapsed), retries, pace or Pace(), metrics)
 
 
 def value(commit: GroupCommit, name: str) -> float:
@@ -113,7 +112,7 @@ def test_requests_that_wait_together_share_calls_and_records(threads):
     waiting(commit, 13)
     stream.gate.set()
     for future in (first, *others):
-        assert future.result(PATIENCE) is None
+        assert future.result(PATIENCE) == []
     assert [len(call) for call in stream.calls] == [1, 3]
     assert [len(decode_record(record.data)) for record in stream.calls[1]] == [4, 4, 4]
     assert sorted(event.event_id for event in stream.events()) == [1, *range(10, 22)]
@@ -130,7 +129,7 @@ def test_all_who_wait_for_a_call_are_woken_by_it(threads):
     waiting(commit, 41)
     stream.gate.set()
     for future in (first, *others):
-        assert future.result(PATIENCE) is None
+        assert future.result(PATIENCE) == []
 
 
 def test_who_went_before_being_woken_does_not_keep_others_asleep():
@@ -166,14 +165,14 @@ def test_a_request_waits_for_its_own_records_only(threads):
     both = threads.submit(commit, [an_event(event_id=8, visitor=2), an_event(event_id=9, visitor=7)])
     waiting(commit, 5)
     stream.gate.set()
-    assert first.result(PATIENCE) is None
-    assert good.result(PATIENCE) is None
-    assert bad[1].result(PATIENCE) is None
+    assert first.result(PATIENCE) == []
+    assert good.result(PATIENCE) == []
+    assert bad[1].result(PATIENCE) == []
     assert not bad[0].done()
     assert not both.done()
     refuse.clear()
-    assert bad[0].result(PATIENCE) is None
-    assert both.result(PATIENCE) is None
+    assert bad[0].result(PATIENCE) == []
+    assert both.result(PATIENCE) == []
     # What is put again is the refused record alone.
     assert {tuple(record.partition_key for record in call) for call in stream.calls[2:]} == {("b002",)}
     assert Counter(event.event_id for event in stream.events()) == Counter([1, 2, 3, 4, 8, 9])
@@ -190,7 +189,7 @@ def test_a_record_that_is_refused_to_the_end_fails_all_who_have_a_part_in_it(thr
     futures = [threads.submit(commit, [an_event(event_id=2 + n, visitor=1 + n % 2)]) for n in range(6)]
     waiting(commit, 7)
     stream.gate.set()
-    assert first.result(PATIENCE) is None
+    assert first.result(PATIENCE) == []
     failed = [future.exception(PATIENCE) for future in futures]
     assert [type(error) for error in failed[1::2]] == [StreamUnavailable] * 3
     assert failed[::2] == [None] * 3
@@ -200,7 +199,8 @@ def test_a_record_that_is_refused_to_the_end_fails_all_who_have_a_part_in_it(thr
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(StreamUnavailable("down"), StreamUnavailable), (StreamRefused("access denied"), PersonNeeded)]
+    ("error", "told"),
+    [(StreamUnavailable("down"), StreamUnavailable), (StreamRefused("access denied"), StreamMisconfigured)],
 )
 def test_a_call_that_fails_fails_all_who_share_it_at_once(threads, error, told):
     """Each with an error of its own; the next request is tried anew."""
@@ -237,7 +237,7 @@ def test_past_the_bound_requests_are_turned_away_at_once(threads):
             commit([an_event(event_id=9)])
         assert value(commit, "liveinsight_ingest_waiting_requests") == 8
         stream.gate.set()
-        assert [future.result(PATIENCE) for future in futures] == [None] * 8
+        assert [future.result(PATIENCE) for future in futures] == [[]] * 8
         commit([an_event(event_id=9)])
         assert len(stream.events()) == 9
         assert value(commit, "liveinsight_ingest_waiting_bytes") == 0
@@ -254,7 +254,7 @@ def test_a_hanging_stream_holds_nobody_longer_than_the_deadline(threads):
     queued = [threads.submit(commit, [an_event(event_id=n + 10)]) for n in range(10)]
     assert [type(future.exception(PATIENCE)) for future in queued] == [StreamUnavailable] * 10
     stream.gate.set()
-    assert [future.result(PATIENCE) for future in hanging] == [None, None]
+    assert [future.result(PATIENCE) for future in hanging] == [[], []]
     commit([an_event(event_id=99)])
     assert sorted(event.event_id for event in stream.events()) == [1, 2, 99]
 
@@ -264,7 +264,7 @@ def test_there_are_never_more_calls_at_once_than_allowed(threads):
     stream = ScriptedStream(lambda call, record: not threading.Event().wait(0.002))
     commit = commit_to(stream, Pace(calls=3, linger=0.0005))
     futures = [threads.submit(commit, [an_event(event_id=n + 1, visitor=n)]) for n in range(600)]
-    assert {future.result(PATIENCE) for future in futures} == {None}
+    assert all(future.result(PATIENCE) == [] for future in futures)
     assert stream.most_at_once <= 3
     assert sorted(event.event_id for event in stream.events()) == list(range(1, 601))
 
@@ -333,7 +333,7 @@ def test_a_batch_never_exceeds_what_one_call_takes():
             line.append(Ticket(events))
         arrived: list[Event] = []
         while line:
-            records = Batch(line.take()).records
+            records = CommitBatch(line.take()).records
             assert len(records) <= MAX_RECORDS_PER_PUT
             assert sum(len(data) + len(key) for key, data in records) <= MAX_BYTES_PER_PUT
             assert all(len(data) <= MAX_RECORD_BYTES for _, data in records)

@@ -27,7 +27,7 @@ THREADS = 8
 MOST = 4
 APP = """
 from pathlib import Path
-from ingest.app import create_app
+from ingest.app import Backend, create_app
 from ingest.http.body_watchdog import BodyWatch
 from liveinsight.model.clock import system_clock
 from liveinsight.testing.memory import MemoryStore, MemoryStream
@@ -37,8 +37,9 @@ from liveinsight.sites.site import plain_sites
 settings = Settings.from_env({})
 store = MemoryStore()
 app = create_app(
-    settings, MemoryStream(system_clock), store, system_clock, sites=lambda: plain_sites(settings.sites),
-    tracker_file=Path("none"), open_store=lambda: store, bodies=BodyWatch(MOST),
+    settings,
+    Backend(MemoryStream(system_clock), store, lambda: plain_sites(settings.sites), lambda: store, system_clock),
+    tracker_file=Path("none"), bodies=BodyWatch(MOST),
 )
 """
 VIEW = json.dumps({"event_type": "page_view", "page_url": "https://shop.example/"}).encode()

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ingest.contract.reasons import Reason
+from ingest.delivery.group_commit import GroupCommit
 from ingest.pipeline.context import Context, Policy
 from ingest.pipeline.parsing import payload_from
 from ingest.pipeline.pipeline import Pipeline
@@ -23,7 +24,7 @@ def test_old_lines_of_a_log_take_the_same_path():
     """Years-old events, a salt of the caller's own, and client facts per event."""
     stream = MemoryStream(FakeClock())
     pipeline = Pipeline(
-        lambda: plain_sites({"blog": ZoneInfo("UTC")}), stream, lambda occurred, received: b"import",
+        lambda: plain_sites({"blog": ZoneInfo("UTC")}), GroupCommit(stream), lambda occurred, received: b"import",
         policy=Policy(max_age_ms=None, drop_bots=False),
     )  # fmt: skip
     line = {"event_type": "page_view", "page_url": "/post/?q=1", "timestamp": MAY_2015, "referrer": "https://t.co/x"}
@@ -41,7 +42,9 @@ def test_old_lines_of_a_log_take_the_same_path():
 
 def test_bots_in_a_log_can_be_left_out():
     """The same switch as for live traffic."""
-    pipeline = Pipeline(lambda: plain_sites({"blog": ZoneInfo("UTC")}), MemoryStream(FakeClock()), lambda *_: b"import")
+    pipeline = Pipeline(
+        lambda: plain_sites({"blog": ZoneInfo("UTC")}), GroupCommit(MemoryStream(FakeClock())), lambda *_: b"import"
+    )
     payload = payload_from({"event_type": "page_view", "page_url": "/"})
     outcome = pipeline.collect_each([(payload, Context(NOON, "192.0.2.1", "Googlebot/2.1"))])
     assert [(one.index, one.reason) for one in outcome.dropped] == [(0, Reason.BOT)]

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ingest.delivery.group_commit import GroupCommit
 from ingest.pipeline.cardinality import ValueGuard
 from ingest.pipeline.drop_ledger import Ledger
 from liveinsight.counting.rollups import OTHER
@@ -70,7 +71,9 @@ def test_counts_are_kept_while_the_stream_is_down(make_service: Callable[..., An
 def test_counts_go_out_by_themselves() -> None:
     """A moment after the first one they are on the stream, whoever asks."""
     stream = MemoryStream(system_clock)
-    ledger = Ledger(lambda: plain_sites({"default": ZoneInfo("UTC")}), stream, system_clock, gather_seconds=0.05)
+    ledger = Ledger(
+        lambda: plain_sites({"default": ZoneInfo("UTC")}), GroupCommit(stream), system_clock, gather_seconds=0.05
+    )
     threads = [threading.Thread(target=lambda: [ledger.note("default", "bot") for _ in range(100)]) for _ in range(4)]
     for thread in threads:
         thread.start()
