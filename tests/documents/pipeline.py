@@ -16,7 +16,8 @@ from liveinsight.sites.cache import SiteDirectory
 from liveinsight.sites.repository import create_missing, load_sites
 from liveinsight.storage.stream import StartAt
 from liveinsight.testing.builders import FakeClock, MemoryStore, MemoryStream
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 

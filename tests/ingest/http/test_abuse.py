@@ -20,7 +20,8 @@ from liveinsight.settings import Settings
 from liveinsight.storage.stream import PutOutcome, StartAt
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.memory import MemoryStream
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 EVENTS = int(os.environ.get("ABUSE_EVENTS", "50000"))
 MEGABYTE = 1_000_000

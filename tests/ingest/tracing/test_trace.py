@@ -10,7 +10,8 @@ import pytest
 from ingest.tracing.receipts import Receipt, read_receipt, write_receipt
 from liveinsight.counting.sessions import decode_visitor, encode_visitor
 from liveinsight.storage.stream import OutRecord, StartAt
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 
 class Checkpoints:

@@ -36,7 +36,8 @@ from liveinsight.storage.store import CounterWrite, Store, Watermark, freshest_p
 from liveinsight.storage.stream import OutRecord, Record, Stream
 from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore, MemoryStream
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 from processor.verify import archive
 from processor.verify.command import Gathered, verify
 from processor.verify.comparison import tolerance
@@ -109,7 +110,7 @@ def corrupt(store: Store, shard: str, key: CounterKey, **changes: int) -> None:
     item = store.load_counters(shard, [key]).get(key) or CounterItem()
     for name, amount in changes.items():
         item.measures[name] = item.measures.get(name, 0) + amount
-    assert store.write_counters(shard, [CounterWrite(key, item.mark, item, 0)]).refused == []
+    assert store.write_counters(shard, [CounterWrite.of(key, item.mark, item, 0)]).refused == []
 
 
 def found(report: Report) -> list[tuple[str, str, str, str, int, int]]:
