@@ -226,7 +226,7 @@ class Routes:
 
 def build_app(routes: Routes, trusted_proxies: int) -> Flask:
     """A Flask application with these routes."""
-    app = Application("ingest")
+    app = Application("ingest", static_folder=None)
     # A body without Content-Length is cut at this length without an error: the one byte more shows it was too large.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     # A redirect would lose a beacon.
