@@ -40,7 +40,7 @@ def write_receipt(receipt: Receipt, key: str) -> str:
 def read_receipt(text: str, key: str) -> Receipt | None:
     """The receipt; None if it was not written with this key."""
     try:
-        return msgspec.convert(_serializer(key).loads(text), Receipt)
+        return msgspec.convert(_serializer(key).loads(text.encode("utf-8", "surrogatepass")), Receipt)
     except BadData:
         return None
 
