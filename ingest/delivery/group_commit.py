@@ -75,7 +75,7 @@ class GroupCommit:
         stream: where records go.
         retries: when refused records are put again, and how long a request waits at most.
         pace: how much may wait.
-        metrics: counts calls, records and what waits.
+        metrics: counts calls, records and waiting requests; None counts nothing.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class GroupCommit:
         self._stream = stream
         self._retries = retries or Retries()
         self._pace = pace or Pace()
-        self._metrics = metrics or Metrics()
+        self._metrics = metrics
         self._lock = threading.Lock()
         self._line = WaitingLine()
         self._gatherer: Ticket | None = None
@@ -167,7 +167,8 @@ class GroupCommit:
             self._under_way += 1
             self._pass_on()
         batch = CommitBatch(tickets)
-        self._metrics.call_events.observe(sum(len(one.packed) for one in tickets))
+        if self._metrics:
+            self._metrics.call_events.observe(sum(len(one.packed) for one in tickets))
         self._carry(batch, ticket)
 
     def _pass_on(self) -> None:
@@ -197,7 +198,8 @@ class GroupCommit:
                     handed_over = self._hand_over(batch)
                     return
                 settled = batch.settle(self._stream.put(batch.records))
-                self._metrics.accepted.inc(sum(len(ticket.packed) for ticket in settled))
+                if self._metrics:
+                    self._metrics.accepted.inc(sum(len(ticket.packed) for ticket in settled))
                 self._wake(settled, own)
                 if batch and not own.pending:
                     handed_over = self._hand_over(batch)
@@ -229,7 +231,8 @@ class GroupCommit:
         if retries.elapsed() + pause > own.entered_at + retries.deadline:
             return False
         retries.sleep(pause)
-        self._metrics.retried_records.inc(len(batch.records))
+        if self._metrics:
+            self._metrics.retried_records.inc(len(batch.records))
         return True
 
     def _hand_over(self, batch: CommitBatch) -> bool:
@@ -244,6 +247,6 @@ class GroupCommit:
 
     def _update_gauges(self) -> None:
         # A gauge costs as much as the rest of this. It is right to within a few requests, and about an empty queue.
-        if self._requests % _GAUGE_EVERY == 0:
+        if self._metrics and self._requests % _GAUGE_EVERY == 0:
             self._metrics.waiting_requests.set(self._requests)
             self._metrics.waiting_bytes.set(self._bytes)

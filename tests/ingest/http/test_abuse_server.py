@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +105,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(tmp_path_factory: pytest.TempPathFactory):
     made = Server(tmp_path_factory.mktemp("abused"))
     yield made
     made.process.send_signal(signal.SIGTERM)
@@ -120,7 +121,7 @@ def answer_of(connection: socket.socket, timeout: float = 5) -> bytes:
         return b""
 
 
-def test_half_sent_headers_starve_nobody(server):
+def test_half_sent_headers_starve_nobody(server: Server) -> None:
     """Connections that have sent nothing, or half a header, hold no thread: others are served at once."""
     half = [server.half(start) for start in (b"", b"POST /collect HTTP/1.1\r\nHost: x\r\nX-Slow: ") for _ in range(12)]
     assert len(half) > THREADS
@@ -133,7 +134,7 @@ def test_half_sent_headers_starve_nobody(server):
         connection.close()
 
 
-def test_half_sent_bodies_starve_nobody_for_good(server):
+def test_half_sent_bodies_starve_nobody_for_good(server: Server) -> None:
     """A few that stall leave the others alone. When they hold half of the threads, a new process takes over.
 
     The old one answers what it can before it ends: a body that comes late is accepted there.
@@ -169,7 +170,7 @@ def test_half_sent_bodies_starve_nobody_for_good(server):
     ],
     ids=["large", "cookies", "many", "agent"],
 )
-def test_huge_headers_are_refused(server, headers):
+def test_huge_headers_are_refused(server: Server, headers: bytes) -> None:
     """431 or a closed connection, and nothing kept."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
     with contextlib.suppress(ConnectionError):
@@ -180,7 +181,7 @@ def test_huge_headers_are_refused(server, headers):
     assert server.post() == 202
 
 
-def test_a_body_is_read_no_further_than_its_limit(server):
+def test_a_body_is_read_no_further_than_its_limit(server: Server) -> None:
     """One that says it has gigabytes, one that never ends, one that unpacks to much more: memory stays as it is."""
     server.post()
     before = server.memory()
@@ -207,7 +208,7 @@ def test_a_body_is_read_no_further_than_its_limit(server):
     assert server.memory() - before < 30_000_000
 
 
-def test_what_is_no_http_does_no_harm(server):
+def test_what_is_no_http_does_no_harm(server: Server) -> None:
     """Binary noise, a TLS hello, HTTP/2, request smuggling: 4xx or a closed connection."""
     smuggled = (
         b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x"
@@ -223,7 +224,7 @@ def test_what_is_no_http_does_no_harm(server):
     assert server.post() == 202
 
 
-def test_the_watchdog_acts_only_when_too_many_bodies_are_overdue():
+def test_the_watchdog_acts_only_when_too_many_bodies_are_overdue() -> None:
     """Bodies that came, and bodies that are late but few, are left alone. It acts once."""
     now = 0.0
     acted: list[float] = []
@@ -231,11 +232,11 @@ def test_the_watchdog_acts_only_when_too_many_bodies_are_overdue():
     released = threading.Event()
 
     class Stalled(io.BytesIO):
-        def read(self, size=-1):
+        def read(self, size: int | None = -1) -> bytes:
             released.wait(20)
             return super().read(size)
 
-    def environ(stream):
+    def environ(stream: type[io.BytesIO]) -> dict[str, Any]:
         return {"CONTENT_LENGTH": "4", "wsgi.input": stream(b"body")}
 
     threads = [threading.Thread(target=watchdog.read, args=[environ(Stalled)]) for _ in "ab"]
@@ -257,7 +258,7 @@ def test_the_watchdog_acts_only_when_too_many_bodies_are_overdue():
     assert (watchdog.check(), watchdog.reading) == (False, 0)
 
 
-def wait_until(holds, seconds=5):
+def wait_until(holds, seconds=5) -> None:
     give_up_at = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < give_up_at
