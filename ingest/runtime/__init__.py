@@ -1,1 +1,4 @@
-"""ingest.runtime."""
+"""Runtime: the numbers that an ingest process keeps about itself.
+
+In: what the other rooms observe. Out: metrics for Prometheus.
+"""
