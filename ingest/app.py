@@ -14,7 +14,7 @@ from ingest.delivery.observed_stream import ObservedStream
 from ingest.enrichment.datacentres import load_data_centres
 from ingest.enrichment.geo import open_atlas
 from ingest.enrichment.user_agents import classify
-from ingest.http.body_watchdog import BodyWatch
+from ingest.http.body_watchdog import BodyWatchdog
 from ingest.http.readiness import Readiness
 from ingest.http.routes import Routes, build_app
 from ingest.http.server_events import ServerEvents
@@ -61,7 +61,7 @@ def create_app(
     retries: Retries | None = None,
     pace: Pace | None = None,
     metrics: IngestMetrics | None = None,
-    bodies: BodyWatch | None = None,
+    bodies: BodyWatchdog | None = None,
 ) -> Flask:
     """The ingest application.
 
@@ -88,12 +88,12 @@ def create_app(
         data_centres=load_data_centres(settings.data_centres),
     )
     # Half of the threads at most wait for request bodies.
-    bodies = bodies or BodyWatch(max(1, settings.queue_requests // 2))
+    bodies = bodies or BodyWatchdog(max(1, settings.queue_requests // 2))
     # The first classification compiles thousands of patterns: do that before the first request.
     classify("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
     server_events = ServerEvents(
         Pipeline(backend.sites, commit, salt_of, policy=replace(policy, drop_bots=False), ledger=ledger),
-        read_body=bodies.body,
+        read_body=bodies.read,
         sites=backend.sites,
         clock=backend.clock,
         open_store=backend.open_store,
@@ -107,7 +107,7 @@ def create_app(
         tracker_file=tracker_file,
         ledger=ledger,
         server_events=server_events,
-        read_body=bodies.body,
+        read_body=bodies.read,
         metrics=metrics,
     )
     return build_app(routes, settings.trusted_proxies)

@@ -75,7 +75,7 @@ class Routes:
         tracker_file: Path,
         ledger: Ledger,
         server_events: ServerEvents,
-        read_body: Callable[[], bytes],
+        read_body: Callable[[Mapping[str, Any]], bytes],
         metrics: IngestMetrics,
     ) -> None:
         self._pipeline = pipeline
@@ -116,7 +116,7 @@ class Routes:
         if environ["REQUEST_METHOD"] == "OPTIONS":
             return Response(status=204, headers=[*_PREFLIGHT, *self._cors_headers()])
         check_body_is_readable(environ)
-        outcome = self._pipeline.collect(self._read_body(), self._context_of(environ))
+        outcome = self._pipeline.collect(self._read_body(environ), self._context_of(environ))
         response = json_response(*answer(outcome, environ[REQUEST_ID_KEY]), _ANY_PAGE)
         if response.status_code == 429:
             response.headers["Retry-After"] = str(outcome.retry_after)

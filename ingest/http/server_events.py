@@ -9,7 +9,8 @@ key in a page is no secret.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from flask import Flask, Response, request
 
@@ -39,7 +40,7 @@ class ServerEvents:
 
     Args:
         pipeline: takes the events; it must not drop bots.
-        read_body: gives the body of the request under way.
+        read_body: gives the body of the current request.
         sites: gives the sites that hold now, which know their keys.
         clock: the time of arrival.
         open_store: gives the store that the worker writes to now.
@@ -49,7 +50,7 @@ class ServerEvents:
         self,
         pipeline: Pipeline,
         *,
-        read_body: Callable[[], bytes],
+        read_body: Callable[[Mapping[str, Any]], bytes],
         sites: SitesNow,
         clock: Clock,
         open_store: Callable[[], TraceStore],
@@ -70,7 +71,7 @@ class ServerEvents:
         key = bearer_key(request.environ)
         check_body_is_readable(request.environ)
         received_at = self._clock()
-        payloads = _parse(self._read_body())
+        payloads = _parse(self._read_body(request.environ))
         outcome = self._pipeline.collect_each(self._with_contexts(payloads, key, received_at), locate=True)
         given = self._receipts(outcome, payloads, key, received_at)
         response = json_response(*receipts(outcome, given, request_id()))

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def threads():
         yield pool
 
 
-def test_a_lone_request_goes_out_at_once_and_alone():
+def test_a_lone_request_goes_out_at_once_and_alone() -> None:
     """No linger when idle: its thread makes the call, and others are not waited for."""
     stream = ScriptedStream()
     commit = commit_to(stream, Pace(linger=PATIENCE))
@@ -99,7 +100,7 @@ def test_a_lone_request_goes_out_at_once_and_alone():
     assert [len(call) for call in stream.calls] == [1, 1, 1]
 
 
-def test_requests_that_wait_together_share_calls_and_records(threads):
+def test_requests_that_wait_together_share_calls_and_records(threads: ThreadPoolExecutor) -> None:
     """While one call is under way the others gather: one more call, and a record for each virtual bucket."""
     stream = ScriptedStream()
     commit = commit_to(stream, Pace(linger=PATIENCE))
@@ -118,7 +119,7 @@ def test_requests_that_wait_together_share_calls_and_records(threads):
     assert sorted(event.event_id for event in stream.events()) == [1, *range(10, 22)]
 
 
-def test_all_who_wait_for_a_call_are_woken_by_it(threads):
+def test_all_who_wait_for_a_call_are_woken_by_it(threads: ThreadPoolExecutor) -> None:
     """Threads wake each other in a row; nobody waits until patience is at its end, which is far away here."""
     stream = ScriptedStream()
     commit = commit_to(stream, Pace(linger=PATIENCE), Retries(60, 0.001, 0.004))
@@ -132,7 +133,7 @@ def test_all_who_wait_for_a_call_are_woken_by_it(threads):
         assert future.result(PATIENCE) == []
 
 
-def test_who_went_before_being_woken_does_not_keep_others_asleep():
+def test_who_went_before_being_woken_does_not_keep_others_asleep() -> None:
     """A row is made of those who still wait, and who leaves it in its place wakes the next one all the same."""
     commit = commit_to(ScriptedStream())
     tickets = [Ticket([an_event(event_id=n + 1)]) for n in range(7)]
@@ -149,7 +150,7 @@ def test_who_went_before_being_woken_does_not_keep_others_asleep():
     assert row == [ticket for ticket in tickets if ticket not in {own, gone}]
 
 
-def test_a_request_waits_for_its_own_records_only(threads):
+def test_a_request_waits_for_its_own_records_only(threads: ThreadPoolExecutor) -> None:
     """One record is refused for a while: who has no part in it is answered, who has one is not, until it is taken."""
     refuse = threading.Event()
     refuse.set()
@@ -179,7 +180,7 @@ def test_a_request_waits_for_its_own_records_only(threads):
     assert value(commit, "liveinsight_ingest_put_records_retried_records_total") >= 1
 
 
-def test_a_record_that_is_refused_to_the_end_fails_all_who_have_a_part_in_it(threads):
+def test_a_record_that_is_refused_to_the_end_fails_all_who_have_a_part_in_it(threads: ThreadPoolExecutor) -> None:
     """After the deadline they are told to come back; the others have been answered long before."""
     stream = ScriptedStream(lambda call, record: record.partition_key != "b002")
     commit = commit_to(stream, Pace(linger=PATIENCE), Retries(0.3, 0.01, 0.02))
@@ -202,7 +203,9 @@ def test_a_record_that_is_refused_to_the_end_fails_all_who_have_a_part_in_it(thr
     ("error", "told"),
     [(StreamUnavailable("down"), StreamUnavailable), (StreamRefused("access denied"), StreamMisconfigured)],
 )
-def test_a_call_that_fails_fails_all_who_share_it_at_once(threads, error, told):
+def test_a_call_that_fails_fails_all_who_share_it_at_once(
+    threads: ThreadPoolExecutor, error: Any, told: Callable[..., Any]
+) -> None:
     """Each with an error of its own; the next request is tried anew."""
     stream = ScriptedStream()
     commit = commit_to(stream, Pace(linger=PATIENCE))
@@ -222,7 +225,7 @@ def test_a_call_that_fails_fails_all_who_share_it_at_once(threads, error, told):
     assert [event.event_id for event in stream.events()] == [10]
 
 
-def test_past_the_bound_requests_are_turned_away_at_once(threads):
+def test_past_the_bound_requests_are_turned_away_at_once(threads: ThreadPoolExecutor) -> None:
     """By count and by bytes; those that wait are served, and then there is room again."""
     for pace in (Pace(waiting_requests=8, calls=2), Pace(waiting_bytes=8 * 20_000, calls=2)):
         stream = ScriptedStream()
@@ -243,7 +246,7 @@ def test_past_the_bound_requests_are_turned_away_at_once(threads):
         assert value(commit, "liveinsight_ingest_waiting_bytes") == 0
 
 
-def test_a_hanging_stream_holds_nobody_longer_than_the_deadline(threads):
+def test_a_hanging_stream_holds_nobody_longer_than_the_deadline(threads: ThreadPoolExecutor) -> None:
     """Who waits in vain is told so in time; what waited in the queue is not put when nobody waits any more."""
     stream = ScriptedStream()
     commit = commit_to(stream, Pace(calls=2), Retries(0.2))
@@ -259,7 +262,7 @@ def test_a_hanging_stream_holds_nobody_longer_than_the_deadline(threads):
     assert sorted(event.event_id for event in stream.events()) == [1, 2, 99]
 
 
-def test_there_are_never_more_calls_at_once_than_allowed(threads):
+def test_there_are_never_more_calls_at_once_than_allowed(threads: ThreadPoolExecutor) -> None:
     """However many requests come, and all of them are served."""
     stream = ScriptedStream(lambda call, record: not threading.Event().wait(0.002))
     commit = commit_to(stream, Pace(calls=3, linger=0.0005))
@@ -269,7 +272,7 @@ def test_there_are_never_more_calls_at_once_than_allowed(threads):
     assert sorted(event.event_id for event in stream.events()) == list(range(1, 601))
 
 
-def test_random_faults_never_make_it_claim_what_the_stream_has_not(threads):
+def test_random_faults_never_make_it_claim_what_the_stream_has_not(threads: ThreadPoolExecutor) -> None:
     """Refusals of records, failures of calls, bugs: each event that was acknowledged to us is on the stream."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -313,7 +316,7 @@ def test_random_faults_never_make_it_claim_what_the_stream_has_not(threads):
     assert not commit._line
 
 
-def test_a_batch_never_exceeds_what_one_call_takes():
+def test_a_batch_never_exceeds_what_one_call_takes() -> None:
     """Random tickets: at most 500 records and 5 MB, each record under its limit, order kept within a bucket."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")

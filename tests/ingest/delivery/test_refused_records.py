@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -14,6 +14,7 @@ from liveinsight.model.ids import known_visitor
 from liveinsight.storage.stream import MAX_BYTES_PER_PUT, MAX_RECORD_BYTES, OutRecord, PutOutcome
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStream
+from tests.ingest.conftest import Payload, Service
 
 
 class PickyStream(MemoryStream):
@@ -40,7 +41,7 @@ def users_of_distinct_buckets(count: int) -> list[str]:
     return list(by_bucket.values())[:count]
 
 
-def test_only_refused_records_are_put_again(make_service, view):
+def test_only_refused_records_are_put_again(make_service: Callable[..., Service], view: Callable[..., Payload]) -> None:
     """Nothing is put twice, and what is repeated keeps its order."""
     stream = PickyStream([{1, 3, 4}, {0, 2}])
     service = make_service(stream=stream)
@@ -56,7 +57,9 @@ def test_only_refused_records_are_put_again(make_service, view):
     assert service.time.slept == [0.05, 0.1]
 
 
-def test_a_stream_that_keeps_refusing_ends_in_503(make_service, view):
+def test_a_stream_that_keeps_refusing_ends_in_503(
+    make_service: Callable[..., Service], view: Callable[..., Payload]
+) -> None:
     """After the deadline the client is told to come back."""
     stream = PickyStream([{0}] * 1000)
     service = make_service(stream=stream)
@@ -67,7 +70,9 @@ def test_a_stream_that_keeps_refusing_ends_in_503(make_service, view):
     assert stream.taken() == []
 
 
-def test_one_refused_record_of_many_makes_the_request_fail(make_service, view):
+def test_one_refused_record_of_many_makes_the_request_fail(
+    make_service: Callable[..., Service], view: Callable[..., Payload]
+) -> None:
     """A part on the stream is no 2xx: the client sends all again, and repeats are recognised."""
     stream = PickyStream([{2}, *[{0}] * 1000])
     answer = make_service(stream=stream).post([view(user_id=user) for user in users_of_distinct_buckets(4)])
@@ -75,7 +80,7 @@ def test_one_refused_record_of_many_makes_the_request_fail(make_service, view):
     assert len(stream.taken()) == 3
 
 
-def test_a_stream_that_is_down_is_503_at_once(service, view):
+def test_a_stream_that_is_down_is_503_at_once(service: Service, view: Callable[..., Payload]) -> None:
     """The client waits, not a thread of ours."""
     service.stream.down = True
     answer = service.post(view())
@@ -85,7 +90,9 @@ def test_a_stream_that_is_down_is_503_at_once(service, view):
     assert service.post(view()).status_code == 202
 
 
-def test_without_the_days_salt_nothing_is_taken(service, view, monkeypatch):
+def test_without_the_days_salt_nothing_is_taken(
+    service: Service, view: Callable[..., Payload], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The store is needed for visitors without an id only; when it is down, they are told to come back."""
 
     def fail(*_: object) -> bytes:
@@ -99,7 +106,7 @@ def test_without_the_days_salt_nothing_is_taken(service, view, monkeypatch):
     assert service.post(view()).status_code == 202
 
 
-def test_backoff_doubles_up_to_its_limit_and_uses_jitter():
+def test_backoff_doubles_up_to_its_limit_and_uses_jitter() -> None:
     """Waits are a random part of 0.1, 0.2, 0.4, 0.4 ... seconds, and end with the deadline."""
     slept: list[float] = []
     retries = Retries(
@@ -115,7 +122,7 @@ def test_backoff_doubles_up_to_its_limit_and_uses_jitter():
     assert slept == pytest.approx([0.05, 0.1, 0.2, 0.2, 0.2, 0.2])
 
 
-def test_a_buckets_events_are_split_under_the_record_limit_in_order():
+def test_a_buckets_events_are_split_under_the_record_limit_in_order() -> None:
     """Large events of one visitor become several records, each under the limit, nothing lost."""
     stream = PickyStream([])
     events = [an_event(event_id=number + 1, props={"x": "y" * 60_000}) for number in range(23)]
@@ -126,7 +133,7 @@ def test_a_buckets_events_are_split_under_the_record_limit_in_order():
     assert [event for data in records for event in decode_record(data)] == events
 
 
-def test_visitors_of_one_bucket_share_a_record():
+def test_visitors_of_one_bucket_share_a_record() -> None:
     """Visitors that differ by the number of buckets have one partition key."""
     stream = PickyStream([])
     events = [an_event(visitor=3, page="/1"), an_event(visitor=4, page="/2"), an_event(visitor=3 + VIRTUAL_BUCKETS)]
@@ -134,7 +141,7 @@ def test_visitors_of_one_bucket_share_a_record():
     assert [decode_record(data) for data in stream.calls[0]] == [[events[0], events[2]], [events[1]]]
 
 
-def test_one_request_may_need_several_calls():
+def test_one_request_may_need_several_calls() -> None:
     """An import brings more than one call takes, by bytes or by records; no pause is between the calls."""
     slept: list[float] = []
     retries = Retries(sleep=slept.append)
@@ -150,7 +157,7 @@ def test_one_request_may_need_several_calls():
 
 
 @pytest.mark.parametrize("refusals", [[], [{0}, {1}, {0}]])
-def test_placements_say_where_each_event_is(refusals: list[set[int]]):
+def test_placements_say_where_each_event_is(refusals: list[set[int]]) -> None:
     """Shard, record and index, in the order of the events, whatever was refused on the way."""
     stream = PickyStream(refusals)
     events = [an_event(event_id=n + 1, visitor=n % 3, title="x" * 60_000) for n in range(20)]
