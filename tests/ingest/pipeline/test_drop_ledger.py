@@ -78,7 +78,12 @@ def test_counts_go_out_by_themselves() -> None:
     ledger = Ledger(
         lambda: plain_sites({"default": ZoneInfo("UTC")}), GroupCommit(stream), system_clock, gather_seconds=0.05
     )
-    threads = [threading.Thread(target=lambda: [ledger.note("default", "bot") for _ in range(100)]) for _ in range(4)]
+
+    def note_a_hundred() -> None:
+        for _ in range(100):
+            ledger.note("default", "bot")
+
+    threads = [threading.Thread(target=note_a_hundred) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
