@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 
 from liveinsight.runtime.wsgi_server import serve
 from liveinsight.settings import Settings
 
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SPARE_THREADS = 16
 """Threads that no waiting request may take: they say 503 when the queue is full, and answer health checks."""
 
@@ -39,15 +37,9 @@ def main(arguments: list[str]) -> int:
     settings = Settings.from_env(os.environ)
     # Worker processes read the environment, not our command line.
     os.environ["LIVEINSIGHT_QUEUE_REQUESTS"] = str(min(settings.queue_requests, options.threads - SPARE_THREADS))
-    with tempfile.TemporaryDirectory(prefix="liveinsight-metrics-") as folder:
-        os.environ.setdefault(METRICS_FOLDER, folder)
-        serve(
-            "ingest.wsgi:app",
-            settings.ingest_host,
-            settings.ingest_port,
-            workers=options.workers,
-            threads=options.threads,
-        )
+    serve(
+        "ingest.wsgi:app", settings.ingest_host, settings.ingest_port, workers=options.workers, threads=options.threads
+    )
     return 0
 
 
