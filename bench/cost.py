@@ -31,7 +31,8 @@ from liveinsight.counting.counters import CounterItem, decode_counter, encode_co
 from liveinsight.model.events import decode_record
 from liveinsight.storage.store import Checkpoint
 from liveinsight.testing.builders import FakeClock
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 PRICES_OF = "on demand, us-east-1, since November 2024"
 DOLLARS_PER_MILLION_WRITES = 0.625

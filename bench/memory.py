@@ -40,7 +40,8 @@ from liveinsight.settings import Settings
 from liveinsight.storage.store import VisitorWrite, Written
 from liveinsight.testing.builders import FakeClock
 from liveinsight.wiring import open_store, open_stream
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 AIM_MB = 300
 EVERY_SECONDS = 10.0
@@ -79,7 +80,7 @@ class Shard:
         visitors: Any = self.processor._visitors
         counters: Any = self.processor._counters
         return {
-            "visitors": len(visitors._stored) + len(visitors._waiting) + len(visitors._states),
+            "visitors": len(visitors._stored) + len(visitors._unwritten) + len(visitors._states),
             "counters": len(counters._stored),
         }
 

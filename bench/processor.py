@@ -41,7 +41,8 @@ from liveinsight.model.marks import event_mark, mark_prefix, record_mark
 from liveinsight.storage.store import ProcessorStore, VisitorKey, VisitorWrite
 from liveinsight.testing.builders import FakeClock
 from processor.embedded.worker import READ_LIMIT
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 AN_HOUR_MS = 3_600_000
 CATCHING_UP = 1_000

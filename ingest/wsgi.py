@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ingest.app import create_app
-from ingest.delivery.group_commit import Pace
+from ingest.app import Backend, create_app
+from ingest.delivery.group_commit import GroupCommit, Pace
 from ingest.pipeline.drop_ledger import Ledger
 from ingest.runtime.metrics import FOLDER_VARIABLE, Metrics
 from liveinsight.model.clock import system_clock
@@ -31,17 +31,20 @@ _store = _stores(FIRST)
 _sites = open_sites(_settings, system_clock)
 _shared = os.environ.get(FOLDER_VARIABLE)
 _metrics = Metrics(Path(_shared) if _shared else None)
-_ledger = Ledger(_sites, _stream, system_clock, metrics=_metrics)
-# What was counted in the last moment goes out when the server ends in order.
+_ledger = Ledger(_sites, GroupCommit(_stream), system_clock, metrics=_metrics)
+# The counts of the last second are sent when the server ends.
 at_exit(_ledger.send)
+_backend = Backend(
+    stream=_stream,
+    salts=_store,
+    sites=_sites,
+    open_store=lambda: _stores(load_pointer(_store).newest),
+    clock=system_clock,
+)
 app = create_app(
     _settings,
-    _stream,
-    _store,
-    system_clock,
-    sites=_sites,
+    _backend,
     tracker_file=TRACKER_FILE,
-    open_store=lambda: _stores(load_pointer(_store).newest),
     ledger=_ledger,
     pace=Pace(waiting_requests=_settings.queue_requests, waiting_bytes=_settings.queue_bytes),
     metrics=_metrics,

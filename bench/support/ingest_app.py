@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from flask import Flask, Response, request
 
-from ingest.app import create_app
+from ingest.app import Backend, create_app
 from ingest.delivery.group_commit import Pace
 from ingest.pipeline.payload import Payload
 from ingest.runtime.metrics import FOLDER_VARIABLE, Metrics
@@ -87,10 +87,8 @@ def our_app(stream: Any, *, pace: Pace | None = None, metrics: Metrics | None = 
     create_missing(store, settings.sites)
     sites = SiteDirectory(lambda: load_sites(store), system_clock)
     tracker = Path(__file__).resolve().parent.parent.parent / "tracker" / "liveinsight.js"
-    return create_app(
-        settings, stream, store, system_clock,
-        sites=sites, tracker_file=tracker, open_store=lambda: store, pace=pace, metrics=metrics,
-    )  # fmt: skip
+    backend = Backend(stream, store, sites, lambda: store, system_clock)
+    return create_app(settings, backend, tracker_file=tracker, pace=pace, metrics=metrics)
 
 
 def both() -> Callable[[dict[str, Any], Any], Iterable[bytes]]:

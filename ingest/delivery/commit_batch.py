@@ -1,9 +1,9 @@
-"""What waits for the stream, and what goes onto it together. Pure but for the locks that tickets sleep on.
+"""Groups the events of requests into records, and records into PutRecords calls. Pure but for the tickets' locks.
 
-    request -> Ticket (its events, packed) -> WaitingLine -> Batch (records, shared by tickets) -> PutRecords
+    request -> Ticket (packed events) -> WaitingLine -> CommitBatch (records, shared by tickets) -> PutRecords
 
 Events of one virtual bucket that wait at the same time share a record, whichever requests they came with. A ticket is
-settled when the last of its records is acknowledged, or when the first of them is given up.
+settled when its last record is acknowledged, or when one of its records is given up.
 """
 
 from __future__ import annotations
@@ -13,36 +13,58 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from liveinsight.model.errors import LiveInsightError
-from liveinsight.model.events import Event, pack_event, pack_record, partition_key
+from liveinsight.model.events import Event, encode_record, pack_event, partition_key
 from liveinsight.storage.stream import MAX_BYTES_PER_PUT, MAX_RECORD_BYTES, MAX_RECORDS_PER_PUT, OutRecord, PutOutcome
 
 _EVENT_OVERHEAD = 24
 """Bytes that an event costs beside its own: at worst its record's header and partition key."""
 
 
+class Placement(Struct, frozen=True, gc=False):
+    """Where an event is on the stream: shard, record, and index in the record."""
+
+    shard_id: str
+    sequence_number: str
+    index: int
+
+
+class PackedEvent(Struct, frozen=True, gc=False):
+    """An encoded event; `size` is what it adds to a call, in bytes."""
+
+    partition_key: str
+    data: Raw
+    size: int
+
+
 class Ticket:
-    """A request that waits for its events to be acknowledged."""
+    """A request that waits for its events to be acknowledged.
 
-    __slots__ = ("batch", "entered_at", "error", "following", "gone", "packed", "pending", "size", "wake", "woken")
+    Args:
+        events: what is to be put.
+        entered_at: seconds of the time that the deadline is measured in.
+        locate: fill `placements`.
+    """
 
-    def __init__(self, events: Sequence[Event], entered_at: float = 0.0) -> None:
-        packed = [pack_event(event) for event in events]
-        self.packed = [
-            (partition_key(event.visitor), Raw(data), len(data) + _EVENT_OVERHEAD)
-            for event, data in zip(events, packed, strict=True)
-        ]
-        self.size = sum(map(len, packed)) + _EVENT_OVERHEAD * len(packed)
+    __slots__ = (
+        "batch", "entered_at", "error", "following", "gone", "packed", "pending", "placements", "size", "wake", "woken",
+    )  # fmt: skip
+
+    def __init__(self, events: Sequence[Event], entered_at: float = 0.0, *, locate: bool = False) -> None:
+        self.packed = [_packed(event) for event in events]
+        self.size = sum(packed.size for packed in self.packed)
+        self.placements: dict[int, Placement] | None = {} if locate else None
+        """By index of the event; None when nobody asks."""
         self.entered_at = entered_at
         self.pending = -1
         """Records that are not acknowledged yet; below zero while it is in no batch."""
         self.error: LiveInsightError | None = None
-        self.batch: Batch | None = None
-        """Set when this ticket's thread is to carry on with what is left of a batch."""
+        self.batch: CommitBatch | None = None
+        """Set when this ticket's thread is to put the rest of a batch."""
         self.gone = False
-        """Nobody waits any more."""
+        """The request no longer waits."""
         self.woken = False
         self.following: Ticket | None = None
         """Whose thread this ticket's thread wakes, once it is awake itself."""
@@ -55,6 +77,11 @@ class Ticket:
         if not self.woken:
             self.woken = True
             self.wake.release()
+
+
+def _packed(event: Event) -> PackedEvent:
+    data = pack_event(event)
+    return PackedEvent(partition_key(event.visitor), Raw(data), len(data) + _EVENT_OVERHEAD)
 
 
 class WaitingLine:
@@ -101,8 +128,8 @@ class WaitingLine:
         while self._tickets:
             ticket = self._tickets[0]
             size += ticket.size
-            keys.update([packed[0] for packed in ticket.packed])
-            # Two records of one key, one after the other, are together above the limit of a record, or they were one.
+            keys.update([packed.partition_key for packed in ticket.packed])
+            # Two successive records of one key are together above the limit of a record, or they would be one.
             most_records = len(keys) + 2 * size // MAX_RECORD_BYTES
             if taken and (size > MAX_BYTES_PER_PUT or most_records > MAX_RECORDS_PER_PUT):
                 break
@@ -112,10 +139,18 @@ class WaitingLine:
         return taken
 
 
-class _Shared:
-    """A record that is filled by tickets."""
+class _Located(Struct):
+    """An event whose placement is asked for: its index in the ticket and in the record."""
 
-    __slots__ = ("events", "key", "last", "size", "tickets")
+    placements: dict[int, Placement]
+    number: int
+    index: int
+
+
+class _Filling:
+    """A record that tickets fill."""
+
+    __slots__ = ("events", "key", "last", "located", "size", "tickets")
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -123,67 +158,92 @@ class _Shared:
         self.events: list[Raw] = []
         self.tickets: list[Ticket] = []
         self.last: Ticket | None = None
+        self.located: list[_Located] = []
+
+    def add(self, event: PackedEvent, ticket: Ticket, number: int) -> None:
+        if ticket.placements is not None:
+            self.located.append(_Located(ticket.placements, number, len(self.events)))
+        self.events.append(event.data)
+        self.size += event.size
+        if self.last is not ticket:
+            self.last = ticket
+            self.tickets.append(ticket)
+            ticket.pending += 1
 
 
-class Batch:
-    """Records of some tickets that are on their way. Belongs to one thread at a time."""
+class _Shared(Struct):
+    """A record, and the tickets that wait for it."""
+
+    record: OutRecord
+    tickets: list[Ticket]
+    located: list[_Located]
+
+
+class CommitBatch:
+    """The records of some tickets, put with one PutRecords call or more. Belongs to one thread at a time."""
 
     def __init__(self, tickets: Iterable[Ticket]) -> None:
-        filling: dict[str, _Shared] = {}
-        made: list[_Shared] = []
+        filling: dict[str, _Filling] = {}
+        made: list[_Filling] = []
         for ticket in tickets:
             ticket.pending = 0
-            for key, event, size in ticket.packed:
-                shared = filling.get(key)
-                if shared is None or shared.size + size > MAX_RECORD_BYTES:
-                    shared = filling[key] = _Shared(key)
-                    made.append(shared)
-                shared.events.append(event)
-                shared.size += size
-                if shared.last is not ticket:
-                    shared.last = ticket
-                    shared.tickets.append(ticket)
-                    ticket.pending += 1
-        self._left = [(OutRecord(one.key, pack_record(one.events)), one.tickets) for one in made]
-        self.attempts = 0
+            for number, event in enumerate(ticket.packed):
+                record = filling.get(event.partition_key)
+                if record is None or record.size + event.size > MAX_RECORD_BYTES:
+                    record = filling[event.partition_key] = _Filling(event.partition_key)
+                    made.append(record)
+                record.add(event, ticket, number)
+        self._left = [_Shared(OutRecord(one.key, encode_record(one.events)), one.tickets, one.located) for one in made]
+        self.refusals = 0
+        """Successive calls of which the stream has refused a part."""
 
     def __bool__(self) -> bool:
         return bool(self._left)
 
     @property
     def records(self) -> list[OutRecord]:
-        """What is to be put, in order."""
-        return [record for record, _ in self._left]
+        """The records of the next PutRecords call, in order."""
+        call: list[OutRecord] = []
+        size = 0
+        for shared in self._left:
+            record = shared.record
+            size += len(record.data) + len(record.partition_key)
+            if call and (len(call) == MAX_RECORDS_PER_PUT or size > MAX_BYTES_PER_PUT):
+                break
+            call.append(record)
+        return call
 
     def waiting(self) -> Iterator[Ticket]:
-        """Tickets that have records left and somebody who waits for them."""
-        for _, tickets in self._left:
-            yield from (ticket for ticket in tickets if ticket.pending and not ticket.gone)
+        """Tickets with records left whose request still waits."""
+        for shared in self._left:
+            yield from (ticket for ticket in shared.tickets if ticket.pending and not ticket.gone)
 
     def settle(self, outcomes: Sequence[PutOutcome]) -> list[Ticket]:
-        """Note what the stream said; gives the tickets that have all they wait for now."""
+        """Apply the stream's answer to `records`; returns the tickets that it completes."""
         settled: list[Ticket] = []
-        left: list[tuple[OutRecord, list[Ticket]]] = []
-        for entry, outcome in zip(self._left, outcomes, strict=True):
+        refused: list[_Shared] = []
+        for shared, outcome in zip(self._left, outcomes, strict=False):
             if not outcome.sequence_number:
-                left.append(entry)
+                refused.append(shared)
                 continue
-            for ticket in entry[1]:
+            for at in shared.located:
+                at.placements[at.number] = Placement(outcome.shard_id, outcome.sequence_number, at.index)
+            for ticket in shared.tickets:
                 ticket.pending -= 1
                 if not ticket.pending:
                     settled.append(ticket)
-        self._left = left
-        self.attempts += 1
+        self._left = refused + self._left[len(outcomes) :]
+        self.refusals = self.refusals + 1 if refused else 0
         return settled
 
     def drop_unawaited(self) -> None:
-        """Forget records that nobody waits for any more: their events were not promised to anybody."""
-        self._left = [entry for entry in self._left if any(not ticket.gone for ticket in entry[1])]
+        """Forget records that no request waits for any more: their events were never promised."""
+        self._left = [shared for shared in self._left if any(not ticket.gone for ticket in shared.tickets)]
 
     def give_up(self, error: LiveInsightError) -> None:
-        """Tell all tickets that still wait why they wait in vain."""
-        for _, tickets in self._left:
-            for ticket in tickets:
+        """Fail every pending ticket with `error`."""
+        for shared in self._left:
+            for ticket in shared.tickets:
                 if ticket.pending and ticket.error is None:
                     # One for each thread: raising an exception writes into it.
                     ticket.error = copy.copy(error)

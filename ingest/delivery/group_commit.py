@@ -1,12 +1,14 @@
-"""Group commit: requests that wait at the same time share PutRecords calls.
+"""Group commit, the one sender of events: requests that wait at the same time share PutRecords calls.
+
+In: the events of a request. Out: the request returns when all of them are acknowledged, or raises; then it may be sent
+again whole, as repeated events are recognised downstream.
 
     idle                   a request's own thread puts its events at once
     calls are under way    the first to come gathers others for a few ms, then puts for all
-    all calls taken        requests queue; whoever ends a call passes the next one on to the head of the queue
+    all calls taken        requests queue; the thread that ends a call passes the next one on to the head of the queue
 
-There is no thread of our own: nothing is to be started after a fork, and nothing is to be drained at the end but
-the requests themselves. What the stream has not taken is put again, alone, while somebody waits for it. A request
-returns when its own records are acknowledged, or is told to come back.
+It has no thread of its own: nothing has to be started after a fork, and only requests have to be drained at the end.
+Records that the stream refuses are put again while a request waits for them.
 
 Calls that are under way together may reach a shard in either order. That changes nothing: the tracker sends a
 visitor's next events when it has the answer to the last ones, events carry their own times, and the fold comes to the
@@ -15,24 +17,42 @@ same visits in whichever order they arrive within the session gap (`tests/livein
 
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ingest.delivery.commit_batch import Batch, Ticket, WaitingLine
-from ingest.delivery.direct import Retries
-from ingest.delivery.observed_stream import WatchedStream
+from ingest.delivery.commit_batch import CommitBatch, Placement, Ticket, WaitingLine
 from ingest.runtime.metrics import Metrics
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable
 from liveinsight.model.events import Event
+from liveinsight.storage.stream import Sink
 
-_TELL_EVERY = 8
+_GAUGE_EVERY = 8
 _AWAKE_AT_ONCE = 2
 """Of the threads that a call wakes: one that has the interpreter, and one that is on its way to it."""
 
 
 class QueueFull(StreamUnavailable):
-    """More waits already than may wait: the stream is slower than what comes in."""
+    """Too many requests wait already: the stream is slower than the traffic."""
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often and how long refused records are put again: exponential backoff with full jitter, in seconds.
+
+    A call that fails as a whole is not made again here: the stream's client has retried already, and a server whose
+    threads all wait for a stream that is down serves nobody.
+    """
+
+    deadline: float = 2.0
+    first_wait: float = 0.05
+    longest_wait: float = 0.8
+    sleep: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+    """A number from 0 to 1."""
+    elapsed: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True)
@@ -53,15 +73,17 @@ class GroupCommit:
 
     Args:
         stream: where records go.
-        retries: how to insist when the stream takes only a part, and how long a request waits at most.
+        retries: when refused records are put again, and how long a request waits at most.
         pace: how much may wait.
-        metrics: where it is told what happens.
+        metrics: counts calls, records and waiting requests; None counts nothing.
     """
 
-    def __init__(self, stream: WatchedStream, retries: Retries, pace: Pace, metrics: Metrics) -> None:
+    def __init__(
+        self, stream: Sink, retries: Retries | None = None, pace: Pace | None = None, metrics: Metrics | None = None
+    ) -> None:
         self._stream = stream
-        self._retries = retries
-        self._pace = pace
+        self._retries = retries or Retries()
+        self._pace = pace or Pace()
         self._metrics = metrics
         self._lock = threading.Lock()
         self._line = WaitingLine()
@@ -75,14 +97,14 @@ class GroupCommit:
         """Whether the next request would be turned away."""
         return self._requests >= self._pace.waiting_requests or self._bytes >= self._pace.waiting_bytes
 
-    def __call__(self, events: Sequence[Event]) -> None:
-        """Put all events; returns when they are acknowledged.
+    def __call__(self, events: Sequence[Event], *, locate: bool = False) -> list[Placement]:
+        """Put all events; returns when they are acknowledged, with their placements if `locate`.
 
         Raises:
             QueueFull: at once, when too much waits already.
             StreamUnavailable: nothing is promised; send them all again.
         """
-        ticket = Ticket(events, self._retries.elapsed())
+        ticket = Ticket(events, self._retries.elapsed(), locate=locate)
         leads, linger = self._enter(ticket)
         try:
             if leads:
@@ -100,6 +122,7 @@ class GroupCommit:
         # Nothing above lets it come to this; but this is the line that promises.
         if ticket.pending:
             raise StreamUnavailable("some records were not acknowledged")
+        return [ticket.placements[number] for number in range(len(events))] if ticket.placements else []
 
     def _enter(self, ticket: Ticket) -> tuple[bool, float]:
         with self._lock:
@@ -107,7 +130,7 @@ class GroupCommit:
                 raise QueueFull("too many requests wait for the stream")
             self._requests += 1
             self._bytes += ticket.size
-            self._tell_what_waits()
+            self._update_gauges()
             self._line.append(ticket)
             if self._gatherer is None and self._under_way < self._pace.calls:
                 self._gatherer = ticket
@@ -120,14 +143,14 @@ class GroupCommit:
         with self._lock:
             self._requests -= 1
             self._bytes -= ticket.size
-            self._tell_what_waits()
+            self._update_gauges()
 
     def _follow(self, ticket: Ticket) -> None:
         if not ticket.wake.acquire(timeout=self._retries.deadline):
             with self._lock:
                 if not ticket.woken:
                     ticket.gone = True
-                    # If nothing is, all is well: only its turn to be woken had not come.
+                    # Otherwise its records are acknowledged, and only its turn to be woken had not come.
                     if ticket.pending:
                         self._line.remove(ticket)
                         ticket.error = StreamUnavailable("the stream has not answered in time")
@@ -143,8 +166,9 @@ class GroupCommit:
             self._gatherer = None
             self._under_way += 1
             self._pass_on()
-        batch = Batch(tickets)
-        self._metrics.call_events.observe(sum(len(one.packed) for one in tickets))
+        batch = CommitBatch(tickets)
+        if self._metrics:
+            self._metrics.call_events.observe(sum(len(one.packed) for one in tickets))
         self._carry(batch, ticket)
 
     def _pass_on(self) -> None:
@@ -159,22 +183,23 @@ class GroupCommit:
             if self._gatherer is None:
                 self._pass_on()
             elif not self._under_way:
-                # Nothing to wait for any more.
+                # No other call is under way: gathering longer gains nothing.
                 self._gatherer.rouse()
 
-    def _carry(self, batch: Batch, own: Ticket) -> None:
+    def _carry(self, batch: CommitBatch, own: Ticket) -> None:
         """Put what is left of a batch until all is taken, or a thread that has to wait longer carries on with it."""
         handed_over = False
         error: LiveInsightError = StreamUnavailable("the call was abandoned")
         try:
             while batch:
-                if batch.attempts and not self._pause(batch, own):
+                if batch.refusals and not self._pause(batch, own):
                     own.gone = True
                     own.error = StreamUnavailable("the stream has not taken all records in time")
                     handed_over = self._hand_over(batch)
                     return
                 settled = batch.settle(self._stream.put(batch.records))
-                self._metrics.accepted.inc(sum(len(ticket.packed) for ticket in settled))
+                if self._metrics:
+                    self._metrics.accepted.inc(sum(len(ticket.packed) for ticket in settled))
                 self._wake(settled, own)
                 if batch and not own.pending:
                     handed_over = self._hand_over(batch)
@@ -183,35 +208,35 @@ class GroupCommit:
         except StreamUnavailable as problem:
             error = problem
         finally:
-            # Whatever has happened, nobody waits in vain, and the next call is made.
+            # After any error all tickets are woken, and the next call is made.
             if not handed_over:
                 batch.give_up(error)
                 self._finish()
 
     def _wake(self, settled: Sequence[Ticket], own: Ticket) -> None:
-        """Wake those who wait in a row: a hundred threads at once would get into each other's way, as one has the
-        interpreter at a time, and each would be woken twice."""
+        """Wake settled tickets one after another: a hundred threads at once would contend for the interpreter lock."""
         with self._lock:
-            # Who is gone wakes nobody any more; the own thread may be at it for a while yet.
+            # A ticket that is gone wakes no other; the own thread may still be busy for a while.
             asleep = [ticket for ticket in settled if ticket is not own and not ticket.gone]
             for ticket, following in zip(asleep, asleep[_AWAKE_AT_ONCE:], strict=False):
                 ticket.following = following
             for ticket in asleep[:_AWAKE_AT_ONCE]:
                 ticket.rouse()
 
-    def _pause(self, batch: Batch, own: Ticket) -> bool:
+    def _pause(self, batch: CommitBatch, own: Ticket) -> bool:
         """Wait before the next attempt; False when the thread's own request cannot wait as long."""
         retries = self._retries
-        wait = min(retries.first_wait * 2 ** (batch.attempts - 1), retries.longest_wait)
+        wait = min(retries.first_wait * 2 ** (batch.refusals - 1), retries.longest_wait)
         pause = retries.jitter() * wait
         if retries.elapsed() + pause > own.entered_at + retries.deadline:
             return False
         retries.sleep(pause)
-        self._metrics.retried_records.inc(len(batch.records))
+        if self._metrics:
+            self._metrics.retried_records.inc(len(batch.records))
         return True
 
-    def _hand_over(self, batch: Batch) -> bool:
-        """Let another thread that waits for a part of the batch carry on with it, if there is one."""
+    def _hand_over(self, batch: CommitBatch) -> bool:
+        """Let another thread that waits for a part of the batch put the rest, if there is one."""
         with self._lock:
             heir = next((ticket for ticket in batch.waiting() if not ticket.woken), None)
             if heir is None:
@@ -220,8 +245,8 @@ class GroupCommit:
             heir.rouse()
             return True
 
-    def _tell_what_waits(self) -> None:
+    def _update_gauges(self) -> None:
         # A gauge costs as much as the rest of this. It is right to within a few requests, and about an empty queue.
-        if self._requests % _TELL_EVERY == 0:
+        if self._metrics and self._requests % _GAUGE_EVERY == 0:
             self._metrics.waiting_requests.set(self._requests)
             self._metrics.waiting_bytes.set(self._bytes)

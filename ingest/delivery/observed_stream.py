@@ -1,7 +1,7 @@
-"""The stream as ingest uses it: every put is measured, and its fate remembered for whoever asks how the stream is.
+"""The stream as ingest uses it: every put is measured, and its result is remembered for /readyz.
 
-What the stream refuses for good (no access, no such stream) is to a browser the same as a stream that is down: it is to
-come back later. So it becomes a `StreamUnavailable` here; operators see the difference in the log and at /readyz.
+A permanent failure (no access, no such stream) is temporary to a browser: it retries later. So it becomes a
+`StreamUnavailable` here; operators see the difference in the log and at /readyz.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ REFUSED_RETRY_AFTER = 10.0
 _SECONDS_BETWEEN_COMPLAINTS = 1.0
 
 
-class PersonNeeded(StreamUnavailable):
-    """The stream will take nothing until somebody has put something right."""
+class StreamMisconfigured(StreamUnavailable):
+    """Permanent failure: the stream takes no records until an operator has corrected its configuration."""
 
 
-class WatchedStream:
-    """Puts records, and knows when that went well last. Thread safe.
+class ObservedStream:
+    """Puts records, and knows when that last succeeded and failed. Thread safe.
 
     Args:
         stream: where records go.
-        metrics: where it is told how long calls take.
-        elapsed: seconds of a time that only goes forward.
+        metrics: records the duration of calls.
+        elapsed: monotonic seconds.
     """
 
     def __init__(self, stream: Sink, metrics: Metrics, elapsed: Callable[[], float]) -> None:
@@ -37,13 +37,13 @@ class WatchedStream:
         self._metrics = metrics
         self.elapsed = elapsed
         self.taken_at = float("-inf")
-        """When a record was taken last."""
+        """When the last record was taken, in seconds of `elapsed`."""
         self.failed_at = float("-inf")
-        """When a call took nothing last."""
+        """When the last call took no record."""
         self._complained_at = float("-inf")
 
     def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
-        """As `Stream.put`; of the errors that call for a person it makes a `PersonNeeded`."""
+        """As `Stream.put`; `StreamRefused` becomes `StreamMisconfigured`."""
         began = self.elapsed()
         try:
             outcomes = self._stream.put(records)
@@ -52,7 +52,7 @@ class WatchedStream:
             self._metrics.failed_calls.inc()
             self._complain(str(error))
             if isinstance(error, StreamRefused):
-                raise PersonNeeded(str(error), retry_after=REFUSED_RETRY_AFTER) from error
+                raise StreamMisconfigured(str(error), retry_after=REFUSED_RETRY_AFTER) from error
             raise
         finally:
             self._metrics.call_seconds.observe(self.elapsed() - began)

@@ -38,6 +38,12 @@ class Page(NamedTuple):
     query: str
     """As it was sent, for campaign fields. Never stored."""
 
+    @property
+    def path(self) -> str:
+        """The path before grouping."""
+        start = self.url.find("/", self.url.find("://") + 3) if self.host else 0
+        return self.url[start:].partition("?")[0].partition("#")[0]
+
 
 class Referrer(NamedTuple):
     """Where the visitor came from."""

@@ -1,97 +1,104 @@
-"""Bodies that do not come: when they hold most threads of a process, it makes room by ending.
+"""Watchdog: has the server replace its workers when stalled request bodies hold half of a worker's threads.
 
-A WSGI server hands a request over when it has the headers, and reading the body blocks a thread for as long as the
-client likes; neither Granian nor gunicorn's threads have a deadline for it, and nothing wakes such a thread. A few
-hundred sockets that each send half a body would stop a process for good. A process that has ended is started again
-within seconds, and the sockets are gone. Nothing is lost by it that was promised: requests under way get no answer, and
-who gets none sends again. A proxy that reads bodies before it passes them on keeps all this away.
+A WSGI server calls the application when it has the headers, and reading the body blocks a thread for as long as the
+client likes. Neither Granian nor gunicorn's threads have a deadline for bodies, and nothing can interrupt such a read.
+A few hundred sockets that each send half a body would block a worker for good. The replacement takes new connections
+while the old worker answers its other requests; then the server kills it, which closes the stalled connections. No
+accepted event is lost: a client without an answer sends again. A proxy that buffers bodies keeps stalled ones away.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flask import request
 from werkzeug.exceptions import ClientDisconnected
 
 from ingest.contract.limits import MAX_BODY_BYTES
+from liveinsight.runtime.wsgi_server import replace_workers
 
 logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 10.0
-"""Whoever sends 256 KB in more time than this is counted as slow."""
-LOOKS_EVERY_SECONDS = 1.0
+"""A body that takes longer than this is overdue."""
+CHECK_SECONDS = 1.0
 _LENGTH_DIGITS = len(str(MAX_BODY_BYTES))
 
 
-def end_process() -> None:
-    """At once: threads that are stuck would hold up any orderly end."""
-    os._exit(1)
+class BodyWatchdog:
+    """Reads the bodies of requests and counts those that are overdue. Thread safe.
+
+    Args:
+        max_overdue: calls `on_stall` when this many bodies are overdue at once.
+        on_stall: makes room; called once.
+        elapsed: monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        max_overdue: int,
+        on_stall: Callable[[], None] = replace_workers,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_overdue = max_overdue
+        self._on_stall = on_stall
+        self._elapsed = elapsed
+        self._started: dict[int, float] = {}
+        self._watching = False
+
+    @property
+    def reading(self) -> int:
+        """Number of bodies that are being read now."""
+        return len(self._started)
+
+    def read(self, environ: Mapping[str, Any]) -> bytes:
+        """The body of the current request.
+
+        Raises:
+            ClientDisconnected: the connection ended before the body did.
+        """
+        reader = threading.get_ident()
+        self._started[reader] = self._elapsed()
+        if not self._watching:
+            # Here and not in the constructor: threads do not survive a fork.
+            self._watching = True
+            threading.Thread(target=self._watch, name="body-watchdog", daemon=True).start()
+        try:
+            return _read(environ)
+        finally:
+            del self._started[reader]
+
+    def overdue(self) -> int:
+        """Number of bodies that are overdue."""
+        deadline = self._elapsed() - DEADLINE_SECONDS
+        return sum(started < deadline for started in self._started.copy().values())
+
+    def check(self) -> bool:
+        """Whether too many bodies are overdue; if so, makes room."""
+        overdue = self.overdue()
+        if overdue < self._max_overdue:
+            return False
+        logger.critical("%d request bodies overdue; replacing workers", overdue, extra={"action": "replace_workers"})
+        self._on_stall()
+        return True
+
+    def _watch(self) -> None:
+        while not self.check():
+            time.sleep(CHECK_SECONDS)
 
 
-def _read_body() -> bytes:
-    environ = request.environ
+def _read(environ: Mapping[str, Any]) -> bytes:
     given = environ.get("CONTENT_LENGTH", "")
     sane = given.isascii() and given.isdecimal() and len(given) <= _LENGTH_DIGITS
     length = int(given) if sane else MAX_BODY_BYTES + 1
     if length > MAX_BODY_BYTES or "HTTP_TRANSFER_ENCODING" in environ:
         return request.get_data(cache=False)
-    # Nearly every body comes with a length that is fine: then Werkzeug's layers around the stream have nothing to do.
+    # Fast path: a body with a valid length needs none of Werkzeug's wrappers around the stream.
     body: bytes = environ["wsgi.input"].read(length)
     if len(body) != length:
         raise ClientDisconnected()
     return body
-
-
-class BodyWatch:
-    """Reads the bodies of requests, and knows how many do not come. Thread safe.
-
-    Args:
-        most: bodies that may be overdue at once, before something is done.
-        give_up: what is done.
-        elapsed: a time that only goes on, in seconds.
-    """
-
-    def __init__(
-        self, most: int, give_up: Callable[[], None] = end_process, elapsed: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._most = most
-        self._give_up = give_up
-        self._elapsed = elapsed
-        self._since: dict[int, float] = {}
-        self._looking = False
-
-    def body(self) -> bytes:
-        """The body of the request under way."""
-        return self.watched(_read_body)
-
-    def watched(self, read: Callable[[], bytes]) -> bytes:
-        """What `read` gives; known to be under way until it has."""
-        reader = threading.get_ident()
-        self._since[reader] = self._elapsed()
-        if not self._looking:
-            # Here and not in the constructor: threads do not survive a fork.
-            self._looking = True
-            threading.Thread(target=self._look_for_ever, name="slow-bodies", daemon=True).start()
-        try:
-            return read()
-        finally:
-            del self._since[reader]
-
-    def look(self) -> int:
-        """How many bodies are overdue; gives up if that are too many."""
-        began_before = self._elapsed() - DEADLINE_SECONDS
-        overdue = sum(since < began_before for since in self._since.copy().values())
-        if overdue >= self._most:
-            logger.critical("%d request bodies overdue; exiting for respawn", overdue, extra={"action": "slow_bodies"})
-            self._give_up()
-        return overdue
-
-    def _look_for_ever(self) -> None:
-        while True:
-            time.sleep(LOOKS_EVERY_SECONDS)
-            self.look()

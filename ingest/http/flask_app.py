@@ -1,97 +1,80 @@
-"""The Flask application, without what ingest has no use for and each request would pay for.
+"""The Flask application: Flask with a cache of routes and without sessions.
 
-Flask finds out the host that a request is for, as hosts may choose routes; opens a session; looks whether a view is a
-coroutine; and looks again and again whether functions are registered for something. Here routes depend on path and
-method, nobody has a session, views are plain functions, and they are all there is.
+Both use the class attributes that Flask has for this, so hooks, error handlers and URL building work as in any Flask
+application. The cache saves binding and matching a route for each request. It holds only routes without variable
+parts, so its size is bounded by the application's own routes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, Response
+from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
-from werkzeug.routing import Map, MapAdapter, Rule
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, MapAdapter, RequestRedirect, Rule
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+_METHODS = frozenset({"GET", "POST"})
+
+
+class RouteCache(Map):
+    """A Werkzeug map with a cache from (method, path) to the route. Thread safe once all routes are added."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cached: dict[tuple[str, str], Rule] = {}
+
+    def bind_to_environ(
+        self, environ: WSGIEnvironment | Any, server_name: str | None = None, subdomain: str | None = None
+    ) -> MapAdapter:
+        """The adapter of one request."""
+        key = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        if rule := self.cached.get(key):
+            return _KnownRoute(rule, lambda: super(RouteCache, self).bind_to_environ(environ, server_name, subdomain))
+        adapter = super().bind_to_environ(environ, server_name, subdomain)
+        if key[0] in _METHODS and not self.host_matching:
+            try:
+                rule, values = adapter.match(return_rule=True)
+            except (HTTPException, RequestRedirect):
+                return adapter
+            if rule.rule == key[1] and not values:
+                self.cached[key] = rule
+        return adapter
+
+
+class _KnownRoute(MapAdapter):
+    """The adapter of a request whose route is known. It is bound to the request when more than the route is asked."""
+
+    def __init__(self, rule: Rule, bind: Callable[[], MapAdapter]) -> None:
+        self._rule = rule
+        self._bind = bind
+
+    def match(self, *arguments: Any, **options: Any) -> Any:
+        if arguments or options != {"return_rule": True}:
+            return self._bind().match(*arguments, **options)
+        return self._rule, {}
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached for what `MapAdapter.__init__` would have set: building a URL needs it.
+        return getattr(self._bind(), name)
 
 
 class NoSessions(SessionInterface):
-    """One empty session for everybody, that nobody can write into."""
+    """One read-only null session shared by all requests; writing to it raises `RuntimeError`."""
 
-    _empty = NullSession()
+    _session = NullSession()
 
     def open_session(self, app: Flask, request: Request) -> NullSession:
-        return self._empty
-
-
-class _Finding(MapAdapter):
-    """Looks for a route, and notes one that is nothing but its path: there are as many of these as we have made."""
-
-    def __init__(self, found: dict[tuple[str, str], Rule], where: tuple[str, str], routes: Map) -> None:
-        method, path = where
-        super().__init__(
-            routes,
-            server_name="",
-            script_name="/",
-            subdomain="",
-            url_scheme="http",
-            path_info=path,
-            default_method=method,
-        )
-        self._found = found
-        self._where = where
-
-    def match(self, *arguments: Any, **options: Any) -> Any:
-        rule, values = super().match(*arguments, **options)
-        method, path = self._where
-        # Automatic answers to OPTIONS need the whole adapter.
-        if isinstance(rule, Rule) and rule.rule == path and not values and method in {"GET", "POST"}:
-            self._found[self._where] = rule
-        return rule, values
-
-
-class _Found(MapAdapter):
-    """A route that was found before."""
-
-    def __init__(self, rule: Rule) -> None:
-        self._rule = rule
-
-    def match(self, *_: Any, **__: Any) -> Any:
-        return self._rule, {}
+        """The shared null session."""
+        return self._session
 
 
 class Application(Flask):
-    """A Flask application. None of its routes may answer with a redirect: that would need the host.
+    """A Flask application with cached routes and no sessions."""
 
-    Functions registered for before or after a request, or for its end, are not called: what is to happen with every
-    answer is a WSGI layer (`every_answer`).
-    """
-
+    url_map_class = RouteCache
     session_interface = NoSessions()
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name, static_folder=None)
-        self._found: dict[tuple[str, str], Rule] = {}
-
-    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        if request is None:
-            return None
-        where = request.method, request.path
-        if rule := self._found.get(where):
-            return _Found(rule)
-        return _Finding(self._found, where, self.url_map)
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        return func
-
-    def preprocess_request(self) -> None:
-        return None
-
-    def process_response(self, response: Response) -> Response:
-        return response
-
-    def do_teardown_request(self, exc: object = None) -> None:
-        pass
-
-    def do_teardown_appcontext(self, exc: object = None) -> None:
-        pass

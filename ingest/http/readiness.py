@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from ingest.contract.reasons import Reason
-from ingest.delivery.observed_stream import PersonNeeded, WatchedStream
+from ingest.delivery.observed_stream import ObservedStream, StreamMisconfigured
 from liveinsight.model.errors import StoreUnavailable, StreamUnavailable
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.storage.stream import OutRecord
@@ -37,7 +37,7 @@ class Readiness:
         sites: gives the sites, or raises `StoreUnavailable` when they have never been seen.
     """
 
-    def __init__(self, stream: WatchedStream, full: Callable[[], bool], sites: Callable[[], object]) -> None:
+    def __init__(self, stream: ObservedStream, full: Callable[[], bool], sites: Callable[[], object]) -> None:
         self._stream = stream
         self._full = full
         self._sites = sites
@@ -68,7 +68,7 @@ class Readiness:
     def _try(self) -> Reason | None:
         try:
             [outcome] = self._stream.put([OutRecord(partition_key(0), encode_record([]))])
-        except PersonNeeded:
+        except StreamMisconfigured:
             return Reason.STREAM_REFUSED
         except StreamUnavailable:
             return Reason.STREAM_UNAVAILABLE

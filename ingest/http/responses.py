@@ -1,4 +1,7 @@
-"""Answers as Flask responses: JSON, never stored by caches."""
+"""JSON responses that no cache stores.
+
+In: a status, a body that msgspec can encode, and headers. Out: a Flask response.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,17 @@ _encode = msgspec.json.Encoder().encode
 NOT_STORED = ("Cache-Control", "no-store")
 
 
-_ALWAYS = (("Content-Type", "application/json"), NOT_STORED)
-
-
 class JsonResponse(Response):
-    """JSON in bytes. All its headers are known from the start: none has to be found out when it is sent."""
+    """A JSON body with headers that are sent as they are given. `headers` holds the type and what is added later."""
 
     def __init__(self, body: bytes, status: int, headers: Sequence[tuple[str, str]]) -> None:
-        super().__init__(None, status, [*_ALWAYS, *headers, ("Content-Length", str(len(body)))])
+        super().__init__(None, status, content_type="application/json")
+        self._given = headers
         self.response = self._body = [body]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response(self.status, self.headers.to_wsgi_list())
+        length = ("Content-Length", str(len(self._body[0])))
+        start_response(self.status, [*self.headers.to_wsgi_list(), NOT_STORED, *self._given, length])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else self._body
 
 

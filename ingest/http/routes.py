@@ -33,10 +33,10 @@ from ingest.http.response_headers import REQUEST_ID_KEY, EveryAnswer, add_reques
 from ingest.http.responses import json_response
 from ingest.http.server_events import PREFIX as KEYED
 from ingest.http.server_events import ServerEvents
-from ingest.pipeline.admission import site_of
 from ingest.pipeline.context import Context
 from ingest.pipeline.drop_ledger import Ledger
 from ingest.pipeline.pipeline import Pipeline
+from ingest.pipeline.sender import site_of
 from ingest.runtime.metrics import CONTENT_TYPE, Metrics
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import InvalidPayload, StoreUnavailable, StreamUnavailable
@@ -75,7 +75,7 @@ class Routes:
         tracker_file: Path,
         ledger: Ledger,
         server_events: ServerEvents,
-        read_body: Callable[[], bytes],
+        read_body: Callable[[Mapping[str, Any]], bytes],
         metrics: Metrics,
     ) -> None:
         self._pipeline = pipeline
@@ -116,7 +116,7 @@ class Routes:
         if environ["REQUEST_METHOD"] == "OPTIONS":
             return Response(status=204, headers=[*_PREFLIGHT, *self._cors_headers()])
         check_body_is_readable(environ)
-        outcome = self._pipeline.collect(self._read_body(), self._context_of(environ))
+        outcome = self._pipeline.collect(self._read_body(environ), self._context_of(environ))
         response = json_response(*answer(outcome, environ[REQUEST_ID_KEY]), _ANY_PAGE)
         if response.status_code == 429:
             response.headers["Retry-After"] = str(outcome.retry_after)
@@ -226,7 +226,7 @@ class Routes:
 
 def build_app(routes: Routes, trusted_proxies: int) -> Flask:
     """A Flask application with these routes."""
-    app = Application("ingest")
+    app = Application("ingest", static_folder=None)
     # A body without Content-Length is cut at this length without an error: the one byte more shows it was too large.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     # A redirect would lose a beacon.

@@ -9,15 +9,14 @@ key in a page is no secret.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from flask import Flask, Response, request
 
 from ingest.contract.limits import MAX_ID
 from ingest.contract.reasons import Reason
 from ingest.contract.text import clean
-from ingest.delivery.direct import Retries
-from ingest.delivery.placed import place
 from ingest.http.answers import receipts
 from ingest.http.request_headers import bearer_key, check_body_is_readable
 from ingest.http.response_headers import request_id
@@ -30,9 +29,7 @@ from ingest.tracing.receipts import Receipt, read_receipt, write_receipt
 from ingest.tracing.trace import TraceStore, trace_id, trace_receipt
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import InvalidPayload
-from liveinsight.model.events import Event
 from liveinsight.sites.cache import SitesNow
-from liveinsight.storage.stream import Sink
 
 PREFIX = "/v1/events"
 _parse = BodyParser(ServerPayload)
@@ -42,36 +39,27 @@ class ServerEvents:
     """The views.
 
     Args:
-        pipeline: judges the events; it must not drop bots.
-        read_body: gives the body of the request under way.
-        stream: where they go.
-        retries: how to insist.
+        pipeline: takes the events; it must not drop bots.
+        read_body: gives the body of the current request.
         sites: gives the sites that hold now, which know their keys.
         clock: the time of arrival.
         open_store: gives the store that the worker writes to now.
-        accepted: is told how many events the stream has acknowledged.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
         *,
-        read_body: Callable[[], bytes],
-        stream: Sink,
-        retries: Retries,
+        read_body: Callable[[Mapping[str, Any]], bytes],
         sites: SitesNow,
         clock: Clock,
         open_store: Callable[[], TraceStore],
-        accepted: Callable[[int], None],
     ) -> None:
         self._pipeline = pipeline
         self._read_body = read_body
-        self._stream = stream
-        self._retries = retries
         self._sites = sites
         self._clock = clock
         self._open_store = open_store
-        self._accepted = accepted
 
     def add_to(self, app: Flask) -> None:
         """Register the views."""
@@ -83,9 +71,9 @@ class ServerEvents:
         key = bearer_key(request.environ)
         check_body_is_readable(request.environ)
         received_at = self._clock()
-        payloads = _parse(self._read_body())
-        outcome, events = self._pipeline.judge(self._with_contexts(payloads, key, received_at))
-        given = self._deliver(events, outcome, payloads, key, received_at)
+        payloads = _parse(self._read_body(request.environ))
+        outcome = self._pipeline.collect_each(self._with_contexts(payloads, key, received_at), locate=True)
+        given = self._receipts(outcome, payloads, key, received_at)
         response = json_response(*receipts(outcome, given, request_id()))
         if response.status_code == 429:
             response.headers["Retry-After"] = str(outcome.retry_after)
@@ -142,17 +130,10 @@ class ServerEvents:
             return InvalidPayload(Reason.KEY_NOT_ALLOWED, "this key is not one of the site's", status=403)
         return None
 
-    def _deliver(
-        self,
-        events: list[Event],
-        outcome: Outcome,
-        payloads: list[ServerPayload | InvalidPayload],
-        key: str,
-        received_at: int,
+    def _receipts(
+        self, outcome: Outcome, payloads: list[ServerPayload | InvalidPayload], key: str, received_at: int
     ) -> list[str]:
         """Receipts of the accepted events, then of the dropped ones."""
-        places = place(self._stream, events, self._retries) if events else []
-        self._accepted(len(events))
         acknowledged_at = self._clock()
         given = [
             Receipt(
@@ -167,7 +148,7 @@ class ServerEvents:
                 sequence_number=placed.sequence_number,
                 index=placed.index,
             )
-            for event, placed in zip(events, places, strict=True)
+            for event, placed in zip(outcome.events, outcome.placements, strict=True)
         ]
         for dropped in outcome.dropped:
             payload = payloads[dropped.index]

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ingest.delivery.direct import Retries
+from ingest.delivery.group_commit import GroupCommit, Retries
 from ingest.enrichment.datacentres import load_data_centres
 from ingest.enrichment.geo import open_atlas
 from ingest.importer.access_log import MALFORMED, PageRequest, PageRules, page_requests, parse_lines
@@ -244,7 +244,7 @@ def command(
     salt = os.urandom(32)
     pipeline = Pipeline(
         lambda: sites,
-        open_stream(settings),
+        GroupCommit(open_stream(settings), Retries(deadline=OUTAGE_SECONDS, longest_wait=5.0)),
         lambda occurred_at, received_at: salt,
         policy=Policy(
             max_age_ms=None,
@@ -253,7 +253,6 @@ def command(
             atlas=open_atlas(settings.geo_db),
             data_centres=load_data_centres(settings.data_centres),
         ),
-        retries=Retries(deadline=OUTAGE_SECONDS, longest_wait=5.0),
     )
     importer = Importer(pipeline, PageRules(include_static=include_static), target, system_clock)
     began = time.monotonic()

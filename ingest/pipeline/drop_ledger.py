@@ -1,7 +1,7 @@
-"""The drop ledger: what was refused or dropped becomes counters like any other, by site and reason.
+"""The drop ledger: refused and dropped events become counters like any other, by site and reason.
 
-Counts are gathered for a moment and go onto the stream as one event per site. They are what a process knows when it
-ends in order; one that is killed loses its last moment.
+In: a site and a reason at a time. Out: every second one event per site, on the stream. A process that is killed loses
+the counts of its last second.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from ingest.delivery.direct import Retries, deliver, records_of
 from ingest.runtime.metrics import Metrics
 from liveinsight.model.buckets import local_day_and_hour
 from liveinsight.model.clock import Clock
@@ -20,7 +19,6 @@ from liveinsight.model.errors import LiveInsightError, StoreUnavailable
 from liveinsight.model.events import LEDGER, Event
 from liveinsight.sites.cache import SitesNow
 from liveinsight.sites.site import Site
-from liveinsight.storage.stream import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -29,28 +27,28 @@ GATHER_SECONDS = 1.0
 
 
 class Ledger:
-    """Counts what was not let through. Thread safe.
+    """Counts events that are refused or dropped. Thread safe.
 
     Args:
-        sites: gives the sites that hold now. What is for no known site, whatever name it gives, is noted for the
-            default one: so strangers can neither make up rows nor write into them.
-        stream: where the counts go.
+        sites: gives the current sites. Events of unknown sites are counted for the default one: so clients can
+            neither make up rows nor write into them.
+        commit: puts events on the stream, as `GroupCommit` does.
         clock: current time.
-        gather_seconds: see `GATHER_SECONDS`; 0 sends nothing by itself, only at `send`.
-        metrics: is told, too.
+        gather_seconds: see `GATHER_SECONDS`; 0 sends only at `send`.
+        metrics: counts them, too.
     """
 
     def __init__(
         self,
         sites: SitesNow,
-        stream: Stream,
+        commit: Callable[[Sequence[Event]], object],
         clock: Clock,
         *,
         gather_seconds: float = GATHER_SECONDS,
         metrics: Metrics | None = None,
     ) -> None:
         self._sites = sites
-        self._stream = stream
+        self._commit = commit
         self._clock = clock
         self._gather_seconds = gather_seconds
         self._metrics = metrics
@@ -60,7 +58,7 @@ class Ledger:
         self._writer = _random63()
 
     def note(self, site: str | None, reason: str, count: int = 1) -> None:
-        """Count events of a site that were not let through."""
+        """Count refused or dropped events of a site."""
         if self._metrics:
             self._metrics.refused.labels(reason).inc(count)
         self._add(self._known(site), reason, count)
@@ -74,7 +72,7 @@ class Ledger:
                 self._timer.start()
 
     def send(self) -> None:
-        """Put what was gathered onto the stream.
+        """Put the gathered counts onto the stream.
 
         Raises:
             LiveInsightError: the stream did not take them; the counts are kept for the next time.
@@ -84,7 +82,8 @@ class Ledger:
         if not counts:
             return
         try:
-            deliver(self._stream, records_of(self._events(counts)), Retries())
+            if events := self._events(counts):
+                self._commit(events)
         except LiveInsightError:
             for site, reasons in counts.items():
                 for reason, count in reasons.items():

@@ -1,6 +1,6 @@
 """The payload: one event as the browser sends it, its types and hard limits checked while it is decoded.
 
-Unknown fields are ignored, and null is as absent. All meaning is added in `ingest.pipeline.enrich`.
+Unknown fields are ignored, and null is as absent. All meaning is added in `ingest.pipeline.steps`.
 """
 
 from __future__ import annotations

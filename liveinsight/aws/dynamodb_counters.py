@@ -34,7 +34,7 @@ from liveinsight.aws.keys import (
     value_key,
     value_of,
 )
-from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter, split_totals
+from liveinsight.counting.counters import CounterItem, decode_counter, split_totals
 from liveinsight.counting.keys import CounterKey, dimension_key
 from liveinsight.counting.layout import QUARTERS_PER_ITEM, storage_item
 from liveinsight.counting.previews import (
@@ -64,7 +64,7 @@ class CounterTable(StoreTables):
 
     def _counter_statement(self, shard: str, write: CounterWrite) -> Statement:
         key = counter_key(write.key, shard)
-        attributes: Item = {"m": {"S": write.item.mark}, "b": {"B": write.data or encode_counter(write.item)}}
+        attributes: Item = {"m": {"S": write.mark}, "b": {"B": write.data}}
         if write.expires_at:
             attributes["ttl"] = {"N": str(write.expires_at)}
         if write.expected == NO_MARK:

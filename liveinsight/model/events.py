@@ -99,19 +99,14 @@ def partition_key(visitor: int) -> str:
     return _KEYS[visitor % VIRTUAL_BUCKETS]
 
 
-def encode_record(events: Sequence[Event]) -> bytes:
-    """The record that carries `events`, in order."""
+def encode_record(events: Sequence[Event] | Sequence[msgspec.Raw]) -> bytes:
+    """The record that carries `events`, in order; they may be packed already."""
     return _HEADER + _encoder.encode(events)
 
 
 def pack_event(event: Event) -> bytes:
-    """An event as it stands in a record, so that it is encoded once, whichever record it will be in."""
+    """An event as it stands in a record."""
     return _encoder.encode(event)
-
-
-def pack_record(events: Sequence[msgspec.Raw]) -> bytes:
-    """As `encode_record`, of events that are packed already."""
-    return _HEADER + _encoder.encode(events)
 
 
 def decode_record(data: bytes) -> list[Event]:

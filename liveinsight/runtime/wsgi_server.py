@@ -2,16 +2,18 @@
 
 A connection is closed that has sent no whole header for half a minute, whether it has sent any of it or none. Only
 HTTP/1.1 is spoken: proxies use it, and a connection has one request at a time, so that connections bound requests.
-Granian has no deadline for bodies: each one that does not come holds a thread (see `ingest.http.body_watchdog`).
+Granian has no deadline for bodies: a stalled one holds a thread (see `ingest.http.body_watchdog`).
 """
 
 from __future__ import annotations
 
 import atexit
 import importlib
+import multiprocessing
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -69,6 +71,17 @@ def at_exit(work: Callable[[], object]) -> None:
     atexit.register(work)
     # Granian's workers are children of multiprocessing, which end without a look at what `atexit` knows.
     Finalize(None, work, exitpriority=0)
+
+
+def replace_workers() -> None:
+    """Have the server start new workers, and end the old ones when their requests are answered or time is up.
+
+    Granian and gunicorn do so when their parent process gets SIGHUP. Under another server the process ends in order.
+    """
+    if multiprocessing.parent_process() or "gunicorn.arbiter" in sys.modules:
+        os.kill(os.getppid(), signal.SIGHUP)
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _load(target: str, *, cores: Cores) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from liveinsight.counting.counters import CounterItem
+from liveinsight.counting.counters import CounterItem, encode_counter
 from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.previews import CounterPreview, VisitorPreview, newest
 from liveinsight.counting.sessions import VisitorState, encode_visitor
@@ -32,18 +32,22 @@ SHARD_END = "SHARD_END"
 
 
 class CounterWrite(NamedTuple):
-    """Write `item` if the stored mark is still `expected` (`NO_MARK`: if there is no item).
+    """Write an encoded item with its `mark` if the stored mark is `expected` (`NO_MARK`: if there is no item).
 
-    `key` is that of an item (see `layout.storage_item`); the counters that it embeds are in `item.embedded`. `data` is
-    the item encoded, where the caller has it.
+    `key` is that of an item (see `layout.storage_item`), which also holds its embedded counters.
     """
 
     key: CounterKey
     expected: str
-    item: CounterItem
+    mark: str
+    data: bytes
     expires_at: int
     """Epoch seconds; 0 keeps the item for good."""
-    data: bytes = b""
+
+    @classmethod
+    def of(cls, key: CounterKey, expected: str, item: CounterItem, expires_at: int = 0) -> CounterWrite:
+        """The write of an item as it is now."""
+        return cls(key, expected, item.mark, encode_counter(item), expires_at)
 
 
 @dataclass

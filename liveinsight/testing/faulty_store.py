@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter
+from liveinsight.counting.counters import CounterItem
 from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.previews import CounterPreview, VisitorPreview
 from liveinsight.counting.sessions import VisitorState, decode_visitor, encode_visitor
@@ -80,9 +80,7 @@ class FaultyStore:
         return self._read(self._store.load_checkpoints)
 
     def write_counters(self, shard: str, writes: Sequence[CounterWrite]) -> Written:
-        # What is sent stays as it was sent, whatever its writer does with the item while the request is under way.
-        sent = [write._replace(item=_copy_counter(write.item)) for write in writes]
-        return self._write(sent, lambda part: self._store.write_counters(shard, part), some=True)
+        return self._write(writes, lambda part: self._store.write_counters(shard, part), some=True)
 
     def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
         return self._write(writes, self._store.write_visitors, some=True)
@@ -180,7 +178,3 @@ def _one_by_one(write: Callable[[Write], None]) -> Callable[[Sequence[Write]], W
         return Written()
 
     return send
-
-
-def _copy_counter(item: CounterItem) -> CounterItem:
-    return decode_counter(encode_counter(item), item.mark)

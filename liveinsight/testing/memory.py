@@ -78,8 +78,7 @@ class MemoryStore:
                 if (stored.mark if stored else NO_MARK) != write.expected:
                     written.refused.append(index)
                 else:
-                    data = write.data or encode_counter(write.item)
-                    self.counters[shard, write.key] = decode_counter(data, write.item.mark)
+                    self.counters[shard, write.key] = decode_counter(write.data, write.mark)
         return written
 
     def load_visitors(self, keys: Sequence[VisitorKey]) -> dict[VisitorKey, VisitorState]:

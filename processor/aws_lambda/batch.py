@@ -17,62 +17,30 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from liveinsight.counting.fold import fold
 from liveinsight.counting.sessions import new_visitor
 from liveinsight.model.clock import Clock
-from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnavailable, UndecodableRecord
-from liveinsight.model.events import decode_record
-from liveinsight.model.marks import event_mark, mark_prefix, record_mark
+from liveinsight.model.errors import FlushAbandoned, LiveInsightError, StoreUnavailable
 from liveinsight.storage.store import SHARD_END, Checkpoint, CheckpointStore, DocumentStore, ProcessorStore, Watermark
 from liveinsight.storage.stream import Record, Stream
 from processor.aws_lambda.claim import REMEDY, Claim
 from processor.aws_lambda.event import LambdaRefused, ShardBatch
+from processor.shard.checkpoints import StoreCheckpointer
 from processor.shard.dead_letter_limit import DeadLetterLimit
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_decoder import RecordDecoder
+from processor.shard.record_processor import RecordProcessor
 from processor.status.backlog import oldest_waiting
 
 logger = logging.getLogger(__name__)
 
-PART = 500
-"""Records folded before we look at the clock."""
-
 
 class LambdaStore(ProcessorStore, CheckpointStore, DocumentStore, Protocol):
     """What counting in Lambda needs."""
-
-
-class _Checkpointer:
-    """Keeps one shard's checkpoint, and remembers it."""
-
-    def __init__(self, store: CheckpointStore, shard_id: str, incarnation: int) -> None:
-        self._store = store
-        self._shard_id = shard_id
-        self._incarnation = incarnation
-        self.reached = ""
-
-    def checkpoint(self, sequence_number: str) -> None:
-        self._store.write_checkpoint(self._shard_id, Checkpoint(self._incarnation, sequence_number))
-        self.reached = sequence_number
-
-
-class _Processor(RecordProcessor):
-    """A record processor that continues the last invocation's count of dead letters."""
-
-    def __init__(
-        self,
-        store: ProcessorStore,
-        incarnation: int,
-        options: ProcessorOptions,
-        clock: Clock,
-        sleep: Callable[[float], object],
-        *,
-        limit: DeadLetterLimit,
-    ) -> None:
-        super().__init__(store, incarnation, options, clock, sleep)
-        self._limit = limit
 
 
 class BatchCounter:
@@ -84,6 +52,7 @@ class BatchCounter:
         options: limits; the cadences are of no account.
         clock: current time.
         sleep: waits between attempts.
+        records_per_step: records folded between two looks at the clock.
     """
 
     def __init__(
@@ -93,12 +62,15 @@ class BatchCounter:
         options: ProcessorOptions,
         clock: Clock,
         sleep: Callable[[float], object] = time.sleep,
+        *,
+        records_per_step: int = 500,
     ) -> None:
         self._stream = stream
         self._store = store
         self._options = options
         self._clock = clock
         self._sleep = sleep
+        self._records_per_step = records_per_step
         # Not about what is stored: without it a flood of bad records would begin anew with each batch.
         self._limits: dict[str, DeadLetterLimit] = {}
 
@@ -125,17 +97,17 @@ class BatchCounter:
                 self._finish_parents(batch.shard_id, incarnation, checkpoints)
             left = self._count_fresh(fresh, batch.shard_id, incarnation, give_up_at) if fresh else ""
         except LiveInsightError:
-            self._give_back(claim)
+            self._release(claim)
             raise
         if left:
-            self._give_back(claim)
+            self._release(claim)
         return left
 
-    def _give_back(self, claim: Claim) -> None:
+    def _release(self, claim: Claim) -> None:
         try:
-            claim.give_back()
+            claim.release()
         except StoreUnavailable as error:
-            logger.warning("claim not given back", extra={"action": "give_back", "problem": str(error)})
+            logger.warning("claim not released", extra={"action": "release", "problem": str(error)})
 
     def _without_the_counted(
         self, batch: ShardBatch, incarnation: int, checkpoint: Checkpoint | None
@@ -145,18 +117,11 @@ class BatchCounter:
         done = checkpoint.sequence_number
         counted = [r for r in batch.records if done == SHARD_END or int(r.sequence_number) <= int(done)]
         if counted:
-            self._check_counted(counted, mark_prefix(incarnation, batch.shard_id), batch.shard_id)
+            self._check_counted(counted, batch.shard_id, incarnation)
         return batch.records[len(counted) :]
 
-    def _check_counted(self, records: Sequence[Record], prefix: str, shard_id: str) -> None:
-        marked = []
-        for record in records:
-            mark = record_mark(prefix, record.sequence_number)
-            try:
-                events = decode_record(record.data)
-            except UndecodableRecord:
-                continue
-            marked += [(event_mark(mark, index), event) for index, event in enumerate(events)]
+    def _check_counted(self, records: Sequence[Record], shard_id: str, incarnation: int) -> None:
+        marked = RecordDecoder(shard_id, incarnation, DeadLetterLimit(1)).decode(records).events
         keys = {(event.site, event.visitor) for _, event in marked}
         states = self._store.load_visitors(list(keys))
         for mark, event in marked:
@@ -191,16 +156,16 @@ class BatchCounter:
         seconds = max(0.0, (give_up_at - began) / 1000)
         limit = deepcopy(self._limits.get(shard_id)) or DeadLetterLimit(self._options.dead_letter_limit)
         options = replace(self._options, give_up_after=seconds, drain_within=seconds)
-        checkpointer = _Checkpointer(self._store, shard_id, incarnation)
+        checkpointer = StoreCheckpointer(self._store, shard_id, incarnation)
         sleep = self._sleep_until(give_up_at)
-        processor = _Processor(self._store, incarnation, options, self._clock, sleep, limit=limit)
+        processor = RecordProcessor(self._store, incarnation, options, self._clock, sleep, limit=limit)
         processor.initialize(shard_id, "")
         fed = ""
         try:
-            for at in range(0, len(records), PART):
+            for at in range(0, len(records), self._records_per_step):
                 if at and self._clock() - began > (give_up_at - began) / 2:
                     break  # The other half is for the flush.
-                part = records[at : at + PART]
+                part = records[at : at + self._records_per_step]
                 # Nothing tells how far Lambda is behind: what arrived before the last record is counted, no more.
                 processor.process_records(part, checkpointer, max(0, self._clock() - part[-1].arrived_at))
                 fed = part[-1].sequence_number

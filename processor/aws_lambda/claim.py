@@ -80,7 +80,7 @@ class Claim:
         if not self._store.save_document(self._name, Document(self._version, msgspec.json.encode(mine).decode())):
             raise LambdaRefused(f"shard {self._shard_id}: another invocation began at the same moment: {REMEDY}")
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """The invocation ends without having done all: what comes next may begin at another record.
 
         Raises:

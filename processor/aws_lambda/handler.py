@@ -23,7 +23,7 @@ from liveinsight.storage.stream import Stream
 from liveinsight.wiring import open_generations, open_stream
 from processor.aws_lambda.batch import BatchCounter
 from processor.aws_lambda.event import LambdaRefused, parse_event
-from processor.embedded.generation_worker import options_of
+from processor.shard.options import ProcessorOptions
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def _handler() -> Handler:
     return Handler(
         settings.stream_name,
         stream,
-        BatchCounter(stream, store, options_of(settings), system_clock),
+        BatchCounter(stream, store, ProcessorOptions.from_settings(settings), system_clock),
         lambda function_arn, source_arn: check_mappings(client, function_arn, source_arn),
         system_clock,
         newest=lambda: load_pointer(store).newest,

@@ -20,7 +20,8 @@ from liveinsight.storage.generation_pointer import FIRST
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import StartAt, Stream
 from processor.embedded.worker import Worker
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 logger = logging.getLogger(__name__)
 
@@ -29,23 +30,11 @@ LOOK_SECONDS = 5.0
 TICK_SECONDS = 0.1
 
 
-def options_of(settings: Settings) -> ProcessorOptions:
-    """The record processor's cadences and limits that `settings` name."""
-    return ProcessorOptions(
-        counters_interval=settings.counters_interval,
-        previews_interval=settings.previews_interval,
-        sessions_interval=settings.sessions_interval,
-        session_days=settings.session_days,
-        timeline_days=settings.timeline_days,
-        dead_letter_limit=settings.dead_letter_limit,
-    )
-
-
 def worker_of(
     settings: Settings, stream: Stream, store: Store, generation: int, clock: Clock, *, poll_interval: float = 0.0
 ) -> Worker:
     """The worker of one generation, with the cadences that `settings` name."""
-    options = options_of(settings)
+    options = ProcessorOptions.from_settings(settings)
     return Worker(
         stream,
         store,

@@ -15,14 +15,13 @@ from liveinsight.model.errors import IteratorExpired, LiveInsightError, StoreUna
 from liveinsight.runtime.retry import Answer, retry_until
 from liveinsight.storage.store import SHARD_END, Checkpoint, CheckpointStore
 from liveinsight.storage.stream import Shard, StartAt, Stream
+from processor.shard.checkpoints import StoreCheckpointer
 from processor.shard.record_processor import RecordProcessor
 
 logger = logging.getLogger(__name__)
 
 READ_LIMIT = 2_000
 """Records per read: bounds the memory of one batch."""
-REFRESH_SECONDS = 10.0
-"""How often to look for new shards when none has ended."""
 
 
 def ready_shards(shards: Iterable[Shard], ended: set[str], begun: set[str]) -> list[Shard]:
@@ -45,18 +44,6 @@ def start_of(shard: Shard, checkpoints: Mapping[str, Checkpoint], first_start: S
     return first_start
 
 
-class _StoreCheckpointer:
-    """Keeps one shard's checkpoint in our own table."""
-
-    def __init__(self, store: CheckpointStore, shard_id: str, incarnation: int) -> None:
-        self._store = store
-        self._shard_id = shard_id
-        self._incarnation = incarnation
-
-    def checkpoint(self, sequence_number: str) -> None:
-        self._store.write_checkpoint(self._shard_id, Checkpoint(self._incarnation, sequence_number))
-
-
 class Worker:
     """Runs until `stop` is set or a shard fails.
 
@@ -67,6 +54,7 @@ class Worker:
         clock: current time.
         start_at: where shards without a checkpoint begin at a first start.
         poll_interval: seconds between reads of a shard that is not behind.
+        refresh_seconds: how often to look for new shards when none has ended.
     """
 
     def __init__(
@@ -78,6 +66,7 @@ class Worker:
         *,
         start_at: StartAt = StartAt.TRIM_HORIZON,
         poll_interval: float = 0.25,
+        refresh_seconds: float = 10.0,
     ) -> None:
         self._stream = stream
         self._checkpoints = checkpoints
@@ -85,6 +74,7 @@ class Worker:
         self._clock = clock
         self._start_at = start_at
         self._poll_interval = poll_interval
+        self._refresh_seconds = refresh_seconds
         self._changed = threading.Event()
         self._failures: list[BaseException] = []
         self.processors: dict[str, RecordProcessor] = {}
@@ -117,7 +107,7 @@ class Worker:
 
     def _wait(self, stop: threading.Event) -> None:
         waited = 0.0
-        while waited < REFRESH_SECONDS and not stop.wait(0.1) and not self._changed.is_set():
+        while waited < self._refresh_seconds and not stop.wait(0.1) and not self._changed.is_set():
             waited += 0.1
 
     def _retry(self, call: Callable[[], Answer], stop: threading.Event) -> Answer | None:
@@ -155,7 +145,7 @@ class Worker:
         self, shard_id: str, incarnation: int, checkpoint: Checkpoint | None, start: StartAt, halt: threading.Event
     ) -> None:
         processor = self.processors[shard_id] = self._make_processor(incarnation)
-        checkpointer = _StoreCheckpointer(self._checkpoints, shard_id, incarnation)
+        checkpointer = StoreCheckpointer(self._checkpoints, shard_id, incarnation)
         after = checkpoint.sequence_number if checkpoint else None
         processor.initialize(shard_id, after or "")
         iterator: str | None = None

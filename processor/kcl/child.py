@@ -26,9 +26,9 @@ from liveinsight.runtime.retry import retry_within
 from liveinsight.settings import Settings
 from liveinsight.storage.stream import Stream
 from liveinsight.wiring import open_generations, open_stream
-from processor.embedded.generation_worker import options_of
 from processor.kcl.adapter import Adapter
 from processor.kcl.exit_codes import PROTOCOL_BROKEN, Note
+from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def main() -> NoReturn:
 def _serve(settings: Settings, generation: int, note: Note, protocol: IO[str]) -> None:
     from amazon_kclpy.kcl import CheckpointError, KCLProcess  # noqa: PLC0415 - after stdout has been moved
 
-    options = options_of(settings)
+    options = ProcessorOptions.from_settings(settings)
     tune_for_records()
     stream, store = open_stream(settings), open_generations(settings)(generation)
 

@@ -1,4 +1,4 @@
-"""Counters of one shard on their way to the store: pending contributions, and the compare-and-set flush."""
+"""Gathers the contributions of one shard to counters and writes them, by compare-and-set on each item's mark."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from liveinsight.counting.contributions import Contribution, PendingContributions
-from liveinsight.counting.counters import apply_contributions, encode_counter
+from liveinsight.counting.counters import CounterItem, apply_contributions, encode_counter
 from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.layout import Cadence, Target, cadence_of, embedded_key, places_of
 from liveinsight.counting.previews import CounterPreview
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.storage.store import CounterWrite, ProcessorStore
 from processor.shard.item_cache import ItemCache
+from processor.shard.options import ProcessorOptions
 from processor.shard.preview_rows import PreviewRows
 
 MINUTE_DAYS = 3
-"""Days that live minutes are kept: beyond the window they answer for, and beyond any replay."""
-SLICE = 1_000
-"""Items written in one step."""
+"""Days that live minutes are kept: longer than the window they answer for, and longer than any replay."""
 
 ItemBatches = list[tuple[str, PendingContributions]]
-"""The contributions to an item: each batch with the name of the embedded counter it is for, or "" (its own)."""
+"""Contributions to one item: the name of the embedded counter ("" for the item's own), and its contributions."""
 
 
 class CounterWriter:
@@ -31,44 +30,44 @@ class CounterWriter:
     loaded again and only contributions beyond its mark are applied, so nothing is added twice or left out.
     """
 
-    def __init__(self, store: ProcessorStore, shard: str) -> None:
+    def __init__(self, store: ProcessorStore, shard: str, options: ProcessorOptions) -> None:
         self._store = store
         self._shard = shard
         self._pending: dict[Target, PendingContributions] = {}
         self._items: dict[Cadence, dict[CounterKey, ItemBatches]] = {cadence: {} for cadence in Cadence}
-        """The same batches by the item they go to: all counters of an item are written together, or its mark would
-        claim contributions to one that are not in."""
-        self._stored = ItemCache()
-        self._previews = PreviewRows()
-        self.waiting = 0
+        """The same contributions by item. All counters of an item are written together: its one mark stands for all."""
+        self._slice = options.counter_slice
+        self._stored = ItemCache(options.cached_counters)
+        self._previews = PreviewRows(options.preview_bytes)
+        self.pending = 0
         """Contributions not yet written."""
         self.written = 0
         """Items written so far."""
 
     def add(self, contributions: list[Contribution]) -> None:
-        """Take what an event adds. Marks must come in rising order."""
+        """Take the contributions of an event. Marks must come in rising order."""
         pending = self._pending
         for contribution in contributions:
             batch = pending.get(contribution.target)
             if batch is None:
                 batch = self._begin(contribution.target)
             batch.parts.append(contribution)
-        self.waiting += len(contributions)
+        self.pending += len(contributions)
 
     def flush(self, up_to: Cadence = Cadence.SLOW) -> bool:
-        """Try once to write what is pending of the cadences up to `up_to`.
+        """Try once to write the pending contributions of the cadences up to `up_to`.
 
         Returns:
-            Whether that is written.
+            Whether all of them are written.
 
         Raises:
-            StoreUnavailable: what was not written stays pending.
+            StoreUnavailable: the others stay pending.
         """
         due = [entry for cadence, items in self._items.items() if cadence <= up_to for entry in items.items()]
         failed: set[CounterKey] = set()
         unconfirmed = 0
-        for at in range(0, len(due), SLICE):
-            unconfirmed += self._write(due[at : at + SLICE], failed)
+        for at in range(0, len(due), self._slice):
+            unconfirmed += self._write(due[at : at + self._slice], failed)
         self._forget(due, failed, up_to)
         if up_to is Cadence.SLOW:
             self._previews.clear()
@@ -78,33 +77,38 @@ class CounterWriter:
         return not failed
 
     def _write(self, due: Sequence[tuple[CounterKey, ItemBatches]], failed: set[CounterKey]) -> int:
-        """Write items; adds to `failed` those that were not, and returns how many of them are not confirmed."""
+        """Write items, add those that failed to `failed`, and return how many of these are unconfirmed."""
         stored = self._stored
         self._load([key for key, _ in due])
         writes: list[CounterWrite] = []
+        items: list[CounterItem] = []
         for key, batches in due:
             item = stored.take(key)
             expected = item.mark
             if apply_contributions(item, batches, key.kind, key.dimension):
-                writes.append(CounterWrite(key, expected, item, _expires_at(key), encode_counter(item)))
+                writes.append(CounterWrite(key, expected, item.mark, encode_counter(item), _expires_at(key)))
+                items.append(item)
             else:
                 stored.put(key, item)
-        # Items in `writes` are out of the cache until the store has confirmed them.
+        # Written items are out of the cache until the store has confirmed them.
         written = self._store.write_counters(self._shard, writes)
         lost = {*written.refused, *written.unconfirmed}
-        for index, write in enumerate(writes):
+        for index, (write, item) in enumerate(zip(writes, items, strict=True)):
             if index in lost:
                 failed.add(write.key)
             else:
-                stored.put(write.key, write.item, write.data)
+                stored.put(write.key, item, write.data)
         self.written += len(writes) - len(lost)
         return len(written.unconfirmed)
 
     def previews(self, expires_at: int) -> list[CounterPreview] | None:
-        """What waits of the breakdowns that have changed since `previewed` was last called; None: it is too much.
+        """Previews of the pending breakdowns that have changed since `previewed` was last called.
+
+        Returns:
+            The previews; None if one would be too large.
 
         Raises:
-            StoreUnavailable: the marks of stored items are not known; ask again.
+            StoreUnavailable: the marks of stored items are unknown; ask again.
         """
         previews = self._previews
         fresh = [(places_of(target), batch) for target, batch in self._pending.items() if batch.is_fresh]
@@ -122,11 +126,11 @@ class CounterWriter:
         return self._previews.changed(expires_at)
 
     def previewed(self) -> None:
-        """The previews that were given last are stored."""
+        """The previews returned last are stored."""
         self._previews.stored()
 
     def _begin(self, target: Target) -> PendingContributions:
-        """A batch for `target`; a group's is added up once and shared by its counters."""
+        """Pending contributions for `target`; those of a group are added up once for all of its counters."""
         batch = self._pending[target] = PendingContributions()
         for item, name in places_of(target):
             items = self._items[cadence_of(item)]
@@ -144,16 +148,16 @@ class CounterWriter:
                 self._stored.put(key, item)
 
     def _forget(self, done: Sequence[tuple[CounterKey, ItemBatches]], failed: set[CounterKey], up_to: Cadence) -> None:
-        """Pending is what was not due, and of what was due that which was not written, each counter for itself."""
+        """Drop what was written. What failed becomes pending again, each counter on its own."""
         if up_to is Cadence.SLOW:
             self._pending.clear()
-            self.waiting = 0
+            self.pending = 0
         else:
             # Groups are of breakdowns, so each of these batches is of one counter.
             for item, batches in done:
                 for name, batch in batches:
                     self._pending.pop(embedded_key(item, name), None)
-                    self.waiting -= len(batch.parts)
+                    self.pending -= len(batch.parts)
         for cadence, items in self._items.items():
             if cadence <= up_to:
                 items.clear()
@@ -165,7 +169,7 @@ class CounterWriter:
                 unwritten.setdefault(embedded_key(item, name), []).extend(batch.parts)
             for key, parts in unwritten.items():
                 self._begin(key).parts.extend(sorted(parts, key=attrgetter("mark")))
-                self.waiting += len(parts)
+                self.pending += len(parts)
 
 
 def _expires_at(key: CounterKey) -> int:

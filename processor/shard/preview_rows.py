@@ -1,4 +1,4 @@
-"""What waits of the breakdowns of one shard, as previews show it: added up as it comes, encoded where it changed."""
+"""The rows of one shard's previews: pending contributions to breakdowns, added up as they come."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from liveinsight.counting.counters import CounterItem, apply_contributions, enco
 from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.previews import CounterPreview, PreviewRow, encode_rows, pack_row
 
-PREVIEW_BYTES = 300_000
-"""Of the rows of one preview, which is one item: that may have 400 KB."""
-
 _Breakdown = tuple[str, int, str]
-"""(site, day, dimension): what one preview holds."""
+"""(site, day, dimension): the breakdown of one preview."""
 
 
 class PreviewRows:
     """The rows since the last full flush, and which previews have changed."""
 
-    def __init__(self) -> None:
-        # Their marks are those of the stored items that they come on top of.
+    def __init__(self, preview_bytes: int) -> None:
+        self._preview_bytes = preview_bytes
+        # Each has the mark of the stored item that it is added to.
         self._added: dict[CounterKey, CounterItem] = {}
         self._rows: dict[_Breakdown, dict[str, tuple[str, msgspec.Raw]]] = {}
         self._changed: set[_Breakdown] = set()
@@ -31,11 +29,11 @@ class PreviewRows:
         return key in self._added
 
     def begin(self, key: CounterKey, base: str) -> None:
-        """A row for an item whose stored mark is `base`."""
+        """Begin a row for an item whose stored mark is `base`."""
         self._added[key] = CounterItem(mark=base)
 
     def add(self, key: CounterKey, batches: Iterable[tuple[str, PendingContributions]]) -> None:
-        """Add what has come for an item since this was called for it last (see `counters.apply_batches`)."""
+        """Add new contributions to an item's row (see `counters.apply_contributions`)."""
         added = self._added[key]
         base = added.mark
         kind, site, day, dimension, value = key
@@ -46,22 +44,22 @@ class PreviewRows:
             added.mark = base
 
     def changed(self, expires_at: int) -> list[CounterPreview] | None:
-        """The previews with new rows since `stored` was last called; None: it is too much for one."""
+        """The previews with new rows since `stored` was last called; None if one would be too large."""
         previews = []
         for name in self._changed:
             rows = self._rows[name].values()
             packed = encode_rows([row for _, row in rows])
-            if len(packed) > PREVIEW_BYTES:
+            if len(packed) > self._preview_bytes:
                 return None
             previews.append(CounterPreview(*name, max(mark for mark, _ in rows), packed, expires_at))
         return previews
 
     def stored(self) -> None:
-        """The previews that were given last are stored."""
+        """The previews returned last are stored."""
         self._changed.clear()
 
     def clear(self) -> None:
-        """Nothing waits any more."""
+        """Nothing is pending any more."""
         self._added.clear()
         self._rows.clear()
         self._changed.clear()

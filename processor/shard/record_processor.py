@@ -1,22 +1,22 @@
 """One shard's records, driven by five calls: those that the Kinesis Client Library makes.
 
-The order that makes counting exact, whatever dies between two writes:
+This order makes counting exact, whatever dies between two writes:
 
     process_records   decode -> load visitors -> fold -> pending
-    flush             1. counters: those that are few however many events there are (totals, live minutes) every
-                         `counters_interval`, who is present and was seen every `previews_interval`, all of them
+    flush             1. counters: the few that do not grow with traffic (totals, live minutes) every
+                         `counters_interval`, live visitors every `previews_interval`, all of them
                          every `sessions_interval`, and then
                       ---- barrier ----
                       2. timelines, dead letters, visitors
                       ---- barrier ----
                       3. checkpoint
 
-Every `previews_interval` readers get a preview of what waits for the next full flush; nothing depends on it.
+Every `previews_interval` readers get a preview of what the next full flush will write; nothing depends on it.
 
-A record at or below its visitor's mark is skipped: its counters are in, because step 1 came before step 2.
-Flushes happen only between records' batches. What cannot be written is kept and tried again; if that is
-hopeless, `FlushAbandoned` ends the process before any checkpoint can pass it. So does `TooManyDeadLetters`: a
-producer or worker that was deployed wrongly must not drain the stream into dead letters.
+A record at or below its visitor's mark is skipped: its counters are stored, because step 1 came before step 2.
+Flushes happen between batches only. A failed write is retried; if it keeps failing, `FlushAbandoned` ends the process
+before any checkpoint can pass it. `TooManyDeadLetters` also ends it: a producer or worker of the wrong version must not
+drain the stream into dead letters.
 """
 
 from __future__ import annotations
@@ -25,57 +25,28 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from liveinsight.counting.fold import fold
 from liveinsight.counting.layout import Cadence
 from liveinsight.counting.previews import PREVIEW_DAYS
 from liveinsight.model.clock import Clock
-from liveinsight.model.errors import FlushAbandoned, StoreUnavailable, UndecodableRecord
-from liveinsight.model.events import Event, decode_record
-from liveinsight.model.marks import event_mark, mark_prefix, record_mark
+from liveinsight.model.errors import FlushAbandoned, StoreUnavailable
 from liveinsight.storage.store import SHARD_END, DeadLetter, ProcessorStore, Watermark
 from liveinsight.storage.stream import Record
+from processor.shard.checkpoints import Checkpointer
 from processor.shard.counter_writer import CounterWriter
 from processor.shard.dead_letter_limit import DeadLetterLimit
+from processor.shard.flush_schedule import Flush, FlushSchedule
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_decoder import MarkedEvent, RecordDecoder
 from processor.shard.visitor_writer import VisitorWriter
 
 logger = logging.getLogger(__name__)
 
-FOLD_SLICE = 250
-"""Events folded in one step: their visitors' states are objects meanwhile, and should fit the processor's cache."""
 READ_MARGIN_MS = 250
-"""A batch is seen a moment after it was read: what arrived in between is not claimed to be counted."""
-PENDING_LIMIT = 100_000
-"""Contributions that may wait before a flush is forced: some 12,000 events, or 30 MB."""
-BEHIND_MS = 5_000
-"""A shard that is further behind catches up first: all counters then wait for the next full flush, as one write of an
-item then holds the events of seconds instead of one, and nobody is served by numbers that are late anyway."""
-REST_SHARE = 2
-"""Times its own duration that a flush is followed by none, while records come."""
-LONGEST_REST_MS = 10_000
-DEAD_LETTER_DAYS = 30
-
-
-class Checkpointer(Protocol):
-    """Moves the shard's checkpoint: a sequence number, or `SHARD_END`."""
-
-    def checkpoint(self, sequence_number: str) -> None:
-        """Everything up to here is stored."""
-
-
-@dataclass(frozen=True)
-class ProcessorOptions:
-    """Cadences and limits, in seconds unless the name says days."""
-
-    counters_interval: float = 1.0
-    previews_interval: float = 5.0
-    sessions_interval: float = 60.0
-    session_days: int = 7
-    timeline_days: int = 30
-    give_up_after: float = 300.0
-    drain_within: float = 20.0
-    dead_letter_limit: float = 0.2
+"""A batch arrives here a moment after it was read: records that arrived in between are not claimed as counted."""
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 5.0
 
 
 @dataclass
@@ -91,7 +62,16 @@ class Progress:
 
 
 class RecordProcessor:
-    """Counts one shard. Not shared between threads."""
+    """Counts one shard. Not shared between threads.
+
+    Args:
+        store: where everything is written.
+        incarnation: of the stream.
+        options: cadences and limits.
+        clock: current time.
+        sleep: waits between attempts.
+        limit: the count of dead letters to continue; a new one by default.
+    """
 
     def __init__(
         self,
@@ -100,27 +80,28 @@ class RecordProcessor:
         options: ProcessorOptions,
         clock: Clock,
         sleep: Callable[[float], object] = time.sleep,
+        *,
+        limit: DeadLetterLimit | None = None,
     ) -> None:
         self._store = store
         self._incarnation = incarnation
         self._options = options
         self._clock = clock
         self._sleep = sleep
-        self._visitors = VisitorWriter(store, session_days=options.session_days, timeline_days=options.timeline_days)
+        self._limit = limit or DeadLetterLimit(options.dead_letter_limit)
+        self._visitors = VisitorWriter(store, options)
         self._dead_letters: list[DeadLetter] = []
-        self._limit = DeadLetterLimit(options.dead_letter_limit)
         self._last_sequence = ""
         self._as_of = self._stored_as_of = self._previewed_as_of = 0
-        self._rest_until = 0
         self._dirty_since_checkpoint = False
         self.progress = Progress()
 
     def initialize(self, shard_id: str, sequence_number: str) -> None:
         """A lease begins: the shard, and the checkpoint to go on from ("" at a first start)."""
         self._shard_id = shard_id
-        self._prefix = mark_prefix(self._incarnation, shard_id)
-        self._counters = CounterWriter(self._store, shard_id)
-        self._counters_due = self._previews_due = self._sessions_due = self._clock()
+        self._decoder = RecordDecoder(shard_id, self._incarnation, self._limit)
+        self._counters = CounterWriter(self._store, shard_id, self._options)
+        self._schedule = FlushSchedule(self._options, self._clock)
         logger.info("shard begins", extra={"action": "initialize", "shard": shard_id, "after": sequence_number})
 
     def process_records(self, records: Sequence[Record], checkpointer: Checkpointer, millis_behind: int) -> None:
@@ -133,28 +114,17 @@ class RecordProcessor:
         # Taken before the fold, which may wait for the store while new records arrive.
         as_of = self._clock() - millis_behind - READ_MARGIN_MS
         if records:
-            self._fold_batch(self._decode(records))
-            self._last_sequence = records[-1].sequence_number
-            self._dirty_since_checkpoint = True
-            self.progress.records += len(records)
+            self._take(records)
         self._as_of = max(as_of, self._as_of)
-        now = self._clock()
-        if self._counters.waiting > PENDING_LIMIT:
+        pending = self._counters.pending
+        due = self._schedule.due(pending=pending, has_records=bool(records), millis_behind=millis_behind)
+        if due is Flush.COUNTERS:
+            self._flush_counters()
+        elif due is Flush.ALL or (due is Flush.PREVIEWS and not self._publish_previews()):
             self._flush_all(checkpointer, self._patience())
-        elif records and now < self._rest_until:
-            return
-        elif now >= self._sessions_due:
-            self._flush_all(checkpointer, self._patience())
-        elif millis_behind >= BEHIND_MS:
-            return
-        elif now >= self._previews_due:
-            if not self._publish_previews():
-                self._flush_all(checkpointer, self._patience())
-        elif now >= self._counters_due:
-            self._flush_fresh()
 
     def lease_lost(self) -> None:
-        """Somebody else has the shard: forget what was not written, they will count it."""
+        """Another worker has the shard: it counts whatever is not written here."""
         logger.warning("lease lost", extra={"action": "lease_lost", "shard": self._shard_id})
 
     def shard_ended(self, checkpointer: Checkpointer) -> None:
@@ -169,39 +139,22 @@ class RecordProcessor:
         self._flush_all(checkpointer, self._clock() + round(self._options.drain_within * 1000))
         logger.info("drained", extra={"action": "shutdown", "shard": self._shard_id})
 
-    def _decode(self, records: Sequence[Record]) -> list[tuple[str, Event]]:
-        marked: list[tuple[str, Event]] = []
-        undecodable: list[tuple[Record, str, UndecodableRecord]] = []
-        for record in records:
-            prefix = record_mark(self._prefix, record.sequence_number)
-            try:
-                events = decode_record(record.data)
-            except UndecodableRecord as error:
-                self._limit.note_undecodable(self._shard_id, error)
-                undecodable.append((record, prefix, error))
-                continue
-            self._limit.note_decoded()
-            marked.extend((event_mark(prefix, index), event) for index, event in enumerate(events))
-        for record, mark, problem in undecodable:
-            self._keep(record, mark, problem)
-        return marked
+    def _take(self, records: Sequence[Record]) -> None:
+        """Decode and fold a batch."""
+        decoded = self._decoder.decode(records)
+        for letter in decoded.dead_letters:
+            extra = {"action": "dead_letter", "shard": self._shard_id, "mark": letter.mark, "reason": letter.reason}
+            logger.warning("record kept as a dead letter", extra=extra)
+        self._dead_letters += decoded.dead_letters
+        self.progress.dead_letters += len(decoded.dead_letters)
+        size = self._options.fold_slice
+        for start in range(0, len(decoded.events), size):
+            self._fold(decoded.events[start : start + size])
+        self._last_sequence = records[-1].sequence_number
+        self._dirty_since_checkpoint = True
+        self.progress.records += len(records)
 
-    def _keep(self, record: Record, mark: str, error: UndecodableRecord) -> None:
-        self.progress.dead_letters += 1
-        expires_at = record.arrived_at // 1000 + DEAD_LETTER_DAYS * 86_400
-        self._dead_letters.append(
-            DeadLetter(self._shard_id, mark, error.reason, str(error), record.data, record.arrived_at, expires_at)
-        )
-        logger.warning(
-            "dead letter kept",
-            extra={"action": "dead_letter", "shard": self._shard_id, "mark": mark, "reason": error.reason},
-        )
-
-    def _fold_batch(self, marked: list[tuple[str, Event]]) -> None:
-        for start in range(0, len(marked), FOLD_SLICE):
-            self._fold_slice(marked[start : start + FOLD_SLICE])
-
-    def _fold_slice(self, marked: list[tuple[str, Event]]) -> None:
+    def _fold(self, marked: Sequence[MarkedEvent]) -> None:
         visitors, counters = self._visitors, self._counters
         keys = [(event.site, event.visitor) for _, event in marked]
         self._retry(lambda: visitors.load(keys), self._patience())
@@ -214,18 +167,20 @@ class RecordProcessor:
                 self.progress.skipped += 1
         self.progress.events += len(marked)
 
-    def _flush_fresh(self) -> None:
+    def _flush_counters(self) -> None:
         began = self._clock()
-        if self._counters.waiting:
+        if self._counters.pending:
             self._write_counters(Cadence.FAST, self._patience())
             self._retry(self._publish_watermark, self._patience())
-        self._counters_due = self._done(began) + round(self._options.counters_interval * 1000)
+        self._schedule.done(Flush.COUNTERS, began)
 
     def _publish_previews(self) -> bool:
-        """Whether what waits can be shown before it is written: False if it is too much. A preview that the store does
-        not take is left out; the next one is due in any case."""
+        """Show what is pending before it is written; False when it is too much for a preview.
+
+        A preview that the store does not take is dropped: the next one is due soon.
+        """
         began = self._clock()
-        if self._counters.waiting:
+        if self._counters.pending:
             self._write_counters(Cadence.MEDIUM, self._patience())
             expires_at = began // 1000 + PREVIEW_DAYS * 86_400
             try:
@@ -242,21 +197,12 @@ class RecordProcessor:
         else:
             self._previewed_as_of = self._as_of
         self._retry(self._publish_watermark, self._patience())
-        now = self._done(began)
-        self._counters_due = now + round(self._options.counters_interval * 1000)
-        self._previews_due = now + round(self._options.previews_interval * 1000)
+        self._schedule.done(Flush.PREVIEWS, began)
         return True
 
     def _write_counters(self, up_to: Cadence, give_up_at: int) -> None:
         self._retry(lambda: self._counters.flush(up_to), give_up_at)
         self.progress.counter_writes = self._counters.written
-
-    def _done(self, began: int) -> int:
-        """The time at the end of a flush that began then. One that took long is followed by a rest, so that most time
-        is left for records and one write of an item holds the more of them; while none come there is no need of it."""
-        now = self._clock()
-        self._rest_until = now + min(REST_SHARE * (now - began), LONGEST_REST_MS)
-        return now
 
     def _flush_all(self, checkpointer: Checkpointer, give_up_at: int, *, closed: bool = False) -> None:
         began = self._clock()
@@ -270,10 +216,7 @@ class RecordProcessor:
         if self._dirty_since_checkpoint:
             self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_at)
             self._dirty_since_checkpoint = False
-        now = self._done(began)
-        self._counters_due = now + round(self._options.counters_interval * 1000)
-        self._previews_due = now + round(self._options.previews_interval * 1000)
-        self._sessions_due = now + round(self._options.sessions_interval * 1000)
+        self._schedule.done(Flush.ALL, began)
 
     def _write_dead_letters(self) -> None:
         if self._dead_letters:
@@ -293,12 +236,12 @@ class RecordProcessor:
         )
 
     def _patience(self) -> int:
-        """When to give up what begins now; all steps of a flush share it."""
+        """The time at which a flush that begins now is given up; its steps share it."""
         return self._clock() + round(self._options.give_up_after * 1000)
 
     def _retry(self, step: Callable[[], bool | None], give_up_at: int) -> None:
-        """Repeat `step` until it does not fail and does not say that something is left (False)."""
-        pause = 0.05
+        """Repeat `step` until it neither fails nor returns False, which says that something is left to write."""
+        pause = FIRST_PAUSE_SECONDS
         while True:
             problem = "another writer is active"
             try:
@@ -310,7 +253,7 @@ class RecordProcessor:
             if self._clock() >= give_up_at:
                 raise FlushAbandoned(f"gave up on shard {self._shard_id}: {problem}")
             self._sleep(pause)
-            pause = min(2 * pause, 5.0)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _unavailable(self, error: StoreUnavailable) -> None:
         logger.warning("store unavailable", extra={"action": "retry", "shard": self._shard_id, "problem": str(error)})

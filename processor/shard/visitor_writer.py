@@ -1,8 +1,8 @@
-"""Visitors and timelines of one shard on their way to the store. Written only after all counters are.
+"""Loads, caches and writes the visitors and timelines of one shard. They are written only after all counters.
 
-The latest events of a visitor's sessions wait in its state (`VisitorState.tail`), so that most visits cost no write for
-their timeline. They become chunks of their own when the state would grow over a write unit, and once at the beginning
-of a session whose id does not tell its visitor: by the chunk its timeline is found.
+The latest events of a visitor's sessions are kept in its state (`VisitorState.tail`), so that most visits cost no write
+for their timeline. They become chunks of their own when the state would grow over a write unit, and once at the
+beginning of a session whose id does not name its visitor: the timeline is then found by the chunk.
 """
 
 from __future__ import annotations
@@ -28,22 +28,15 @@ from liveinsight.model.errors import StoreUnavailable
 from liveinsight.model.events import Event
 from liveinsight.model.ids import visitor_of
 from liveinsight.storage.store import ProcessorStore, TimelineChunk, VisitorKey, VisitorWrite
+from processor.shard.options import ProcessorOptions
 
-CACHED_VISITORS = 50_000
-"""Visitors kept in memory per shard; only those that are written may leave."""
-PREVIEWED_VISITORS = 100
-"""Visitors in a preview, per shard and site: a few kilobytes, and more than a screen shows."""
-PLAIN_VISITORS = 4_000
-"""Visitors that wait without being compressed: their next event may come before they are written."""
-SLICE = 1_000
-"""Visitors written in one step."""
 DAY_SECONDS = 86_400
 STATE_BYTES = 880
 """Larger than this, a state's tail becomes chunks: DynamoDB bills by the KB, keys and mark included."""
 
 
-class _Packed(NamedTuple):
-    """A state that waits to be written, and what has to be known of it for that."""
+class _Unwritten(NamedTuple):
+    """An encoded state that is not written yet, and the fields that the write needs."""
 
     data: bytes
     compressed: bool
@@ -59,38 +52,37 @@ class _Packed(NamedTuple):
 class VisitorWriter:
     """Loads, caches and writes visitor states, and the events of their sessions.
 
-    A state is written if its mark is above the stored one. If not, somebody else has come further with the
-    same records: ours is forgotten and read again when needed.
+    A state is written if its mark is above the stored one. If it is not, another worker has come further with the
+    same records: this state is dropped, and read again when needed.
     """
 
-    def __init__(self, store: ProcessorStore, *, session_days: int, timeline_days: int) -> None:
+    def __init__(self, store: ProcessorStore, options: ProcessorOptions) -> None:
         self._store = store
-        self._session_seconds = session_days * DAY_SECONDS
-        self._timeline_seconds = timeline_days * DAY_SECONDS
-        # Only those that were loaded last are objects, and some of them differ from what is stored. The others are
-        # packed while they are still in the processor's cache: what waits to be written, and what is as it is stored.
+        self._options = options
+        self._session_seconds = options.session_days * DAY_SECONDS
+        self._timeline_seconds = options.timeline_days * DAY_SECONDS
+        # Only the states loaded last are objects; the dirty ones differ from the stored ones. All others are encoded
+        # while they are still in the CPU's cache: the unwritten ones, and those that equal the stored ones.
         self._states: dict[VisitorKey, VisitorState] = {}
         self._dirty: set[VisitorKey] = set()
-        self._waiting: dict[VisitorKey, _Packed] = {}
+        self._unwritten: dict[VisitorKey, _Unwritten] = {}
         self._stored: dict[VisitorKey, bytes] = {}
-        self._unseen: set[VisitorKey] = set()
-        # With an event of a session by whose id it could not be found, until that session has a chunk.
-        self._unlisted: set[VisitorKey] = set()
-        # Waiting, and touched since the last preview.
-        self._stirred: set[VisitorKey] = set()
-        # In the last preview, by site.
-        self._shown: dict[str, list[VisitorKey]] = {}
+        self._never_stored: set[VisitorKey] = set()
+        # Visitors with a session whose id does not name them, until that session has a chunk.
+        self._needs_chunk: set[VisitorKey] = set()
+        self._touched_since_preview: set[VisitorKey] = set()
+        self._in_last_preview: dict[str, list[VisitorKey]] = {}
         self.written = 0
         """States written so far."""
 
     def load(self, keys: Iterable[VisitorKey]) -> None:
-        """Make objects of the states of `keys`, and of no others; a visitor never seen starts empty."""
+        """Make the states of `keys`, and no others, objects. A visitor that was never stored starts empty."""
         self._pack()
         states = self._states
         missing = []
         for key in set(keys):
-            if waiting := self._waiting.pop(key, None):
-                states[key] = waiting.unpack()
+            if unwritten := self._unwritten.pop(key, None):
+                states[key] = unwritten.unpack()
                 self._dirty.add(key)
             elif stored := self._stored.pop(key, None):
                 states[key] = decode_visitor(stored)
@@ -104,7 +96,7 @@ class VisitorWriter:
                 states[key] = found[key]
             else:
                 states[key] = new_visitor(*key)
-                self._unseen.add(key)
+                self._never_stored.add(key)
 
     def state(self, key: VisitorKey) -> VisitorState:
         """A loaded state, to be changed in place by the fold."""
@@ -116,47 +108,46 @@ class VisitorWriter:
         if folded.session_id:
             self._states[key].tail.append(pack_waiting(folded.session_id, mark, event))
             if folded.begins and visitor_of(event.site, folded.session_id) != event.visitor:
-                self._unlisted.add(key)
+                self._needs_chunk.add(key)
 
     def flush(self) -> None:
         """Try once to write timelines, then states, some at a time.
 
         Raises:
-            StoreUnavailable: what was not written goes on waiting.
+            StoreUnavailable: some states stay unwritten.
         """
         self._pack()
-        waiting = list(self._waiting)
-        lost = sum(self._write(waiting[at : at + SLICE]) for at in range(0, len(waiting), SLICE))
+        keys, size = list(self._unwritten), self._options.visitor_slice
+        lost = sum(self._write(keys[at : at + size]) for at in range(0, len(keys), size))
         self._evict()
-        self._stirred.clear()
-        self._shown.clear()
+        self._touched_since_preview.clear()
+        self._in_last_preview.clear()
         if lost:
             raise StoreUnavailable(f"{lost} visitors were not confirmed")
 
     def previews(self, expires_at: int) -> list[VisitorPreview]:
-        """The visitors that wait to be written, of each site with one that was touched since `previewed` was last
-        called: those that were active last."""
+        """The most recently active unwritten visitors of each site with one touched since the last `previewed`."""
         self._pack()
         candidates: dict[str, set[VisitorKey]] = {}
-        for key in self._stirred:
-            candidates.setdefault(key[0], set(self._shown.get(key[0], ()))).add(key)
-        waiting = self._waiting
+        for key in self._touched_since_preview:
+            candidates.setdefault(key[0], set(self._in_last_preview.get(key[0], ()))).add(key)
+        unwritten, size = self._unwritten, self._options.previewed_visitors
         previews = []
         for site, keys in candidates.items():
-            shown = nlargest(PREVIEWED_VISITORS, keys, key=lambda key: (waiting[key].seen_at, waiting[key].mark))
-            self._shown[site] = shown
-            mark = max(waiting[key].mark for key in keys)
-            states = [waiting[key].unpack() for key in shown]
-            whole = len(shown) == sum(key[0] == site for key in waiting)
+            shown = nlargest(size, keys, key=lambda key: (unwritten[key].seen_at, unwritten[key].mark))
+            self._in_last_preview[site] = shown
+            mark = max(unwritten[key].mark for key in keys)
+            states = [unwritten[key].unpack() for key in shown]
+            whole = len(shown) == sum(key[0] == site for key in unwritten)
             previews.append(VisitorPreview(site, mark, states, whole, expires_at))
         return previews
 
     def previewed(self) -> None:
-        """The previews that were given last are stored."""
-        self._stirred.clear()
+        """The previews returned last are stored."""
+        self._touched_since_preview.clear()
 
     def _write(self, keys: Sequence[VisitorKey]) -> int:
-        """Write states; returns how many were not confirmed, which go on waiting."""
+        """Write states; returns how many were not confirmed and stay unwritten."""
         writes = [self._write_of(key) for key in keys]
         spilling = [index for index, write in enumerate(writes) if self._must_spill(write)]
         if spilling:
@@ -168,46 +159,52 @@ class VisitorWriter:
         for index, write in enumerate(writes):
             if index in unconfirmed:
                 continue
-            del self._waiting[write.key]
-            self._unlisted.discard(write.key)
+            del self._unwritten[write.key]
+            self._needs_chunk.discard(write.key)
             if index not in refused:
                 self._stored[write.key] = write.data
-        self._unseen.difference_update(keys)
+        self._never_stored.difference_update(keys)
         self.written += len(writes) - len(refused) - len(unconfirmed)
         return len(unconfirmed)
 
     def _write_of(self, key: VisitorKey) -> VisitorWrite:
-        """A state that was put away, compressed as it will be stored."""
-        packed = self._waiting[key]
+        """The write of an encoded state."""
+        packed = self._unwritten[key]
         data = packed.data if packed.compressed else compress(packed.data)
         expires_at = self._expiry(packed.received_at, has_tail=packed.has_tail)
-        return VisitorWrite(key, packed.mark, data, expires_at, key in self._unseen)
+        return VisitorWrite(key, packed.mark, data, expires_at, key in self._never_stored)
 
-    def _put_away(self, key: VisitorKey, state: VisitorState) -> None:
-        compressed = len(self._waiting) >= PLAIN_VISITORS
+    def _encode(self, key: VisitorKey, state: VisitorState) -> None:
+        compressed = len(self._unwritten) >= self._options.uncompressed_visitors
         data = encode_visitor(state) if compressed else pack_visitor(state)
-        self._waiting[key] = _Packed(data, compressed, state.mark, state.seen_at, state.received_at, bool(state.tail))
+        self._unwritten[key] = _Unwritten(
+            data, compressed, state.mark, state.seen_at, state.received_at, bool(state.tail)
+        )
 
     def _must_spill(self, write: VisitorWrite) -> bool:
-        """Whether the tail of a state may not wait in it."""
-        has_tail = self._waiting[write.key].has_tail
-        return has_tail and (write.key in self._unlisted or len(write.data) > STATE_BYTES)
+        """Whether the tail of a state must become chunks."""
+        has_tail = self._unwritten[write.key].has_tail
+        return has_tail and (write.key in self._needs_chunk or len(write.data) > STATE_BYTES)
 
     def _spill(self, keys: Iterable[VisitorKey]) -> None:
-        """Write the tails of states that are put away as chunks."""
-        states = {key: self._waiting[key].unpack() for key in keys}
+        """Write the tails of encoded states as chunks."""
+        states = {key: self._unwritten[key].unpack() for key in keys}
         self._store.write_timeline([chunk for state in states.values() for chunk in self._chunks(state)])
         for key, state in states.items():
             open_ids = {session.id for session in state.sessions}
-            waiting = unpack_waiting(state.tail)
-            listed = {*state.listed, *(session_id for session_id, _, _ in waiting)}
-            state.spilled, state.tail = waiting[-1][1], []
+            tail = unpack_waiting(state.tail)
+            listed = {*state.listed, *(session_id for session_id, _, _ in tail)}
+            _, state.spilled, _ = tail[-1]
+            state.tail = []
             state.listed = sorted(listed & open_ids)
-            self._put_away(key, state)
+            self._encode(key, state)
 
     def _chunks(self, state: VisitorState) -> Iterable[TimelineChunk]:
-        """The tail, session by session. Chunks of a visitor are cut at its own marks, so a replay never gives one with
-        the same ends and fewer events, not even where two visitors share a session id."""
+        """The tail, one chunk a session.
+
+        A visitor's chunks are cut at its own marks. So a replay never makes a chunk with the same ends and fewer
+        events, even where two visitors share a session id.
+        """
         sessions: dict[str, list[Marked]] = {}
         for session_id, mark, event in unpack_waiting(state.tail):
             sessions.setdefault(session_id, []).append((mark, event))
@@ -219,18 +216,18 @@ class VisitorWriter:
         return received_at // 1000 + seconds
 
     def _pack(self) -> None:
-        """Put away all states that are objects."""
+        """Encode all states that are objects."""
         for key, state in self._states.items():
             if key in self._dirty:
-                self._put_away(key, state)
+                self._encode(key, state)
             else:
                 self._stored[key] = encode_visitor(state)
         self._states.clear()
-        self._stirred |= self._dirty
+        self._touched_since_preview |= self._dirty
         self._dirty.clear()
 
     def _evict(self) -> None:
-        """Forget written states that were not used for longest."""
-        for key in list(islice(self._stored, max(0, len(self._stored) - CACHED_VISITORS))):
+        """Evict the least recently used written states."""
+        for key in list(islice(self._stored, max(0, len(self._stored) - self._options.cached_visitors))):
             del self._stored[key]
-            self._unseen.discard(key)
+            self._never_stored.discard(key)

@@ -68,7 +68,7 @@ class Feed:
             item = stored.get(key) or CounterItem()
             expected = item.mark or NO_MARK
             apply_contributions(item, contributions)
-            writes.append(CounterWrite(key, expected, item, 0))
+            writes.append(CounterWrite.of(key, expected, item, 0))
         assert self.store.write_counters(shard, writes).refused == []
         touched = list({(event.site, event.visitor) for event in events})
         known = self.store.load_visitors(touched)

@@ -11,13 +11,13 @@ from typing import Any
 
 import api.app
 import ingest.app
-from ingest.delivery.direct import Retries
 from liveinsight.settings import Settings
 from liveinsight.sites.cache import SiteDirectory
 from liveinsight.sites.repository import create_missing, load_sites
 from liveinsight.storage.stream import StartAt
 from liveinsight.testing.builders import FakeClock, MemoryStore, MemoryStream
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
@@ -39,13 +39,8 @@ class Pipeline:
         sites = SiteDirectory(lambda: load_sites(self.store), self.clock)
         self.ingest = ingest.app.create_app(
             self.settings,
-            self.stream,
-            self.store,
-            self.clock,
-            sites=sites,
+            ingest.app.Backend(self.stream, self.store, sites, lambda: self.store, self.clock),
             tracker_file=root / "tracker" / "liveinsight.js",
-            open_store=lambda: self.store,
-            retries=Retries(),
         )
         self.api = api.app.create_app(
             self.settings, self.store, self.clock, sites=sites, dashboard_dir=root / "dashboard"

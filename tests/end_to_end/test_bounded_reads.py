@@ -17,7 +17,8 @@ from liveinsight.storage.store import Store
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import an_event
 from processor.embedded.worker import Worker
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 QUESTIONS = (
     "/v1/sites/default/totals?period=24h",

@@ -20,6 +20,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.app import create_app
+from ingest.delivery.group_commit import GroupCommit
 from ingest.enrichment.user_agents import classify
 from ingest.importer.access_log import PageRules
 from ingest.importer.import_log import Importer, Target
@@ -138,7 +139,9 @@ def assert_equal(got: Numbers, expected: Numbers) -> None:
 
 def an_importer(settings: Settings, stream: Stream) -> Importer:
     salt = b"salt" * 8
-    pipeline = Pipeline(lambda: plain_sites(settings.sites), stream, lambda *_: salt, policy=Policy(max_age_ms=None))
+    pipeline = Pipeline(
+        lambda: plain_sites(settings.sites), GroupCommit(stream), lambda *_: salt, policy=Policy(max_age_ms=None)
+    )
     return Importer(pipeline, PageRules(), Target("default", "http://blog.example"), system_clock)
 
 

@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 from msgspec.structs import replace
 from werkzeug.test import TestResponse
 
-from ingest.app import create_app
-from ingest.delivery.direct import Retries
+from ingest.app import Backend, create_app
+from ingest.delivery.group_commit import GroupCommit, Retries
 from ingest.pipeline.drop_ledger import Ledger
 from ingest.runtime.metrics import Metrics
 from liveinsight.model.events import Event, decode_record
@@ -135,16 +135,12 @@ def make_service(clock: FakeClock, tmp_path: Path) -> Callable[..., Service]:
         sites = SiteDirectory(lambda: load_sites(salts), clock, aside=lambda work: work())
         # Nothing is sent by itself: tests say when.
         metrics = Metrics()
-        ledger = Ledger(sites, stream or memory, clock, gather_seconds=0, metrics=metrics)
+        ledger = Ledger(sites, GroupCommit(stream or memory), clock, gather_seconds=0, metrics=metrics)
         app = create_app(
             parsed,
-            stream or memory,
-            salts,
-            clock,
+            Backend(stream or memory, salts, sites, lambda: salts, clock),
             ledger=ledger,
-            sites=sites,
             tracker_file=tracker_file,
-            open_store=lambda: salts,
             metrics=metrics,
             retries=Retries(sleep=time.sleep, jitter=lambda: 1.0, elapsed=time.elapsed),
         )

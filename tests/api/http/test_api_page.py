@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
+from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 
 from api.http import dashboard_files, openapi, routes
-from api.http.endpoint_types import Shape
+from api.http.endpoint_types import Endpoint, Shape
 from api.http.endpoints import ENDPOINTS
 from api.query.periods import PERIODS
 
@@ -18,7 +19,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 HEADINGS = dict(re.findall(r"^### GET (\S+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
 
 
-def test_every_route_is_named(client):
+def test_every_route_is_named(client: FlaskClient) -> None:
     """Those with a section of their own, and the assets in that of the page."""
     rules = {re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule) for rule in client.application.url_map.iter_rules()}
     named = {rule.rstrip("/") or "/" for rule in rules}
@@ -26,7 +27,7 @@ def test_every_route_is_named(client):
     assert all(f"`{route.path}`" in HEADINGS["/"] for route in (dashboard_files.FILES, dashboard_files.VENDOR_FILES))
 
 
-def test_every_period_and_header_is_named():
+def test_every_period_and_header_is_named() -> None:
     """As code, so that a word of the text does not count."""
     headers = ("As-Of", "Lag-Ms", "Complete", "Items-Read")
     for name in (*PERIODS, *(f"X-LiveInsight-{header}" for header in headers)):
@@ -34,14 +35,14 @@ def test_every_period_and_header_is_named():
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.path)
-def test_every_parameter_is_named_in_its_section(endpoint):
+def test_every_parameter_is_named_in_its_section(endpoint: Endpoint) -> None:
     """Path parameters are in the heading."""
     for parameter in endpoint.parameters:
         if not parameter.in_path:
             assert re.search(rf"`{parameter.name}[`=]", HEADINGS[endpoint.path]), parameter.name
 
 
-def test_every_reason_is_named():
+def test_every_reason_is_named() -> None:
     """Reasons that the source raises are those of the table."""
     sources = [path.read_text() for path in Path(routes.__file__).parents[1].rglob("*.py")]
     raised = {
@@ -58,7 +59,7 @@ def test_every_reason_is_named():
 @pytest.mark.parametrize(
     "endpoint", [endpoint for endpoint in ENDPOINTS if endpoint.shape is not Shape.BARE], ids=lambda e: e.path
 )
-def test_every_example_fits_the_schema_of_its_endpoint(endpoint):
+def test_every_example_fits_the_schema_of_its_endpoint(endpoint: Endpoint) -> None:
     """No example has a field too many or too few."""
     (example,) = re.findall(r"```json\n(.*?)```", HEADINGS[endpoint.path], re.DOTALL)
     document = openapi.document(ENDPOINTS)

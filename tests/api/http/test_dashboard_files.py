@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from flask.testing import FlaskClient
 
 from api.app import create_app
+from liveinsight.settings import Settings
 from liveinsight.testing.builders import FakeClock, MemoryStore
 
 FILES = {
@@ -24,7 +28,7 @@ FILES = {
 
 
 @pytest.fixture
-def pages(tmp_path, settings):
+def pages(tmp_path: Path, settings: Settings):
     """A client of an app whose dashboard is FILES."""
     folder = tmp_path / "dashboard"
     for name, text in FILES.items():
@@ -44,7 +48,9 @@ def pages(tmp_path, settings):
         ("/assets/vendor/uPlot.min.css", "node_modules/uplot/dist/uPlot.min.css", "text/css; charset=utf-8"),
     ],
 )
-def test_a_file_is_served_with_its_type_and_asked_for_again_by_its_tag(pages, path, file, content_type):
+def test_a_file_is_served_with_its_type_and_asked_for_again_by_its_tag(
+    pages: FlaskClient, path: str, file: str, content_type: str
+) -> None:
     """A second request costs a 304."""
     response = pages.get(path)
     assert (response.status_code, response.text, response.headers["Content-Type"]) == (200, FILES[file], content_type)
@@ -74,20 +80,20 @@ def test_a_file_is_served_with_its_type_and_asked_for_again_by_its_tag(pages, pa
         "/assets/",
     ],
 )
-def test_nothing_else_is_served(pages, path):
+def test_nothing_else_is_served(pages: FlaskClient, path: str) -> None:
     """No other kinds of files, no hidden ones, no packages, nothing outside of the folder."""
     response = pages.get(path)
     assert (response.status_code, response.get_json()["error"]["reason"]) == (404, "not_found")
 
 
-def test_without_a_dashboard_the_api_still_answers(tmp_path, settings):
+def test_without_a_dashboard_the_api_still_answers(tmp_path: Path, settings: Settings) -> None:
     """An installation may serve the page from elsewhere."""
     client = create_app(settings, MemoryStore(), FakeClock(), dashboard_dir=tmp_path / "none").test_client()
     assert client.get("/").status_code == 404
     assert client.get("/v1/sites").status_code == 200
 
 
-def test_the_page_in_the_repository_and_what_it_links_to_is_served(client):
+def test_the_page_in_the_repository_and_what_it_links_to_is_served(client: FlaskClient) -> None:
     """Every address in index.html that is not a package's."""
     page = client.get("/").text
     links = [part.split('"')[0] for mark in ('href="assets/', 'src="assets/') for part in page.split(mark)[1:]]

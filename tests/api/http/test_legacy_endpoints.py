@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from flask.testing import FlaskClient
 
 from liveinsight.model.buckets import DAY_MS, HOUR_MS, MINUTE_MS
 from liveinsight.model.events import HEARTBEAT
-from liveinsight.testing.builders import NOON
+from liveinsight.testing.builders import NOON, FakeClock
+from tests.api.conftest import Feed
 
 PATHS = (
     "/api/sessions/active",
@@ -17,7 +22,7 @@ PATHS = (
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_trailing_slash_and_unknown_parameters_change_nothing(feed, client, path):
+def test_a_trailing_slash_and_unknown_parameters_change_nothing(feed: Feed, client: FlaskClient, path: str) -> None:
     """Existing callers add both."""
     feed.view(NOON, session_id="some")
     plain = client.get(path)
@@ -26,7 +31,9 @@ def test_a_trailing_slash_and_unknown_parameters_change_nothing(feed, client, pa
     assert (plain.status_code, len(plain.get_json()) > 0) == (200, True)
 
 
-def test_hourly_counts_all_events_and_includes_empty_hours_oldest_first(feed, get, client):
+def test_hourly_counts_all_events_and_includes_empty_hours_oldest_first(
+    feed: Feed, get: Callable[..., Any], client: FlaskClient
+) -> None:
     """Three hours: one empty; heartbeats count, too."""
     feed.view(NOON)
     feed.add(feed.event(NOON + 1, type=HEARTBEAT))
@@ -58,7 +65,9 @@ def test_hourly_counts_all_events_and_includes_empty_hours_oldest_first(feed, ge
         ("st-johns", NOON + 30 * MINUTE_MS, "2026-09-21 10:00"),
     ],
 )
-def test_an_hour_is_an_hour_of_the_sites_clock(feed, get, clock, border):
+def test_an_hour_is_an_hour_of_the_sites_clock(
+    feed: Feed, get: Callable[..., Any], clock: FakeClock, border: tuple[str, int, str]
+) -> None:
     """Borders of hours lie at the half or quarter hour of UTC."""
     site, at, label = border
     feed.view(at, site=site)
@@ -67,7 +76,9 @@ def test_an_hour_is_an_hour_of_the_sites_clock(feed, get, clock, border):
     assert (rows[-1], rows[0]["count"]) == ({"hour": label, "count": 1}, 0)
 
 
-def test_the_hour_that_comes_twice_is_two_rows_and_the_one_that_is_left_out_is_none(feed, get, clock):
+def test_the_hour_that_comes_twice_is_two_rows_and_the_one_that_is_left_out_is_none(
+    feed: Feed, get: Callable[..., Any], clock: FakeClock
+) -> None:
     """Berlin, 25 October and 29 March 2026; the switches are at 01:00 UTC."""
     autumn, spring = 1_792_890_000_000, 1_774_746_000_000
     feed.view(autumn - HOUR_MS, site="berlin", visitor=1)
@@ -91,14 +102,16 @@ def test_the_hour_that_comes_twice_is_two_rows_and_the_one_that_is_left_out_is_n
 
 @pytest.mark.parametrize("site", ["default", "kathmandu", "berlin", "lord-howe", "havana"])
 @pytest.mark.parametrize("hours", [1, 24, 168])
-def test_there_are_as_many_rows_as_hours_asked_for_all_year_round(get, clock, site, hours):
+def test_there_are_as_many_rows_as_hours_asked_for_all_year_round(
+    get: Callable[..., Any], clock: FakeClock, site: str, hours: int
+) -> None:
     """Every week of a year, whatever the clocks do."""
     for week in range(52):
         clock.now = NOON + week * 7 * DAY_MS + week * 37 * MINUTE_MS
         assert len(get("/api/statistics/hourly", site=site, hours=hours)) == hours
 
 
-def test_pages_are_summed_over_local_days_the_most_viewed_first(feed, get):
+def test_pages_are_summed_over_local_days_the_most_viewed_first(feed: Feed, get: Callable[..., Any]) -> None:
     """Today and 29 days before by default."""
     feed.view(NOON, "/b")
     feed.view(NOON - 29 * DAY_MS, "/a", visitor=2)
@@ -112,7 +125,9 @@ def test_pages_are_summed_over_local_days_the_most_viewed_first(feed, get):
     assert {"page": "/old", "views": 1} in get("/api/statistics/pages", days=31)
 
 
-def test_another_site_is_read_by_name_and_an_unknown_one_is_refused(feed, get, refused):
+def test_another_site_is_read_by_name_and_an_unknown_one_is_refused(
+    feed: Feed, get: Callable[..., Any], refused: Callable[..., tuple[int, str, str]]
+) -> None:
     """The default site is the first one that is configured."""
     assert get("/api/statistics/pages", site="decoy") == [{"page": "/", "views": 1}, {"page": "/decoy", "views": 1}]
     assert get("/api/statistics/pages") == []

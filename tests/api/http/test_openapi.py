@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 
 from api.app import create_app
+from api.http.endpoint_types import Endpoint
 from api.http.endpoints import ENDPOINTS
 from liveinsight.counting.rollups import BY_NAME
 from liveinsight.model.buckets import MINUTE_MS
 from liveinsight.model.events import CLICK, CONVERSION, LEDGER, PAGE_EXIT, Element
+from liveinsight.settings import Settings
 from liveinsight.testing.builders import NOON, FakeClock, MemoryStore
+from tests.api.conftest import Feed
 
 
 @pytest.fixture(scope="module")
-def document(settings):
+def document(settings: Settings):
     return create_app(settings, MemoryStore(), FakeClock()).test_client().get("/v1/openapi.json").get_json()
 
 
 @pytest.fixture
-def lively(feed, store):
+def lively(feed: Feed, store: MemoryStore) -> None:
     """State in which every optional field of every answer has a value somewhere."""
     common = {"session_id": "s", "user_id": "u", "title": "T", "referrer": "https://example.org/", "language": "de"}
     feed.add(
@@ -51,7 +56,9 @@ QUERIES = {
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.path)
-def test_every_answer_and_every_refusal_fits_the_documents_schemas(lively, client, document, endpoint):
+def test_every_answer_and_every_refusal_fits_the_documents_schemas(
+    lively: None, client: FlaskClient, document: dict[str, Any], endpoint: Endpoint
+) -> None:
     """Schemas forbid fields that they do not name."""
     path = endpoint.path.replace("{site}", "default").replace("{session_id}", "s")
     for query in QUERIES.get(endpoint.path, [""]):
@@ -73,7 +80,7 @@ def test_every_answer_and_every_refusal_fits_the_documents_schemas(lively, clien
         _schema(document, endpoint.path, "404").validate(refusal.get_json())
 
 
-def test_the_document_describes_exactly_the_routes_of_the_app(client, document):
+def test_the_document_describes_exactly_the_routes_of_the_app(client: FlaskClient, document: dict[str, Any]) -> None:
     """Rules of the app, written the document's way; the second one with a trailing slash is the same endpoint."""
     rules = {re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule) for rule in client.application.url_map.iter_rules()}
     assert {rule.rstrip("/") or "/" for rule in rules} == set(document["paths"])
@@ -83,8 +90,8 @@ def test_the_document_describes_exactly_the_routes_of_the_app(client, document):
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.path)
 def test_the_app_takes_every_parameter_of_the_document_within_its_bounds_and_refuses_it_beyond(
-    lively, client, document, endpoint
-):
+    lively: None, client: FlaskClient, document: dict[str, Any], endpoint: Endpoint
+) -> None:
     """Each parameter with each of its edge values, and one step over."""
     path = endpoint.path.replace("{site}", "default").replace("{session_id}", "s")
     needed = {"dimension": "page"} if "breakdown" in path else {}
@@ -118,14 +125,14 @@ def _edges(name, schema):
     return (["default"] if name == "site" else []), ["nonsense"]
 
 
-def test_the_document_lists_every_dimension(document):
+def test_the_document_lists_every_dimension(document: dict[str, Any]) -> None:
     """A new dimension is one entry in the table of rollups: here it appears by itself."""
     parameters = document["paths"]["/v1/sites/{site}/breakdown"]["get"]["parameters"]
     (dimension,) = (parameter for parameter in parameters if parameter["name"] == "dimension")
     assert dimension["schema"]["enum"] == list(BY_NAME)
 
 
-def test_the_document_is_a_valid_openapi_document(document):
+def test_the_document_is_a_valid_openapi_document(document: dict[str, Any]) -> None:
     """References resolve, operation ids are unique, schemas are schemas."""
     operations = [item["get"]["operationId"] for item in document["paths"].values()]
     assert len(operations) == len(set(operations))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
 import pytest
+from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.app import create_app
 from api.http.endpoints import ENDPOINTS
 from liveinsight.model.errors import StoreUnavailable
+from liveinsight.settings import Settings
 from liveinsight.testing.builders import FakeClock, MemoryStore
 
 V1 = "/v1/sites/default"
@@ -37,7 +40,9 @@ LIVE = "use a whole number from 1 to 60"
         ),
     ],
 )
-def test_a_bad_request_is_told_what_is_wrong_and_what_would_be_right(refused, path, reason, message):
+def test_a_bad_request_is_told_what_is_wrong_and_what_would_be_right(
+    refused: Callable[..., tuple[int, str, str]], path: str, reason: str, message: str
+) -> None:
     """A stable word and a sentence."""
     assert refused(path) == (400, reason, message)
 
@@ -46,25 +51,25 @@ def test_a_bad_request_is_told_what_is_wrong_and_what_would_be_right(refused, pa
     ("path", "reason"),
     [("/v1/sites/nowhere/totals", "unknown_site"), ("/v2/sites", "not_found"), ("/assets/nothing.js", "not_found")],
 )
-def test_what_does_not_exist_is_a_404(refused, path, reason):
+def test_what_does_not_exist_is_a_404(refused: Callable[..., tuple[int, str, str]], path: str, reason: str) -> None:
     """Sites, addresses and files."""
     assert refused(path)[:2] == (404, reason)
 
 
 @pytest.mark.parametrize("path", ["/api/sessions/active", f"{V1}/totals", "/"])
-def test_other_methods_are_refused_with_those_that_work(client, path):
+def test_other_methods_are_refused_with_those_that_work(client: FlaskClient, path: str) -> None:
     """Nothing can be changed here."""
     response = client.post(path)
     assert (response.status_code, response.get_json()["error"]["reason"]) == (405, "method_not_allowed")
     assert "GET" in response.headers["Allow"]
 
 
-def test_a_store_that_does_not_answer_is_a_503_with_a_time_to_try_again(settings):
+def test_a_store_that_does_not_answer_is_a_503_with_a_time_to_try_again(settings: Settings) -> None:
     """For every endpoint that reads; the process itself stays healthy."""
 
     class Down:
         def __getattr__(self, name):
-            def call(*_):
+            def call(*_) -> None:
                 raise StoreUnavailable("no answer")
 
             return call
@@ -80,11 +85,11 @@ def test_a_store_that_does_not_answer_is_a_503_with_a_time_to_try_again(settings
         assert response.get_json()["error"]["reason"] == "store_unavailable"
 
 
-def test_an_unexpected_failure_is_a_500_that_tells_nothing_of_the_inside(settings):
+def test_an_unexpected_failure_is_a_500_that_tells_nothing_of_the_inside(settings: Settings) -> None:
     """The details are for the log."""
 
     class Broken:
-        def read_watermarks(self):
+        def read_watermarks(self) -> None:
             raise ZeroDivisionError("secret of the inside")
 
     response = create_app(settings, Broken(), FakeClock()).test_client().get("/v1/sites")
@@ -93,7 +98,7 @@ def test_an_unexpected_failure_is_a_500_that_tells_nothing_of_the_inside(setting
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/v1/sites", "/nowhere", f"{V1}/live?minutes=x"])
-def test_every_answer_carries_the_security_headers(client, path):
+def test_every_answer_carries_the_security_headers(client: FlaskClient, path: str) -> None:
     """Failures, too."""
     headers = client.get(path).headers
     assert headers["Content-Security-Policy"].startswith("default-src 'self';")
@@ -103,7 +108,7 @@ def test_every_answer_carries_the_security_headers(client, path):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/sites", "/api/sessions/active", "/v1/nowhere", f"{V1}/totals?x=1"])
-def test_answers_are_never_kept_by_a_cache(client, path):
+def test_answers_are_never_kept_by_a_cache(client: FlaskClient, path: str) -> None:
     """Each is as old as it says."""
     assert client.get(path).headers["Cache-Control"] == "no-store"
 
@@ -124,7 +129,7 @@ _QUERIES = st.lists(st.tuples(st.one_of(st.sampled_from(_NAMES), st.text(max_siz
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(ENDPOINTS), _QUERIES, st.sampled_from(["default", "berlin", ""]), st.text(max_size=12))
-def test_no_query_string_or_path_gives_a_5xx(client, endpoint, query, site, session_id):
+def test_no_query_string_or_path_gives_a_5xx(client: FlaskClient, endpoint, query, site, session_id) -> None:
     """Each is answered or refused with a reason."""
     path = endpoint.path.replace("{site}", quote(site)).replace("{session_id}", quote(session_id, safe=""))
     response = client.get(path, query_string=urlencode(query, errors="replace"))
@@ -135,7 +140,7 @@ def test_no_query_string_or_path_gives_a_5xx(client, endpoint, query, site, sess
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([endpoint.path for endpoint in ENDPOINTS]), st.binary(max_size=40))
-def test_bytes_that_are_no_text_are_refused_or_ignored(client, path, raw):
+def test_bytes_that_are_no_text_are_refused_or_ignored(client: FlaskClient, path, raw) -> None:
     """Neither a query string nor a path need be UTF-8."""
     path = path.replace("{site}", "default").replace("{session_id}", "s")
     text = raw.decode("latin-1")
@@ -143,7 +148,7 @@ def test_bytes_that_are_no_text_are_refused_or_ignored(client, path, raw):
         assert client.get(path, environ_overrides=environ).status_code in {200, 400, 404}
 
 
-def test_empty_store_answers_everything(settings):
+def test_empty_store_answers_everything(settings: Settings) -> None:
     """A new installation: zeros and empty lists, no failure."""
     client = create_app(settings, MemoryStore(), FakeClock()).test_client()
     expected = {"/v1/sites/{site}/sessions/{session_id}/events": 404}

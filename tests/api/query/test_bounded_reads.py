@@ -9,8 +9,10 @@ import pytest
 from api.app import create_app
 from liveinsight.model.buckets import MINUTE_MS
 from liveinsight.model.events import HEARTBEAT
+from liveinsight.settings import Settings
 from liveinsight.storage.store import ReadStore
 from liveinsight.testing.builders import NOON, FakeClock, MemoryStore
+from tests.api.conftest import Feed
 
 PATHS = (
     "/api/sessions/active",
@@ -26,7 +28,7 @@ PATHS = (
 )
 
 
-def _items_read(make_feed, settings, events: int) -> dict[str, int]:
+def _items_read(make_feed, settings: Settings, events: int) -> dict[str, int]:
     """The same 10 visitors, 4 pages and 20 minutes, with more or fewer events in them."""
     store = MemoryStore()
     feed = make_feed(store, settings)
@@ -48,7 +50,7 @@ def _items_read(make_feed, settings, events: int) -> dict[str, int]:
     return read
 
 
-def test_items_read_are_the_same_for_100_and_10000_events(feed, settings):
+def test_items_read_are_the_same_for_100_and_10000_events(feed: Feed, settings: Settings) -> None:
     """A hundred times the events, not one item more."""
     few = _items_read(type(feed), settings, 100)
     many = _items_read(type(feed), settings, 10_000)
@@ -57,7 +59,7 @@ def test_items_read_are_the_same_for_100_and_10000_events(feed, settings):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_number_of_calls_to_the_store_is_that_of_days_and_ranges(settings, path):
+def test_the_number_of_calls_to_the_store_is_that_of_days_and_ranges(settings: Settings, path: str) -> None:
     """One call per range, per day of a breakdown, for present visitors by value, and one for the watermarks.
 
     The list of sessions looks at the last minutes, at those before, and at the visitors seen in them.

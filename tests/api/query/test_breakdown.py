@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from liveinsight.counting.rollups import BY_NAME, DIMENSIONS, Scope
+from liveinsight.counting.rollups import BY_NAME, DIMENSIONS, Dimension, Scope
 from liveinsight.model.buckets import DAY_MS, HOUR_MS, MINUTE_MS
 from liveinsight.model.events import CLICK, CONVERSION, LEDGER, PAGE_EXIT
-from liveinsight.testing.builders import NOON
+from liveinsight.testing.builders import NOON, FakeClock
+from tests.api.conftest import Feed
 
 PATH = "/v1/sites/default/breakdown"
 
@@ -16,7 +20,7 @@ def _values(answer, measure):
     return [(row["value"], row[measure]) for row in answer["data"]]
 
 
-def test_visits_by_source_with_all_measures(feed, get, clock):
+def test_visits_by_source_with_all_measures(feed: Feed, get: Callable[..., Any], clock: FakeClock) -> None:
     """One visit of two pages and a sale, one that bounced."""
     feed.view(NOON, session_id="a", source="Google", country="DE")
     feed.add(
@@ -48,7 +52,9 @@ def test_visits_by_source_with_all_measures(feed, get, clock):
     }  # fmt: skip
 
 
-def test_pages_of_several_days_and_shards_are_summed_and_their_visitors_united(feed, get):
+def test_pages_of_several_days_and_shards_are_summed_and_their_visitors_united(
+    feed: Feed, get: Callable[..., Any]
+) -> None:
     """One visitor on two days and two shards is one."""
     feed.view(NOON - DAY_MS, "/a", visitor=1, shard="shardId-000000000000")
     feed.view(NOON, "/a", visitor=1, shard="shardId-000000000001")
@@ -64,7 +70,9 @@ def test_pages_of_several_days_and_shards_are_summed_and_their_visitors_united(f
     assert (answer["meta"]["total_values"], answer["meta"]["items_read"]) == (2, 4)
 
 
-def test_an_exit_page_that_was_left_behind_is_not_listed_and_lends_nobody_to_the_next(feed, get):
+def test_an_exit_page_that_was_left_behind_is_not_listed_and_lends_nobody_to_the_next(
+    feed: Feed, get: Callable[..., Any]
+) -> None:
     """A visit of three pages has one exit page: the last."""
     for index, page in enumerate(("/a", "/b", "/c")):
         feed.view(NOON + index * MINUTE_MS, page, session_id="a")
@@ -76,7 +84,7 @@ def test_an_exit_page_that_was_left_behind_is_not_listed_and_lends_nobody_to_the
     assert (answer["meta"]["total_values"], answer["meta"]["items_read"]) == (2, 3)
 
 
-def test_limit_and_offset_page_through_an_order_without_ties(feed, get):
+def test_limit_and_offset_page_through_an_order_without_ties(feed: Feed, get: Callable[..., Any]) -> None:
     """Equal values are told apart by name, so that pages of an answer never overlap."""
     for visitor, page in enumerate(("/d", "/b", "/c", "/a", "/a"), start=1):
         feed.view(NOON, page, visitor=visitor)
@@ -87,7 +95,9 @@ def test_limit_and_offset_page_through_an_order_without_ties(feed, get):
     assert [page["meta"]["total_values"] for page in pages] == [4, 4, 4]
 
 
-def test_sort_by_any_measure_that_the_dimension_counts(feed, get, refused):
+def test_sort_by_any_measure_that_the_dimension_counts(
+    feed: Feed, get: Callable[..., Any], refused: Callable[..., tuple[int, str, str]]
+) -> None:
     """Pages by visitors and by events; by visits is refused, because a page view is no visit."""
     for minute in range(3):
         feed.view(NOON + minute * MINUTE_MS, "/often", visitor=1)
@@ -107,7 +117,9 @@ def test_sort_by_any_measure_that_the_dimension_counts(feed, get, refused):
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS, ids=lambda dimension: dimension.name)
-def test_every_dimension_answers_with_its_main_measure(feed, get, dimension):
+def test_every_dimension_answers_with_its_main_measure(
+    feed: Feed, get: Callable[..., Any], dimension: Dimension
+) -> None:
     """One event that has a value for each of them, and one that was not counted."""
     unset = {"page", "event", "entry_page", "exit_page", "dropped"}
     fields = {name: f"some {name}" for name in BY_NAME if name not in unset}
@@ -121,7 +133,9 @@ def test_every_dimension_answers_with_its_main_measure(feed, get, dimension):
     assert (row["visitors"] is None) == (dimension.scope is Scope.LEDGER)
 
 
-def test_what_was_not_counted_is_a_row_per_reason_with_nothing_but_the_number_of_events(feed, get, refused):
+def test_what_was_not_counted_is_a_row_per_reason_with_nothing_but_the_number_of_events(
+    feed: Feed, get: Callable[..., Any], refused: Callable[..., tuple[int, str, str]]
+) -> None:
     """What ingest has dropped on two shards, a repeated event, and a reason that came to nothing; nobody visits."""
     once = feed.event(NOON)
     feed.add(once, once)
@@ -149,7 +163,7 @@ def test_what_was_not_counted_is_a_row_per_reason_with_nothing_but_the_number_of
         )
 
 
-def test_scroll_depth_of_a_page_and_of_a_source_is_the_mean_of_their_views(feed, get):
+def test_scroll_depth_of_a_page_and_of_a_source_is_the_mean_of_their_views(feed: Feed, get: Callable[..., Any]) -> None:
     """Two visits from Google read /long to 30 % and 61 %; nobody has left /short yet."""
     for visitor, depth in ((1, 30), (2, 61)):
         feed.view(NOON, "/long", visitor=visitor, source="Google")
@@ -162,7 +176,7 @@ def test_scroll_depth_of_a_page_and_of_a_source_is_the_mean_of_their_views(feed,
     assert _values(sources, "scroll_percent") == [("Google", 46), ("Bing", None)]
 
 
-def test_an_unknown_dimension_is_refused_with_the_list(refused):
+def test_an_unknown_dimension_is_refused_with_the_list(refused: Callable[..., tuple[int, str, str]]) -> None:
     """The message is the documentation."""
     assert refused(PATH, dimension="colour") == (
         400,
@@ -173,7 +187,9 @@ def test_an_unknown_dimension_is_refused_with_the_list(refused):
 
 
 @pytest.mark.parametrize("asked", [{"period": "24h"}, {"from_": "2026-09-21T00:00Z", "to": "2026-09-22T00:00Z"}])
-def test_a_range_that_is_no_whole_days_is_refused_and_the_answer_says_what_to_use(refused, asked):
+def test_a_range_that_is_no_whole_days_is_refused_and_the_answer_says_what_to_use(
+    refused: Callable[..., tuple[int, str, str]], asked: dict[str, Any]
+) -> None:
     """Dimension items are days: anything else would be a guess."""
     status, reason, message = refused(PATH, dimension="page", **asked)
     assert (status, reason) == (400, "whole_days_only")
@@ -188,7 +204,9 @@ def test_a_range_that_is_no_whole_days_is_refused_and_the_answer_says_what_to_us
         ("st-johns", NOON - 9 * HOUR_MS - 30 * MINUTE_MS),
     ],
 )
-def test_a_day_begins_at_the_midnight_of_the_site(feed, get, clock, site, midnight):
+def test_a_day_begins_at_the_midnight_of_the_site(
+    feed: Feed, get: Callable[..., Any], clock: FakeClock, site: str, midnight: int
+) -> None:
     """One millisecond apart, two days apart; and today changes at the same instant."""
     feed.view(midnight - 1, "/before", site=site, visitor=1)
     feed.view(midnight, "/after", site=site, visitor=2)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from liveinsight.model.buckets import MINUTE_MS
 from liveinsight.model.events import HEARTBEAT, PAGE_EXIT
-from liveinsight.testing.builders import NOON
+from liveinsight.testing.builders import NOON, FakeClock
+from tests.api.conftest import Feed
 
 PATH = "/v1/sites/default/live"
 
 
-def _present(get, by="page", **parameters):
+def _present(get: Callable[..., Any], by="page", **parameters):
     data = get(PATH, by=by, **parameters)["data"]
     return data["visitors"], {row["value"]: row["visitors"] for row in data["by"]}
 
 
-def test_visitors_are_counted_once_at_their_last_minute_and_every_minute_has_a_row(feed, get, clock):
+def test_visitors_are_counted_once_at_their_last_minute_and_every_minute_has_a_row(
+    feed: Feed, get: Callable[..., Any], clock: FakeClock
+) -> None:
     """Visitor 1 stays for six minutes, visitor 2 fell silent four minutes ago, visitor 3 seven."""
     feed.view(NOON - 6 * MINUTE_MS, visitor=1)
     feed.view(NOON - 7 * MINUTE_MS, visitor=3)
@@ -40,7 +46,7 @@ def test_visitors_are_counted_once_at_their_last_minute_and_every_minute_has_a_r
     assert get(PATH, minutes=8)["data"]["visitors"] == 3
 
 
-def test_a_window_beyond_the_listed_minutes_counts_all_of_itself(feed, get):
+def test_a_window_beyond_the_listed_minutes_counts_all_of_itself(feed: Feed, get: Callable[..., Any]) -> None:
     """60 minutes are read, 30 are listed."""
     feed.view(NOON - 59 * MINUTE_MS, visitor=1)
     feed.view(NOON - 60 * MINUTE_MS, visitor=2)
@@ -48,7 +54,7 @@ def test_a_window_beyond_the_listed_minutes_counts_all_of_itself(feed, get):
     assert (data["visitors"], data["pageviews"], len(data["minutes"])) == (1, 1, 30)
 
 
-def test_visitors_of_several_shards_are_summed(feed, get):
+def test_visitors_of_several_shards_are_summed(feed: Feed, get: Callable[..., Any]) -> None:
     """Each shard has its own minute items; a visitor who moved to a child shard is counted once."""
     feed.view(NOON - MINUTE_MS, visitor=1, shard="shardId-000000000000")
     feed.view(NOON, visitor=1, shard="shardId-000000000002")
@@ -57,7 +63,9 @@ def test_visitors_of_several_shards_are_summed(feed, get):
     assert (data["visitors"], data["pageviews"], data["minutes"][-1]["visitors"]) == (2, 3, 2)
 
 
-def test_present_visitors_by_page_source_and_country_are_where_their_last_event_was(feed, get):
+def test_present_visitors_by_page_source_and_country_are_where_their_last_event_was(
+    feed: Feed, get: Callable[..., Any]
+) -> None:
     """Visitor 1 walks from / to /a, visitor 2 stays on /, visitor 3 is there from six minutes ago and counts no more.
 
     minute      -6      -2      -1      0
@@ -83,7 +91,7 @@ def test_present_visitors_by_page_source_and_country_are_where_their_last_event_
     assert "by" not in get(PATH)["data"]
 
 
-def test_a_visitor_who_leaves_the_last_open_page_is_no_longer_there(feed, get):
+def test_a_visitor_who_leaves_the_last_open_page_is_no_longer_there(feed: Feed, get: Callable[..., Any]) -> None:
     """Visitor 1 leaves two tabs, moves to a child shard meanwhile, and comes back with a new page; visitor 2 stays."""
     child = "shardId-000000000002"
     feed.view(NOON - 3000, "/a", visitor=1, session_id="tab-1", source="Google")
@@ -101,7 +109,9 @@ def test_a_visitor_who_leaves_the_last_open_page_is_no_longer_there(feed, get):
     assert (_present(get), _present(get, "source")) == ((2, {"/b": 1, "/c": 1}), (2, {"Google": 1, "Bing": 1}))
 
 
-def test_the_ten_values_with_the_most_present_visitors_are_listed_and_ties_are_in_order_of_name(feed, get):
+def test_the_ten_values_with_the_most_present_visitors_are_listed_and_ties_are_in_order_of_name(
+    feed: Feed, get: Callable[..., Any]
+) -> None:
     """Twelve pages: /11 has two visitors, the others one each."""
     for visitor in range(12):
         feed.view(NOON, f"/{visitor:02}", visitor=visitor + 1)
@@ -112,7 +122,9 @@ def test_the_ten_values_with_the_most_present_visitors_are_listed_and_ties_are_i
     assert [(row["value"], row["visitors"]) for row in rows] == [("/11", 2), *((f"/{n:02}", 1) for n in range(9))]
 
 
-def test_visitors_cannot_be_listed_by_a_dimension_that_is_not_kept_by_the_minute(refused):
+def test_visitors_cannot_be_listed_by_a_dimension_that_is_not_kept_by_the_minute(
+    refused: Callable[..., tuple[int, str, str]],
+) -> None:
     """The message names those that are."""
     assert refused(PATH, by="browser") == (
         400,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -55,7 +56,7 @@ def _shown(range_):
         ),
     ],
 )
-def test_periods_are_stretches_of_the_sites_own_time(asked, expected):
+def test_periods_are_stretches_of_the_sites_own_time(asked: tuple[Any, ...], expected: tuple[str, str]) -> None:
     """At 14:00 in Berlin on 21 September 2026."""
     assert _shown(_period(*asked, zone=BERLIN)) == expected
 
@@ -82,14 +83,14 @@ def test_periods_are_stretches_of_the_sites_own_time(asked, expected):
         ((None, "2025-09-21T00:00Z", "2026-09-23T00:00Z"), "range_too_long"),
     ],
 )
-def test_what_is_no_range_is_refused(asked, reason):
+def test_what_is_no_range_is_refused(asked: tuple[Any, ...], reason: str) -> None:
     """With a 400 and a reason, whatever the calendar makes of it."""
     with pytest.raises(InvalidPayload) as caught:
         _period(*asked)
     assert (caught.value.status, caught.value.reason) == (400, reason)
 
 
-def test_the_longest_range_is_366_days():
+def test_the_longest_range_is_366_days() -> None:
     """One day less than what is refused above."""
     assert _period(None, "2025-09-21", "2026-09-21").length_ms == 366 * 24 * HOUR_MS
     leap_day = _period(None, "2028-02-29", "2028-02-29").start_ms
@@ -107,7 +108,7 @@ def test_the_longest_range_is_366_days():
         ((None, "2026-04-02", "2026-04-03"), ("2026-03-31T00:00:00+02:00", "2026-04-02T00:00:00+02:00")),
     ],
 )
-def test_the_range_before_is_as_long_and_gone_by_as_far(asked, before):
+def test_the_range_before_is_as_long_and_gone_by_as_far(asked: tuple[Any, ...], before: tuple[str, str]) -> None:
     """At 12:10 in Berlin, the day after the clocks were set forward."""
     now = 1_774_865_400_000
     assert iso(now, BERLIN) == "2026-03-30T12:10:00+02:00"
@@ -121,7 +122,7 @@ def test_the_range_before_is_as_long_and_gone_by_as_far(asked, before):
     st.integers(1, 200),
     st.sampled_from(list(INTERVALS)),
 )
-def test_buckets_tile_their_range_in_order(zone, start, quarters, interval):
+def test_buckets_tile_their_range_in_order(zone, start, quarters, interval) -> None:
     """No gap, no overlap, nothing outside, every border on a 15-minute bucket."""
     start = start // QUARTER_MS * QUARTER_MS
     end = start + quarters * QUARTER_MS
@@ -133,7 +134,7 @@ def test_buckets_tile_their_range_in_order(zone, start, quarters, interval):
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(ZONES), st.integers(1_577_836_800_000, 1_900_000_000_000))
-def test_today_and_the_current_hour_hold_now(zone, now):
+def test_today_and_the_current_hour_hold_now(zone, now) -> None:
     """In every zone, at every switch of its clocks."""
     today = days_up_to_today(1, zone, now)
     assert today.start_ms <= now < today.end_ms
@@ -144,7 +145,7 @@ def test_today_and_the_current_hour_hold_now(zone, now):
     assert hour.end_ms - hour.start_ms in {30 * MINUTE_MS, HOUR_MS}
 
 
-def test_the_first_of_the_last_hours_is_a_whole_one_where_clocks_change_by_half_an_hour():
+def test_the_first_of_the_last_hours_is_a_whole_one_where_clocks_change_by_half_an_hour() -> None:
     """Lord Howe, 5 April 2026: 02:00 becomes 01:30, so the hours from then on begin between those from before."""
     zone = ZoneInfo("Australia/Lord_Howe")
     now = 1_775_327_400_000

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
 from liveinsight.counting.sessions import SESSION_GAP_MS
 from liveinsight.model.buckets import MINUTE_MS
 from liveinsight.model.events import CLICK, CONVERSION, PAGE_EXIT, Element
-from liveinsight.testing.builders import NOON
+from liveinsight.testing.builders import NOON, FakeClock
+from liveinsight.testing.memory import MemoryStore
+from tests.api.conftest import Feed
 
 
-def test_active_sessions_come_latest_first_with_the_first_versions_names(feed, get, client, clock):
+def test_active_sessions_come_latest_first_with_the_first_versions_names(
+    feed: Feed, get: Callable[..., Any], client: FlaskClient, clock: FakeClock
+) -> None:
     """A visitor with two tabs, and one visitor without ids."""
     feed.view(NOON - 3 * MINUTE_MS, "/a", session_id="tab-1", user_id="u", title="A", country="DE", device="mobile")
     feed.view(NOON - 2 * MINUTE_MS, "/b", session_id="tab-2", user_id="u", title="B")
@@ -54,7 +64,7 @@ def test_active_sessions_come_latest_first_with_the_first_versions_names(feed, g
     assert (versioned["meta"]["limit"], versioned["meta"]["to"]) == (2, "2026-09-21T12:00:01+00:00")
 
 
-def test_a_session_has_left_from_its_exit_until_its_next_event(feed, get):
+def test_a_session_has_left_from_its_exit_until_its_next_event(feed: Feed, get: Callable[..., Any]) -> None:
     """An exit that the next page's view follows, one that is the last event, and another tab that stays."""
     feed.view(NOON - 3000, "/a", session_id="tab-1")
     feed.view(NOON - 2500, "/c", session_id="tab-2")
@@ -70,7 +80,7 @@ def test_a_session_has_left_from_its_exit_until_its_next_event(feed, get):
     assert left() == {"tab-1": True, "tab-2": False}
 
 
-def test_a_session_is_active_for_exactly_thirty_minutes(feed, get, clock):
+def test_a_session_is_active_for_exactly_thirty_minutes(feed: Feed, get: Callable[..., Any], clock: FakeClock) -> None:
     """The gap that ends a visit is the one that ends its activity."""
     feed.view(NOON, session_id="a")
     clock.now = NOON + SESSION_GAP_MS
@@ -79,7 +89,9 @@ def test_a_session_is_active_for_exactly_thirty_minutes(feed, get, clock):
     assert get("/api/sessions/active") == []
 
 
-def test_the_events_of_a_session_have_the_payloads_names_and_leave_out_what_is_empty(feed, client, get):
+def test_the_events_of_a_session_have_the_payloads_names_and_leave_out_what_is_empty(
+    feed: Feed, client: FlaskClient, get: Callable[..., Any]
+) -> None:
     """A view, a click, a sale in a currency with and one without minor units, and an exit that arrived early."""
     common = {"session_id": "s/1", "user_id": "u"}
     page = {"page": "/a", "page_url": "https://example.com/a"}
@@ -124,14 +136,16 @@ def test_the_events_of_a_session_have_the_payloads_names_and_leave_out_what_is_e
     assert get("/v1/sites/default/sessions/s%2F1/events", limit=6)["meta"]["more"] is False
 
 
-def test_a_visit_without_ids_is_found_by_the_id_it_is_listed_under(feed, get):
+def test_a_visit_without_ids_is_found_by_the_id_it_is_listed_under(feed: Feed, get: Callable[..., Any]) -> None:
     """The events brought no session id; the answer gives the one they were counted under."""
     feed.view(NOON, visitor=7)
     session_id = get("/api/sessions/active")[0]["session_id"]
     assert [event["session_id"] for event in get(f"/api/sessions/{session_id}/events")] == [session_id]
 
 
-def test_an_id_that_is_too_long_to_be_stored_is_not_looked_for(get, store, monkeypatch):
+def test_an_id_that_is_too_long_to_be_stored_is_not_looked_for(
+    get: Callable[..., Any], store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A key has a longest size, and asking the store for a longer one would be its failure."""
     asked = []
     read_timeline = store.read_timeline
@@ -141,7 +155,9 @@ def test_an_id_that_is_too_long_to_be_stored_is_not_looked_for(get, store, monke
     assert asked == ["x" * 256]
 
 
-def test_an_unknown_session_is_an_empty_array_at_first_and_a_404_in_version_one(feed, get, refused):
+def test_an_unknown_session_is_an_empty_array_at_first_and_a_404_in_version_one(
+    feed: Feed, get: Callable[..., Any], refused: Callable[..., tuple[int, str, str]]
+) -> None:
     """Also one of another site, and an id that is too long to be stored."""
     for session_id in ("nobody", "decoy-session", "x" * 3000):
         assert get(f"/api/sessions/{session_id}/events") == []

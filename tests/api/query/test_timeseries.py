@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from liveinsight.model.buckets import DAY_MS, HOUR_MS, MINUTE_MS
-from liveinsight.testing.builders import NOON
+from liveinsight.testing.builders import NOON, FakeClock
+from tests.api.conftest import Feed
 
 
-def test_every_bucket_has_a_row_and_a_bucket_is_complete_when_its_end_has_passed_the_watermark(feed, get, clock):
+def test_every_bucket_has_a_row_and_a_bucket_is_complete_when_its_end_has_passed_the_watermark(
+    feed: Feed, get: Callable[..., Any], clock: FakeClock
+) -> None:
     """Two hours and one more: counted, empty, and still going on."""
     feed.view(NOON, session_id="a")
     feed.view(NOON + MINUTE_MS, "/b", session_id="a")
@@ -38,7 +44,9 @@ def test_every_bucket_has_a_row_and_a_bucket_is_complete_when_its_end_has_passed
 
 @pytest.mark.parametrize("site", ["default", "kolkata", "kathmandu", "st-johns", "berlin", "lord-howe"])
 @pytest.mark.parametrize(("period", "interval"), [("24h", "15min"), ("24h", "hour"), ("7d", "hour"), ("30d", "day")])
-def test_the_buckets_of_a_range_sum_to_its_totals(feed, get, site, period, interval):
+def test_the_buckets_of_a_range_sum_to_its_totals(
+    feed: Feed, get: Callable[..., Any], site: str, period: str, interval: str
+) -> None:
     """Additive measures are the same read fine or coarse, in every zone."""
     for hour in range(0, 40 * 24, 7):
         feed.view(NOON - hour * HOUR_MS, site=site, visitor=hour + 1)
@@ -58,7 +66,9 @@ def test_the_buckets_of_a_range_sum_to_its_totals(feed, get, site, period, inter
         ("st-johns", "2026-09-20T10:00:00-02:30", "2026-09-15T00:00:00-02:30"),
     ],
 )
-def test_hours_and_days_start_on_the_clock_of_the_site(get, site, first_hour, first_day):
+def test_hours_and_days_start_on_the_clock_of_the_site(
+    get: Callable[..., Any], site: str, first_hour: str, first_day: str
+) -> None:
     """Half and quarter hours of offset move the borders."""
     hours = get(f"/v1/sites/{site}/timeseries", period="24h", interval="hour")["data"]
     days = get(f"/v1/sites/{site}/timeseries", period="7d", interval="day")["data"]
@@ -74,7 +84,9 @@ def test_hours_and_days_start_on_the_clock_of_the_site(get, site, first_hour, fi
         ("2026-10-25", 25, ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"]),
     ],
 )
-def test_a_day_of_a_clock_change_has_its_real_hours(feed, get, day, hours, around):
+def test_a_day_of_a_clock_change_has_its_real_hours(
+    feed: Feed, get: Callable[..., Any], day: str, hours: int, around: list[str]
+) -> None:
     """Berlin: one hour is left out in spring, one comes twice in autumn; an event in each lands in each."""
     rows = get("/v1/sites/berlin/timeseries", from_=day, to=day, interval="hour")["data"]
     starts = [row["start"] for row in rows]
@@ -101,7 +113,13 @@ def test_a_day_of_a_clock_change_has_its_real_hours(feed, get, day, hours, aroun
         ({"from_": "2026-08-01", "to": "2026-09-01"}, "hour", "day"),
     ],
 )
-def test_too_fine_an_interval_is_refused_and_the_nearest_that_works_is_named(refused, get, asked, interval, nearest):
+def test_too_fine_an_interval_is_refused_and_the_nearest_that_works_is_named(
+    refused: Callable[..., tuple[int, str, str]],
+    get: Callable[..., Any],
+    asked: dict[str, Any],
+    interval: str,
+    nearest: str,
+) -> None:
     """The message's advice holds."""
     path = "/v1/sites/default/timeseries"
     status, reason, message = refused(path, **asked, interval=interval)
@@ -118,12 +136,14 @@ def test_too_fine_an_interval_is_refused_and_the_nearest_that_works_is_named(ref
         ({"period": "12mo"}, "day", 365),
     ],
 )
-def test_the_longest_range_of_each_interval_is_answered_even_when_clocks_change_in_it(get, asked, interval, rows):
+def test_the_longest_range_of_each_interval_is_answered_even_when_clocks_change_in_it(
+    get: Callable[..., Any], asked: dict[str, Any], interval: str, rows: int
+) -> None:
     """One hour more than the days' 24 is no reason to refuse."""
     assert len(get("/v1/sites/berlin/timeseries", **asked, interval=interval)["data"]) == rows
 
 
-def test_without_an_interval_short_ranges_come_by_hour_and_long_ones_by_day(get):
+def test_without_an_interval_short_ranges_come_by_hour_and_long_ones_by_day(get: Callable[..., Any]) -> None:
     """The default fits the range."""
     chosen = [
         get("/v1/sites/default/timeseries", period=period)["meta"]["interval"] for period in ("24h", "today", "7d")
@@ -131,7 +151,7 @@ def test_without_an_interval_short_ranges_come_by_hour_and_long_ones_by_day(get)
     assert chosen == ["hour", "hour", "day"]
 
 
-def test_the_future_of_a_range_is_empty_and_not_complete(feed, get):
+def test_the_future_of_a_range_is_empty_and_not_complete(feed: Feed, get: Callable[..., Any]) -> None:
     """Today reaches to midnight."""
     feed.fresh(NOON)
     rows = get("/v1/sites/default/timeseries", period="today", interval="hour")["data"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from liveinsight.model.buckets import DAY_MS, HOUR_MS, MINUTE_MS
 from liveinsight.model.events import CLICK, CONVERSION, ENGAGEMENT, HEARTBEAT, PAGE_EXIT
-from liveinsight.testing.builders import NOON
+from liveinsight.testing.builders import NOON, FakeClock
+from tests.api.conftest import Feed
 
 PATH = "/v1/sites/default/totals"
 EMPTY = {
@@ -14,7 +18,9 @@ EMPTY = {
 }  # fmt: skip
 
 
-def test_totals_sum_every_measure_and_divide_where_there_is_something_to_divide_by(feed, get, clock):
+def test_totals_sum_every_measure_and_divide_where_there_is_something_to_divide_by(
+    feed: Feed, get: Callable[..., Any], clock: FakeClock
+) -> None:
     """Two visits, one of them a bounce, with a click, a sale and a repeated event."""
     first = feed.event(NOON, session_id="a", page="/")
     feed.add(
@@ -60,12 +66,12 @@ def test_totals_sum_every_measure_and_divide_where_there_is_something_to_divide_
     }
 
 
-def test_an_empty_range_has_zeros_and_nulls(feed, get):
+def test_an_empty_range_has_zeros_and_nulls(feed: Feed, get: Callable[..., Any]) -> None:
     """No visits: no ratio is made up."""
     assert get(PATH, period="yesterday")["data"] == EMPTY
 
 
-def test_scroll_depth_is_the_mean_over_the_ends_of_page_views(feed, get):
+def test_scroll_depth_is_the_mean_over_the_ends_of_page_views(feed: Feed, get: Callable[..., Any]) -> None:
     """40 %, 81 % and 90 % at three exits on two shards; depth on the way and an exit without one do not count."""
     shards = ("shardId-000000000000", "shardId-000000000001")
     for visitor, depth, shard in ((1, 40, shards[0]), (2, 81, shards[1]), (3, 90, shards[1]), (4, 0, shards[0])):
@@ -78,7 +84,7 @@ def test_scroll_depth_is_the_mean_over_the_ends_of_page_views(feed, get):
     assert get(PATH)["data"]["scroll_percent"] == 70
 
 
-def test_two_shards_are_summed_and_a_visitor_on_both_is_counted_once(feed, get):
+def test_two_shards_are_summed_and_a_visitor_on_both_is_counted_once(feed: Feed, get: Callable[..., Any]) -> None:
     """A visitor moves from one shard to its child at a split."""
     feed.view(NOON, shard="shardId-000000000000", visitor=1, session_id="a")
     feed.view(NOON + 1000, "/b", shard="shardId-000000000001", visitor=1, session_id="a")
@@ -91,7 +97,7 @@ def test_two_shards_are_summed_and_a_visitor_on_both_is_counted_once(feed, get):
     assert answer["meta"]["items_read"] == 3
 
 
-def test_the_first_instant_is_inside_and_the_end_is_outside(feed, get):
+def test_the_first_instant_is_inside_and_the_end_is_outside(feed: Feed, get: Callable[..., Any]) -> None:
     """Custom instants: [from, to)."""
     feed.view(NOON - 1)
     feed.view(NOON, visitor=2)
@@ -104,7 +110,7 @@ def test_the_first_instant_is_inside_and_the_end_is_outside(feed, get):
     assert (answer["meta"]["from"], answer["meta"]["to"]) == ("2026-09-21T12:00:00+00:00", "2026-09-21T13:00:00+00:00")
 
 
-def test_yesterday_is_compared_with_the_day_before_it(feed, get):
+def test_yesterday_is_compared_with_the_day_before_it(feed: Feed, get: Callable[..., Any]) -> None:
     """Whole days are compared with whole days."""
     feed.view(NOON - DAY_MS)
     feed.view(NOON - 2 * DAY_MS, visitor=2)
@@ -118,7 +124,9 @@ def test_yesterday_is_compared_with_the_day_before_it(feed, get):
     assert answer["meta"]["items_read"] == 2
 
 
-def test_a_day_that_goes_on_is_compared_with_as_much_of_the_day_before(feed, get, clock):
+def test_a_day_that_goes_on_is_compared_with_as_much_of_the_day_before(
+    feed: Feed, get: Callable[..., Any], clock: FakeClock
+) -> None:
     """At 12:05, what came yesterday after 12:15 does not count against today."""
     clock.now = NOON + 5 * MINUTE_MS
     feed.view(NOON)

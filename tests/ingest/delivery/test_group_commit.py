@@ -8,13 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from ingest.delivery.commit_batch import Batch, Ticket, WaitingLine
-from ingest.delivery.direct import Retries
-from ingest.delivery.group_commit import GroupCommit, Pace, QueueFull
-from ingest.delivery.observed_stream import PersonNeeded, WatchedStream
+from ingest.delivery.commit_batch import CommitBatch, Ticket, WaitingLine
+from ingest.delivery.group_commit import GroupCommit, Pace, QueueFull, Retries
+from ingest.delivery.observed_stream import ObservedStream, StreamMisconfigured
 from ingest.runtime.metrics import Metrics
 from liveinsight.model.errors import LiveInsightError, StreamRefused, StreamUnavailable
 from liveinsight.model.events import VIRTUAL_BUCKETS, Event, decode_record
@@ -62,7 +62,7 @@ class ScriptedStream:
 
 def commit_to(stream: ScriptedStream, pace: Pace | None = None, retries: Retries = QUICK) -> GroupCommit:
     metrics = Metrics()
-    return GroupCommit(WatchedStream(stream, metrics, retries.elapsed), retries, pace or Pace(), metrics)
+    return GroupCommit(ObservedStream(stream, metrics, retries.elapsed), retries, pace or Pace(), metrics)
 
 
 def value(commit: GroupCommit, name: str) -> float:
@@ -89,7 +89,7 @@ def threads():
         yield pool
 
 
-def test_a_lone_request_goes_out_at_once_and_alone():
+def test_a_lone_request_goes_out_at_once_and_alone() -> None:
     """No linger when idle: its thread makes the call, and others are not waited for."""
     stream = ScriptedStream()
     commit = commit_to(stream, Pace(linger=PATIENCE))
@@ -100,7 +100,7 @@ def test_a_lone_request_goes_out_at_once_and_alone():
     assert [len(call) for call in stream.calls] == [1, 1, 1]
 
 
-def test_requests_that_wait_together_share_calls_and_records(threads):
+def test_requests_that_wait_together_share_calls_and_records(threads: ThreadPoolExecutor) -> None:
     """While one call is under way the others gather: one more call, and a record for each virtual bucket."""
     stream = ScriptedStream()
     commit = commit_to(stream, Pace(linger=PATIENCE))
@@ -113,13 +113,13 @@ def test_requests_that_wait_together_share_calls_and_records(threads):
     waiting(commit, 13)
     stream.gate.set()
     for future in (first, *others):
-        assert future.result(PATIENCE) is None
+        assert future.result(PATIENCE) == []
     assert [len(call) for call in stream.calls] == [1, 3]
     assert [len(decode_record(record.data)) for record in stream.calls[1]] == [4, 4, 4]
     assert sorted(event.event_id for event in stream.events()) == [1, *range(10, 22)]
 
 
-def test_all_who_wait_for_a_call_are_woken_by_it(threads):
+def test_all_who_wait_for_a_call_are_woken_by_it(threads: ThreadPoolExecutor) -> None:
     """Threads wake each other in a row; nobody waits until patience is at its end, which is far away here."""
     stream = ScriptedStream()
     commit = commit_to(stream, Pace(linger=PATIENCE), Retries(60, 0.001, 0.004))
@@ -130,10 +130,10 @@ def test_all_who_wait_for_a_call_are_woken_by_it(threads):
     waiting(commit, 41)
     stream.gate.set()
     for future in (first, *others):
-        assert future.result(PATIENCE) is None
+        assert future.result(PATIENCE) == []
 
 
-def test_who_went_before_being_woken_does_not_keep_others_asleep():
+def test_who_went_before_being_woken_does_not_keep_others_asleep() -> None:
     """A row is made of those who still wait, and who leaves it in its place wakes the next one all the same."""
     commit = commit_to(ScriptedStream())
     tickets = [Ticket([an_event(event_id=n + 1)]) for n in range(7)]
@@ -150,7 +150,7 @@ def test_who_went_before_being_woken_does_not_keep_others_asleep():
     assert row == [ticket for ticket in tickets if ticket not in {own, gone}]
 
 
-def test_a_request_waits_for_its_own_records_only(threads):
+def test_a_request_waits_for_its_own_records_only(threads: ThreadPoolExecutor) -> None:
     """One record is refused for a while: who has no part in it is answered, who has one is not, until it is taken."""
     refuse = threading.Event()
     refuse.set()
@@ -166,21 +166,21 @@ def test_a_request_waits_for_its_own_records_only(threads):
     both = threads.submit(commit, [an_event(event_id=8, visitor=2), an_event(event_id=9, visitor=7)])
     waiting(commit, 5)
     stream.gate.set()
-    assert first.result(PATIENCE) is None
-    assert good.result(PATIENCE) is None
-    assert bad[1].result(PATIENCE) is None
+    assert first.result(PATIENCE) == []
+    assert good.result(PATIENCE) == []
+    assert bad[1].result(PATIENCE) == []
     assert not bad[0].done()
     assert not both.done()
     refuse.clear()
-    assert bad[0].result(PATIENCE) is None
-    assert both.result(PATIENCE) is None
+    assert bad[0].result(PATIENCE) == []
+    assert both.result(PATIENCE) == []
     # What is put again is the refused record alone.
     assert {tuple(record.partition_key for record in call) for call in stream.calls[2:]} == {("b002",)}
     assert Counter(event.event_id for event in stream.events()) == Counter([1, 2, 3, 4, 8, 9])
     assert value(commit, "liveinsight_ingest_put_records_retried_records_total") >= 1
 
 
-def test_a_record_that_is_refused_to_the_end_fails_all_who_have_a_part_in_it(threads):
+def test_a_record_that_is_refused_to_the_end_fails_all_who_have_a_part_in_it(threads: ThreadPoolExecutor) -> None:
     """After the deadline they are told to come back; the others have been answered long before."""
     stream = ScriptedStream(lambda call, record: record.partition_key != "b002")
     commit = commit_to(stream, Pace(linger=PATIENCE), Retries(0.3, 0.01, 0.02))
@@ -190,7 +190,7 @@ def test_a_record_that_is_refused_to_the_end_fails_all_who_have_a_part_in_it(thr
     futures = [threads.submit(commit, [an_event(event_id=2 + n, visitor=1 + n % 2)]) for n in range(6)]
     waiting(commit, 7)
     stream.gate.set()
-    assert first.result(PATIENCE) is None
+    assert first.result(PATIENCE) == []
     failed = [future.exception(PATIENCE) for future in futures]
     assert [type(error) for error in failed[1::2]] == [StreamUnavailable] * 3
     assert failed[::2] == [None] * 3
@@ -200,9 +200,12 @@ def test_a_record_that_is_refused_to_the_end_fails_all_who_have_a_part_in_it(thr
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(StreamUnavailable("down"), StreamUnavailable), (StreamRefused("access denied"), PersonNeeded)]
+    ("error", "told"),
+    [(StreamUnavailable("down"), StreamUnavailable), (StreamRefused("access denied"), StreamMisconfigured)],
 )
-def test_a_call_that_fails_fails_all_who_share_it_at_once(threads, error, told):
+def test_a_call_that_fails_fails_all_who_share_it_at_once(
+    threads: ThreadPoolExecutor, error: Any, told: Callable[..., Any]
+) -> None:
     """Each with an error of its own; the next request is tried anew."""
     stream = ScriptedStream()
     commit = commit_to(stream, Pace(linger=PATIENCE))
@@ -222,7 +225,7 @@ def test_a_call_that_fails_fails_all_who_share_it_at_once(threads, error, told):
     assert [event.event_id for event in stream.events()] == [10]
 
 
-def test_past_the_bound_requests_are_turned_away_at_once(threads):
+def test_past_the_bound_requests_are_turned_away_at_once(threads: ThreadPoolExecutor) -> None:
     """By count and by bytes; those that wait are served, and then there is room again."""
     for pace in (Pace(waiting_requests=8, calls=2), Pace(waiting_bytes=8 * 20_000, calls=2)):
         stream = ScriptedStream()
@@ -237,13 +240,13 @@ def test_past_the_bound_requests_are_turned_away_at_once(threads):
             commit([an_event(event_id=9)])
         assert value(commit, "liveinsight_ingest_waiting_requests") == 8
         stream.gate.set()
-        assert [future.result(PATIENCE) for future in futures] == [None] * 8
+        assert [future.result(PATIENCE) for future in futures] == [[]] * 8
         commit([an_event(event_id=9)])
         assert len(stream.events()) == 9
         assert value(commit, "liveinsight_ingest_waiting_bytes") == 0
 
 
-def test_a_hanging_stream_holds_nobody_longer_than_the_deadline(threads):
+def test_a_hanging_stream_holds_nobody_longer_than_the_deadline(threads: ThreadPoolExecutor) -> None:
     """Who waits in vain is told so in time; what waited in the queue is not put when nobody waits any more."""
     stream = ScriptedStream()
     commit = commit_to(stream, Pace(calls=2), Retries(0.2))
@@ -254,22 +257,22 @@ def test_a_hanging_stream_holds_nobody_longer_than_the_deadline(threads):
     queued = [threads.submit(commit, [an_event(event_id=n + 10)]) for n in range(10)]
     assert [type(future.exception(PATIENCE)) for future in queued] == [StreamUnavailable] * 10
     stream.gate.set()
-    assert [future.result(PATIENCE) for future in hanging] == [None, None]
+    assert [future.result(PATIENCE) for future in hanging] == [[], []]
     commit([an_event(event_id=99)])
     assert sorted(event.event_id for event in stream.events()) == [1, 2, 99]
 
 
-def test_there_are_never_more_calls_at_once_than_allowed(threads):
+def test_there_are_never_more_calls_at_once_than_allowed(threads: ThreadPoolExecutor) -> None:
     """However many requests come, and all of them are served."""
     stream = ScriptedStream(lambda call, record: not threading.Event().wait(0.002))
     commit = commit_to(stream, Pace(calls=3, linger=0.0005))
     futures = [threads.submit(commit, [an_event(event_id=n + 1, visitor=n)]) for n in range(600)]
-    assert {future.result(PATIENCE) for future in futures} == {None}
+    assert all(future.result(PATIENCE) == [] for future in futures)
     assert stream.most_at_once <= 3
     assert sorted(event.event_id for event in stream.events()) == list(range(1, 601))
 
 
-def test_random_faults_never_make_it_claim_what_the_stream_has_not(threads):
+def test_random_faults_never_make_it_claim_what_the_stream_has_not(threads: ThreadPoolExecutor) -> None:
     """Refusals of records, failures of calls, bugs: each event that was acknowledged to us is on the stream."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -313,7 +316,7 @@ def test_random_faults_never_make_it_claim_what_the_stream_has_not(threads):
     assert not commit._line
 
 
-def test_a_batch_never_exceeds_what_one_call_takes():
+def test_a_batch_never_exceeds_what_one_call_takes() -> None:
     """Random tickets: at most 500 records and 5 MB, each record under its limit, order kept within a bucket."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -333,7 +336,7 @@ def test_a_batch_never_exceeds_what_one_call_takes():
             line.append(Ticket(events))
         arrived: list[Event] = []
         while line:
-            records = Batch(line.take()).records
+            records = CommitBatch(line.take()).records
             assert len(records) <= MAX_RECORDS_PER_PUT
             assert sum(len(data) + len(key) for key, data in records) <= MAX_BYTES_PER_PUT
             assert all(len(data) <= MAX_RECORD_BYTES for _, data in records)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import random
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from ingest.enrichment.datacentres import DataCentres, load_data_centres, parse_ranges
 from liveinsight.model.errors import SettingsError
+from tests.ingest.conftest import Payload, Service
 
 FILE = """
 # a comment, and an empty line
@@ -47,12 +50,12 @@ FILE = """
         ("192.0.2.999", False),
     ],
 )
-def test_ranges_hold_their_addresses(address, inside):
+def test_ranges_hold_their_addresses(address: str, inside: bool) -> None:
     """Networks, single addresses and first-last pairs, of both versions; what is no address is nowhere."""
     assert parse_ranges(FILE.splitlines()).holds(address) is inside
 
 
-def test_any_set_of_networks_holds_what_it_should():
+def test_any_set_of_networks_holds_what_it_should() -> None:
     """Overlapping and touching networks, compared with a look at each of them."""
     seed = random.randrange(2**32)
     print("seed", seed)
@@ -68,7 +71,7 @@ def test_any_set_of_networks_holds_what_it_should():
             assert table.holds(str(address)) is any(address in network for network in networks)
 
 
-def test_neighbours_are_joined_and_gaps_stay():
+def test_neighbours_are_joined_and_gaps_stay() -> None:
     """Ranges that touch become one; an address between two is in neither."""
     table = parse_ranges(["192.0.2.5", "192.0.2.4/32", "192.0.2.7", "192.0.2.0/30"])
     assert len(table) == 2
@@ -78,13 +81,13 @@ def test_neighbours_are_joined_and_gaps_stay():
 @pytest.mark.parametrize(
     "line", ["x", "192.0.2.0/33", "192.0.2.9,192.0.2.1", "192.0.2.1,2001:db8::1", "0.0.0.0/0", "::/0"]
 )
-def test_a_bad_line_is_named(line):
+def test_a_bad_line_is_named(line: str) -> None:
     """A file is taken as a whole or not at all: half of it would be a surprise."""
     with pytest.raises(ValueError, match="line 2"):
         parse_ranges(["192.0.2.0/24", line])
 
 
-def test_no_file_knows_of_none_and_a_missing_one_is_an_error(tmp_path):
+def test_no_file_knows_of_none_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
     """The operator is told which setting is wrong."""
     assert load_data_centres("") is None
     with pytest.raises(SettingsError, match="LIVEINSIGHT_DATACENTRES"):
@@ -94,7 +97,9 @@ def test_no_file_knows_of_none_and_a_missing_one_is_an_error(tmp_path):
         load_data_centres(str(tmp_path / "bad.txt"))
 
 
-def test_events_from_data_centres_are_dropped_and_counted_apart(make_service, view, tmp_path):
+def test_events_from_data_centres_are_dropped_and_counted_apart(
+    make_service: Callable[..., Service], view: Callable[..., Payload], tmp_path: Path
+) -> None:
     """The answer says so, nothing reaches the numbers, and others are not touched."""
     ranges = tmp_path / "ranges.txt"
     ranges.write_text("192.0.2.0/24\n")
@@ -109,7 +114,7 @@ def test_events_from_data_centres_are_dropped_and_counted_apart(make_service, vi
     assert [event.props for event in ledger] == [{"data_centre": 2}]
 
 
-def test_an_empty_table_holds_nothing():
+def test_an_empty_table_holds_nothing() -> None:
     """Nothing is nowhere."""
     assert len(DataCentres()) == 0
     assert not DataCentres().holds("192.0.2.1")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from mmdb_writer import MMDBWriter
@@ -19,13 +22,14 @@ from ingest.enrichment.geo import (
     primary_language,
 )
 from liveinsight.model.errors import SettingsError
+from tests.ingest.conftest import Payload, Service
 
 PUBLIC = "193.0.6.139"
 """Of RIPE NCC in Amsterdam, which gives out addresses itself and will not move."""
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory):
+def database(tmp_path_factory: pytest.TempPathFactory):
     """A small database in the format of GeoLite2 City and of DB-IP Lite."""
     path = tmp_path_factory.mktemp("geo") / "places.mmdb"
     writer = MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="Test-City")
@@ -60,7 +64,7 @@ def database(tmp_path_factory):
         ({}, ("", "")),
     ],
 )
-def test_networks_say_country_and_region_in_headers(headers, place):
+def test_networks_say_country_and_region_in_headers(headers: dict[str, Any], place: tuple[str, str]) -> None:
     """What is no country is unknown, and a region without its country too."""
     assert place_of_headers({"HTTP_" + name: value for name, value in headers.items()}) == place
 
@@ -68,7 +72,9 @@ def test_networks_say_country_and_region_in_headers(headers, place):
 CLOUDFLARE = {"CF-IPCountry": "US", "CF-Region-Code": "CA"}
 
 
-def test_headers_count_behind_a_trusted_proxy_only(make_service, view, database):
+def test_headers_count_behind_a_trusted_proxy_only(
+    make_service: Callable[..., Service], view: Callable[..., Payload], database: Path
+) -> None:
     """Anybody can write them; what the database says of the address counts then."""
     believed = make_service(trusted_proxies="1", geo_db=str(database)).only_event(view(), headers=CLOUDFLARE)
     assert (believed.country, believed.region) == ("US", "US-CA")
@@ -78,7 +84,9 @@ def test_headers_count_behind_a_trusted_proxy_only(make_service, view, database)
     assert (nothing.country, nothing.region) == ("", "")
 
 
-def test_the_address_that_counts_is_the_one_the_proxy_vouches_for(make_service, view, database):
+def test_the_address_that_counts_is_the_one_the_proxy_vouches_for(
+    make_service: Callable[..., Service], view: Callable[..., Payload], database: Path
+) -> None:
     """Behind a proxy without such headers the forwarded address is looked up, not the proxy's."""
     service = make_service(trusted_proxies="1", geo_db=str(database))
     event = service.only_event(view(), address="10.0.0.1", headers={"X-Forwarded-For": "192.0.2.9, 203.0.113.7"})
@@ -101,18 +109,20 @@ def test_the_address_that_counts_is_the_one_the_proxy_vouches_for(make_service, 
         ("no address", ("", "")),
     ],
 )
-def test_a_database_says_country_and_region(database, address, place):
+def test_a_database_says_country_and_region(database: Path, address: str, place: tuple[str, str]) -> None:
     """In both spellings that free databases use; what it does not know or means nothing is nowhere."""
     assert DatabaseAtlas(database).place_of(address) == place
 
 
 @pytest.mark.parametrize("address", ["10.1.2.3", "127.0.0.1", "192.168.0.1", "::1", "fe80::1%eth0", "fd00::1", "", "x"])
-def test_private_addresses_are_nowhere(address):
+def test_private_addresses_are_nowhere(address: str) -> None:
     """And so is what is no address."""
     assert RegistryAtlas().place_of(address) == NOWHERE
 
 
-def test_without_a_database_the_registries_lists_give_the_country(make_service, view):
+def test_without_a_database_the_registries_lists_give_the_country(
+    make_service: Callable[..., Service], view: Callable[..., Payload]
+) -> None:
     """No file, no account and no network are needed for it."""
     assert open_atlas("") is not None
     assert RegistryAtlas().place_of(PUBLIC) == Place("NL")
@@ -121,7 +131,7 @@ def test_without_a_database_the_registries_lists_give_the_country(make_service, 
     assert make_service().only_event(view(id="2"), address="192.168.0.7").country == ""
 
 
-def test_a_file_that_is_no_database_is_an_error(tmp_path):
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     """The operator is told which setting is wrong, at the start and not with the first visitor."""
     with pytest.raises(SettingsError, match="LIVEINSIGHT_GEO_DB"):
         open_atlas(str(tmp_path / "nowhere.mmdb"))
@@ -131,7 +141,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path):
         open_atlas(str(bad))
 
 
-def test_a_database_is_not_mapped(database, tmp_path):
+def test_a_database_is_not_mapped(database: Path, tmp_path: Path) -> None:
     """An update in place must not take the process down: the old content goes on being used."""
     copy = tmp_path / "copy.mmdb"
     copy.write_bytes(database.read_bytes())
@@ -141,7 +151,9 @@ def test_a_database_is_not_mapped(database, tmp_path):
 
 
 @pytest.mark.parametrize("address", [PUBLIC, "2001:67c:2e8:22::c100:68b", "no address at all", "192.0.2.1\x00"])
-def test_looking_up_an_address_leaves_no_trace_of_it(database, address, caplog):
+def test_looking_up_an_address_leaves_no_trace_of_it(
+    database: Path, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nothing is raised, logged or printed, whatever the text is."""
     caplog.set_level(logging.DEBUG)
     for atlas in (RegistryAtlas(), DatabaseAtlas(database)):
@@ -153,6 +165,6 @@ def test_looking_up_an_address_leaves_no_trace_of_it(database, address, caplog):
     ("tags", "language"),
     [("de-AT", "de"), ("en-US,en;q=0.9", "en"), (" fil", "fil"), ("*", ""), ("", ""), ("x1", ""), ("<script>", "")],
 )
-def test_languages_lose_their_region(tags, language):
+def test_languages_lose_their_region(tags: str, language: str) -> None:
     """The first language of the browser, without where it is spoken."""
     assert primary_language(tags) == language

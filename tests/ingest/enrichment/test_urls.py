@@ -57,7 +57,7 @@ SHOP = "https://shop.example"
         ("/", "/", "/"),
     ],
 )
-def test_pages_have_one_spelling(url, page, stored):
+def test_pages_have_one_spelling(url: str, page: str, stored: str | None) -> None:
     """Path and host are normalised; query, fragment and user info are gone."""
     parsed = parse_page(url)
     assert parsed is not None
@@ -87,7 +87,7 @@ def test_pages_have_one_spelling(url, page, stored):
         "https://%61/",
     ],
 )
-def test_what_is_no_page_is_said_to_be_none(url):
+def test_what_is_no_page_is_said_to_be_none(url: str) -> None:
     """Only http(s) URLs of possible hosts and bare paths are pages."""
     assert parse_page(url) is None
 
@@ -103,7 +103,7 @@ def test_what_is_no_page_is_said_to_be_none(url):
         (("*",), "/list?Lang=%26de&empty=&flag&id=7"),
     ],
 )
-def test_a_site_can_let_query_fields_tell_pages_apart(allow, page):
+def test_a_site_can_let_query_fields_tell_pages_apart(allow: list[str], page: str) -> None:
     """Those it names, in one order; a star is all that do not tell how somebody came."""
     url = SHOP + "/list/?utm_source=x&id=7&gclid=1&Lang=%26de&flag&&empty=&fbclid=%20&=x#top"
     parsed = parse_page(url, allow)
@@ -134,7 +134,7 @@ def test_a_site_can_let_query_fields_tell_pages_apart(allow, page):
         ("source", False),
     ],
 )
-def test_tracking_parameters_are_known(name, tracking):
+def test_tracking_parameters_are_known(name: str, tracking: bool) -> None:
     """They say how somebody came; what may say what is shown is not among them."""
     assert (TRACKING.fullmatch(name) is not None) is tracking
 
@@ -169,7 +169,7 @@ GROUPS = (
         ("/ab/c/x.html", "/ab/c/x.html"),
     ],
 )
-def test_paths_are_grouped_by_the_first_glob_that_fits(path, page):
+def test_paths_are_grouped_by_the_first_glob_that_fits(path: str, page: str) -> None:
     """What is counted is the group; the URL in the timeline of a session stays."""
     for url in (SHOP + path, path):
         parsed = parse_page(url, path_groups=GROUPS)
@@ -179,7 +179,7 @@ def test_paths_are_grouped_by_the_first_glob_that_fits(path, page):
         assert (parsed.page, parsed.url) == (page, plain.url)
 
 
-def test_globs_of_many_stars_are_quick():
+def test_globs_of_many_stars_are_quick() -> None:
     """A path made to fail late does not hold up the others."""
     glob = "/" + "*a" * 8 + "b"
     began = time.process_time()
@@ -190,7 +190,7 @@ def test_globs_of_many_stars_are_quick():
 
 
 @pytest.mark.parametrize("url", ["", "about:client", "https://[", "x", "javascript:1", "https:///x", "http://a:b/"])
-def test_a_strange_referrer_is_as_none(url):
+def test_a_strange_referrer_is_as_none(url: str) -> None:
     """It is not worth losing the event."""
     assert parse_referrer(url) == NO_REFERRER
 
@@ -212,7 +212,7 @@ def test_a_strange_referrer_is_as_none(url):
         ),
     ],
 )
-def test_referrers_lose_query_fragment_and_user_info(url, referrer):
+def test_referrers_lose_query_fragment_and_user_info(url: str, referrer: tuple[str, str]) -> None:
     """They are other sites' URLs, with other sites' secrets in them."""
     assert parse_referrer(url) == referrer
 
@@ -247,7 +247,7 @@ URLS = st.builds("".join, st.tuples(ORIGINS, st.lists(PIECES, max_size=40).map("
 @example(SHOP + "/a" + "a/" * 248 + "..b", ())
 @example(SHOP + "/" + "a" * 498 + "/b", ())
 @example(SHOP + "/" + "%E2%80%AE" * 60, ())
-def test_any_text_becomes_a_bounded_page_or_none(url, allow):
+def test_any_text_becomes_a_bounded_page_or_none(url, allow) -> None:
     """Never an error; as long as it may be; no markup and no blank; and what is normal stays as it is."""
     parsed = parse_page(url, allow)
     if parsed is not None:
@@ -262,7 +262,7 @@ def test_any_text_becomes_a_bounded_page_or_none(url, allow):
     assert len(referrer.url) <= MAX_PAGE + 300
 
 
-def test_the_caches_take_no_long_urls():
+def test_the_caches_take_no_long_urls() -> None:
     """A client that makes up URLs of two thousand letters does not fill the memory."""
     before = _cached_page.cache_info().currsize
     for number in range(10):

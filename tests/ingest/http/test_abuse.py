@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ from liveinsight.counting.rollups import OTHER
 from liveinsight.model.events import LEDGER, decode_record
 from liveinsight.settings import Settings
 from liveinsight.storage.stream import PutOutcome, StartAt
-from liveinsight.testing.builders import an_event
+from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStream
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
+from tests.ingest.conftest import Payload, Service
 
 EVENTS = int(os.environ.get("ABUSE_EVENTS", "50000"))
 MEGABYTE = 1_000_000
@@ -48,7 +51,7 @@ def held() -> int:
 class Counting(MemoryStream):
     """Takes everything, and keeps of it only which pages there were."""
 
-    def __init__(self, clock):
+    def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
         self.pages = set()
         self.taken = 0
@@ -65,7 +68,7 @@ class Counting(MemoryStream):
         return [PutOutcome("shardId-000000000000", str(self.taken + 1), "") for _ in records]
 
 
-def test_forged_headers_change_nothing(service, view):
+def test_forged_headers_change_nothing(service: Service, view: Callable[..., Payload]) -> None:
     """Without a trusted proxy nobody can be somebody else, or from elsewhere, by writing a header."""
     anonymous = view(user_id=None, session_id=None, timestamp=None)
     honest = service.only_event(anonymous)
@@ -74,7 +77,9 @@ def test_forged_headers_change_nothing(service, view):
         assert (forged.visitor, forged.country) == (honest.visitor, honest.country), name
 
 
-def test_behind_a_proxy_only_its_own_entry_counts(make_service, view):
+def test_behind_a_proxy_only_its_own_entry_counts(
+    make_service: Callable[..., Service], view: Callable[..., Payload]
+) -> None:
     """What a client writes into X-Forwarded-For stands before what the proxy adds, and is not looked at."""
     service = make_service(trusted_proxies="1")
     anonymous = view(user_id=None, session_id=None, timestamp=None)
@@ -85,7 +90,9 @@ def test_behind_a_proxy_only_its_own_entry_counts(make_service, view):
     assert len(seen) == 1
 
 
-def test_forged_headers_do_not_get_around_a_rate_limit(make_service, view):
+def test_forged_headers_do_not_get_around_a_rate_limit(
+    make_service: Callable[..., Service], view: Callable[..., Payload]
+) -> None:
     """The limit is by the connection's address."""
     service = make_service(site={"address_rate": 5})
     statuses = [
@@ -95,7 +102,9 @@ def test_forged_headers_do_not_get_around_a_rate_limit(make_service, view):
     assert statuses.count(429) >= 10
 
 
-def test_endless_pages_are_bounded(make_service, view, clock):
+def test_endless_pages_are_bounded(
+    make_service: Callable[..., Service], view: Callable[..., Payload], clock: FakeClock
+) -> None:
     """Values per site and day end at the cap, in what is stored and in memory."""
     stream = Counting(clock)
     service = make_service(stream=stream, site={"max_values": 1000})
@@ -116,7 +125,7 @@ def test_endless_pages_are_bounded(make_service, view, clock):
     assert held() - before < 30 * MEGABYTE
 
 
-def test_endless_days_are_bounded_in_the_guards_memory():
+def test_endless_days_are_bounded_in_the_guards_memory() -> None:
     """Each day's cap may not be reached, and days may come without end: the oldest are forgotten."""
     guard = ValueGuard(remembered=20_000)
     for number in range(100_000):
@@ -124,7 +133,9 @@ def test_endless_days_are_bounded_in_the_guards_memory():
     assert guard._count <= 22_000
 
 
-def test_endless_sites_are_bounded(make_service, view, clock):
+def test_endless_sites_are_bounded(
+    make_service: Callable[..., Service], view: Callable[..., Payload], clock: FakeClock
+) -> None:
     """Sites that do not exist are refused; what is counted of that is one row, and nothing is remembered of them."""
     stream = Counting(clock)
     service = make_service(stream=stream)
@@ -142,7 +153,9 @@ def test_endless_sites_are_bounded(make_service, view, clock):
     assert stream.taken == 0
 
 
-def test_endless_keys_headers_and_origins_leave_nothing(make_service, view, clock):
+def test_endless_keys_headers_and_origins_leave_nothing(
+    make_service: Callable[..., Service], view: Callable[..., Payload], clock: FakeClock
+) -> None:
     """Caches by what clients send are bounded: user agents, origins, languages, content types, keys, ids, addresses."""
     service = make_service(stream=Counting(clock))
     body = json.dumps(view()).encode()
@@ -166,7 +179,7 @@ def test_endless_keys_headers_and_origins_leave_nothing(make_service, view, cloc
 
 
 @pytest.fixture
-def stored(make_service, view, clock):
+def stored(make_service: Callable[..., Service], view: Callable[..., Payload], clock: FakeClock):
     """A script in every field, counted by the worker's real code."""
     service = make_service()
     service.give_keys(default="key")
@@ -187,7 +200,7 @@ def stored(make_service, view, clock):
     iterator = service.stream.iterator("shardId-000000000000", after=None, start=StartAt.TRIM_HORIZON)
 
     class Nowhere:
-        def checkpoint(self, sequence_number):
+        def checkpoint(self, sequence_number) -> None:
             """Nothing is read again."""
 
     processor.process_records(service.stream.read(iterator, 1000).records, Nowhere(), 0)
@@ -195,7 +208,7 @@ def stored(make_service, view, clock):
     return service
 
 
-def test_scripts_are_stored_as_text_and_told_as_json(stored, clock):
+def test_scripts_are_stored_as_text_and_told_as_json(stored: Service, clock: FakeClock) -> None:
     """Whoever asks for it gets JSON that no browser takes for a page; nothing was evaluated on the way."""
     api = create_api(Settings.from_env({}), stored.store, clock).test_client()
     paths = ["sessions", "totals", "live?by=page"]
@@ -212,7 +225,7 @@ def test_scripts_are_stored_as_text_and_told_as_json(stored, clock):
     assert "<script>alert(" in told
 
 
-def test_answers_to_scripts_are_json_that_is_not_a_page(service, view):
+def test_answers_to_scripts_are_json_that_is_not_a_page(service: Service, view: Callable[..., Payload]) -> None:
     """Ids are given back as they came: as JSON, with no sniffing and nothing to run."""
     answer = service.post(view(id=SCRIPT[:120]))
     assert answer.json["ids"] == [SCRIPT[:120]]
@@ -228,7 +241,7 @@ def test_answers_to_scripts_are_json_that_is_not_a_page(service, view):
 @pytest.mark.parametrize(
     "scheme", ["javascript:alert(1)", "data:text/html,<script>1</script>", "vbscript:x", "file:///"]
 )
-def test_urls_that_run_are_no_pages(service, view, scheme):
+def test_urls_that_run_are_no_pages(service: Service, view: Callable[..., Payload], scheme: str) -> None:
     """A link on the dashboard never runs: such pages are refused, such referrers are as none."""
     assert service.post(view(page_url=scheme)).json["error"]["reason"] == "invalid_url"
     assert service.only_event(view(referrer=scheme)).referrer == ""

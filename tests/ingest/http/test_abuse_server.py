@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
+import io
 import json
 import os
 import signal
@@ -17,18 +18,19 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ingest.http.body_watchdog import DEADLINE_SECONDS, BodyWatch
+from ingest.http.body_watchdog import CHECK_SECONDS, DEADLINE_SECONDS, BodyWatchdog
 from liveinsight.runtime.wsgi_server import CONNECTIONS_PER_THREAD
 
 THREADS = 8
 MOST = 4
 APP = """
 from pathlib import Path
-from ingest.app import create_app
-from ingest.http.body_watchdog import BodyWatch
+from ingest.app import Backend, create_app
+from ingest.http.body_watchdog import BodyWatchdog
 from liveinsight.model.clock import system_clock
 from liveinsight.testing.memory import MemoryStore, MemoryStream
 from liveinsight.settings import Settings
@@ -37,8 +39,9 @@ from liveinsight.sites.site import plain_sites
 settings = Settings.from_env({})
 store = MemoryStore()
 app = create_app(
-    settings, MemoryStream(system_clock), store, system_clock, sites=lambda: plain_sites(settings.sites),
-    tracker_file=Path("none"), open_store=lambda: store, bodies=BodyWatch(MOST),
+    settings,
+    Backend(MemoryStream(system_clock), store, lambda: plain_sites(settings.sites), lambda: store, system_clock),
+    tracker_file=Path("none"), bodies=BodyWatchdog(MOST),
 )
 """
 VIEW = json.dumps({"event_type": "page_view", "page_url": "https://shop.example/"}).encode()
@@ -91,15 +94,18 @@ class Server:
         connection.sendall(sent)
         return connection
 
+    def workers(self) -> set[str]:
+        """Process ids of the worker processes."""
+        return set(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split())
+
     def memory(self) -> int:
         """Bytes that the worker process holds."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        pages = sum(int(Path(f"/proc/{child}/statm").read_text().split()[1]) for child in children)
+        pages = sum(int(Path(f"/proc/{child}/statm").read_text().split()[1]) for child in self.workers())
         return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(tmp_path_factory: pytest.TempPathFactory):
     made = Server(tmp_path_factory.mktemp("abused"))
     yield made
     made.process.send_signal(signal.SIGTERM)
@@ -115,7 +121,7 @@ def answer_of(connection: socket.socket, timeout: float = 5) -> bytes:
         return b""
 
 
-def test_half_sent_headers_starve_nobody(server):
+def test_half_sent_headers_starve_nobody(server: Server) -> None:
     """Connections that have sent nothing, or half a header, hold no thread: others are served at once."""
     half = [server.half(start) for start in (b"", b"POST /collect HTTP/1.1\r\nHost: x\r\nX-Slow: ") for _ in range(12)]
     assert len(half) > THREADS
@@ -128,20 +134,30 @@ def test_half_sent_headers_starve_nobody(server):
         connection.close()
 
 
-def test_half_sent_bodies_starve_nobody_for_good(server):
-    """A few that do not come leave the others alone. When most threads are held, a new process takes over."""
-    header = b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 5000\r\n\r\n"
-    half = [server.half(header + b"{") for _ in range(MOST - 1)]
+def test_half_sent_bodies_starve_nobody_for_good(server: Server) -> None:
+    """A few that stall leave the others alone. When they hold half of the threads, a new process takes over.
+
+    The old one answers what it can before it ends: a body that comes late is accepted there.
+    """
+    header = b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
+    half = [server.half(header % 5000 + b"{") for _ in range(MOST - 2)]
+    late = server.half(header % len(VIEW) + VIEW[:-1])
+    old = server.workers()
     assert [server.post() for _ in range(3 * THREADS)] == [202] * 3 * THREADS
     began = time.monotonic()
-    half += [server.half(header + b"{") for _ in range(THREADS)]
+    half += [server.half(header % 5000 + b"{") for _ in range(THREADS)]
     wait_until(lambda: not server.answers())
-    half[0].sendall(b" ")
-    wait_until(server.answers, DEADLINE_SECONDS + 20)
+    wait_until(lambda: server.workers() > old, DEADLINE_SECONDS + 10)
     assert time.monotonic() - began > DEADLINE_SECONDS - 2
+    late.sendall(VIEW[-1:])
+    assert answer_of(late).startswith(b"HTTP/1.1 202")
+    late.close()
+    wait_until(server.answers, 20)
     for connection in half:
-        assert answer_of(connection) == b""
+        assert answer_of(connection, 30) == b""
         connection.close()
+    wait_until(lambda: not server.workers() & old, 10)
+    assert [server.post() for _ in range(THREADS)] == [202] * THREADS
 
 
 @pytest.mark.parametrize(
@@ -154,7 +170,7 @@ def test_half_sent_bodies_starve_nobody_for_good(server):
     ],
     ids=["large", "cookies", "many", "agent"],
 )
-def test_huge_headers_are_refused(server, headers):
+def test_huge_headers_are_refused(server: Server, headers: bytes) -> None:
     """431 or a closed connection, and nothing kept."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
     with contextlib.suppress(ConnectionError):
@@ -165,7 +181,7 @@ def test_huge_headers_are_refused(server, headers):
     assert server.post() == 202
 
 
-def test_a_body_is_read_no_further_than_its_limit(server):
+def test_a_body_is_read_no_further_than_its_limit(server: Server) -> None:
     """One that says it has gigabytes, one that never ends, one that unpacks to much more: memory stays as it is."""
     server.post()
     before = server.memory()
@@ -192,7 +208,7 @@ def test_a_body_is_read_no_further_than_its_limit(server):
     assert server.memory() - before < 30_000_000
 
 
-def test_what_is_no_http_does_no_harm(server):
+def test_what_is_no_http_does_no_harm(server: Server) -> None:
     """Binary noise, a TLS hello, HTTP/2, request smuggling: 4xx or a closed connection."""
     smuggled = (
         b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x"
@@ -208,31 +224,41 @@ def test_what_is_no_http_does_no_harm(server):
     assert server.post() == 202
 
 
-def test_the_watch_gives_up_only_when_too_many_are_overdue():
-    """Bodies that came, and bodies that are late but few, are left alone."""
+def test_the_watchdog_acts_only_when_too_many_bodies_are_overdue() -> None:
+    """Bodies that came, and bodies that are late but few, are left alone. It acts once."""
     now = 0.0
-    given_up: list[float] = []
-    watch = BodyWatch(2, lambda: given_up.append(now), lambda: now)
+    acted: list[float] = []
+    watchdog = BodyWatchdog(2, lambda: acted.append(now), lambda: now)
     released = threading.Event()
-    threads = [threading.Thread(target=lambda: watch.watched(lambda: b"x" if released.wait(20) else b"")) for _ in "ab"]
-    assert watch.watched(lambda: b"body") == b"body"
+
+    class Stalled(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            released.wait(20)
+            return super().read(size)
+
+    def environ(stream: type[io.BytesIO]) -> dict[str, Any]:
+        return {"CONTENT_LENGTH": "4", "wsgi.input": stream(b"body")}
+
+    threads = [threading.Thread(target=watchdog.read, args=[environ(Stalled)]) for _ in "ab"]
+    assert watchdog.read(environ(io.BytesIO)) == b"body"
     threads[0].start()
-    wait_until(lambda: len(watch._since) == 1)
+    wait_until(lambda: watchdog.reading == 1)
     now = DEADLINE_SECONDS + 1
-    assert (watch.look(), given_up) == (1, [])
+    assert (watchdog.check(), watchdog.overdue(), acted) == (False, 1, [])
     threads[1].start()
-    wait_until(lambda: len(watch._since) == 2)
-    assert (watch.look(), given_up) == (1, [])
+    wait_until(lambda: watchdog.reading == 2)
+    assert (watchdog.check(), watchdog.overdue(), acted) == (False, 1, [])
     now *= 2
-    assert watch.look() == 2
-    assert set(given_up) == {now}
+    wait_until(lambda: acted == [now])
+    time.sleep(2 * CHECK_SECONDS)
+    assert (watchdog.overdue(), acted) == (2, [now])
     released.set()
     for thread in threads:
         thread.join()
-    assert watch.look() == 0
+    assert (watchdog.check(), watchdog.reading) == (False, 0)
 
 
-def wait_until(holds, seconds=5):
+def wait_until(holds, seconds=5) -> None:
     give_up_at = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < give_up_at

@@ -1,16 +1,15 @@
-"""Routes are found by path and method, and those that were found are known from then on."""
+"""The cache of routes changes no answer. Hooks, signals and URL building work as in any Flask application."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from flask import request
+from flask import Flask, after_this_request, request, session, url_for
+from flask.signals import request_finished
 
-from ingest.http.flask_app import Application
+from ingest.http.flask_app import Application, RouteCache
 
 
-def an_application() -> Any:
+def an_application() -> Flask:
     app = Application("test")
     app.url_map.merge_slashes = False
     app.add_url_rule("/here", "here", lambda: f"here {request.method}", methods=["GET", "POST"])
@@ -34,8 +33,8 @@ def test_a_route_answers_the_same_each_time(times: int) -> None:
         assert client.get("/elsewhere").status_code == 404
 
 
-def test_what_is_known_is_bounded_by_the_routes() -> None:
-    """Clients make up paths; only routes that are nothing but their path are noted, as they are written."""
+def test_the_cache_is_bounded_by_the_routes() -> None:
+    """Clients make up paths; only routes without variable parts are cached, as they are written."""
     app = an_application()
     client = app.test_client()
     for number in range(50):
@@ -43,4 +42,78 @@ def test_what_is_known_is_bounded_by_the_routes() -> None:
         client.get(f"/things/{number}")
         client.get(f"/elsewhere/{number}")
         client.open("/here", method=f"M{number}")
-    assert set(app._found) == {("GET", "/here")}
+    assert isinstance(app.url_map, RouteCache)
+    assert set(app.url_map.cached) == {("GET", "/here")}
+
+
+def test_hooks_and_signals_of_flask_are_called() -> None:
+    """Before, after and at the end of each request, whether its route is cached or not."""
+    app = an_application()
+    calls: list[str] = []
+    app.before_request(lambda: calls.append("before"))
+    app.after_request(lambda response: calls.append("after") or response)
+    app.teardown_request(lambda _: calls.append("teardown"))
+    app.teardown_appcontext(lambda _: calls.append("context"))
+
+    def finished(*_: object, **__: object) -> None:
+        calls.append("signal")
+
+    client = app.test_client()
+    with request_finished.connected_to(finished, app):
+        for _ in range(2):
+            client.get("/here")
+    assert calls == ["before", "after", "signal", "teardown", "context"] * 2
+
+
+def test_a_hook_may_answer_and_a_view_may_ask_for_its_own_hook() -> None:
+    """An answer of a hook replaces the view's; `after_this_request` works in views with a cached route."""
+    app = Application("test")
+
+    def view() -> str:
+        @after_this_request
+        def _(response):
+            response.headers["X-Hook"] = "called"
+            return response
+
+        return "view"
+
+    app.add_url_rule("/here", "here", view)
+    app.before_request(lambda: "stopped" if request.args.get("stop") else None)
+    client = app.test_client()
+    client.get("/here")
+    assert client.get("/here").headers["X-Hook"] == "called"
+    assert client.get("/here?stop=1").text == "stopped"
+
+
+def test_urls_can_be_built_in_a_request_with_a_cached_route() -> None:
+    """Building a URL needs the host of the request: the cached route knows it."""
+    app = an_application()
+    app.add_url_rule("/link", "link", lambda: url_for("thing", name="a b", _external=True))
+    client = app.test_client()
+    for host in ("one.example", "two.example"):
+        assert client.get("/link", base_url=f"https://{host}").text == f"https://{host}/things/a%20b"
+
+
+def test_sessions_are_read_only() -> None:
+    """Writing to a session raises an error."""
+    app = Application("test")
+
+    def write() -> str:
+        assert session.get("x") is None
+        session["x"] = 1
+        return "written"
+
+    app.add_url_rule("/write", "write", write)
+    app.testing = True
+    with pytest.raises(RuntimeError, match="session is unavailable"):
+        app.test_client().get("/write")
+
+
+def test_routes_by_host_are_not_cached() -> None:
+    """With host matching a path does not say which route it is."""
+    app = Application("test", host_matching=True, static_host="x")
+    app.add_url_rule("/here", "one", lambda: "one", host="one.example")
+    app.add_url_rule("/here", "two", lambda: "two", host="two.example")
+    client = app.test_client()
+    for host in ("one", "two", "one"):
+        assert client.get("/here", base_url=f"http://{host}.example").text == host

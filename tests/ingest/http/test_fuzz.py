@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from ingest.contract import limits
 from liveinsight.model.events import Event, decode_record, partition_key
+from tests.ingest.conftest import Payload, Service
 
 FUZZ = settings(
     max_examples=int(os.environ.get("FUZZ_CASES", "1000")) // 10,
@@ -111,14 +113,14 @@ def send(service: Any, body: bytes, path: str = "/collect", **options: Any) -> N
 @example(body=b'{"a":' * 50_000)
 @example(body=b"[" * 990 + b"]" * 990)
 @example(body=b"9" * 5000)
-def test_arbitrary_bytes(service, body):
+def test_arbitrary_bytes(service: Service, body) -> None:
     """Bytes that are mostly no JSON."""
     send(service, body)
 
 
 @FUZZ
 @given(value=VALUES | st.lists(VALUES, max_size=5) | st.fixed_dictionaries({"events": VALUES}))
-def test_arbitrary_json(service, value):
+def test_arbitrary_json(service: Service, value) -> None:
     """JSON of any shape, in two content types."""
     body = json.dumps(value).encode()
     send(service, body)
@@ -127,7 +129,7 @@ def test_arbitrary_json(service, value):
 
 @FUZZ
 @given(changes=st.lists(CHANGES, min_size=1, max_size=5), ascii_only=st.booleans())
-def test_mutated_payloads(service, view, changes, ascii_only):
+def test_mutated_payloads(service: Service, view: Callable[..., Payload], changes, ascii_only) -> None:
     """Valid payloads with some fields replaced: the rest of the batch is judged on its own."""
     payloads = [view() | change for change in changes]
     text = json.dumps(payloads, ensure_ascii=ascii_only)
@@ -143,7 +145,9 @@ def test_mutated_payloads(service, view, changes, ascii_only):
         SCALARS | st.ip_addresses().map(str) | st.sampled_from(["::ffff:1.2.3.4", "fe80::1%eth0", "1.2.3.4 "]),
     ),
 )
-def test_mutated_payloads_of_servers(make_service, view, changes, server):
+def test_mutated_payloads_of_servers(
+    make_service: Callable[..., Service], view: Callable[..., Payload], changes, server
+) -> None:
     """The same, with a key and the fields that only servers send; each accepted event has a receipt."""
     service = make_service()
     service.give_keys(default="key")
@@ -154,7 +158,7 @@ def test_mutated_payloads_of_servers(make_service, view, changes, server):
 
 @FUZZ
 @given(query=st.text(max_size=60) | st.sampled_from(["url=%", "site=%ff", "url=" + "/" * 5000, "url=/&url=//["]))
-def test_arbitrary_query_strings_of_images(service, query):
+def test_arbitrary_query_strings_of_images(service: Service, query) -> None:
     """Always the image, never 5xx."""
     answer = service.client.get("/collect.gif?" + query.encode("utf-8", "surrogatepass").decode("latin-1"))
     assert answer.status_code in {200, 400, 404}
@@ -163,7 +167,7 @@ def test_arbitrary_query_strings_of_images(service, query):
 
 @FUZZ
 @given(event_id=st.text(max_size=80), key=st.text(max_size=20), session_id=st.text(max_size=20))
-def test_arbitrary_traces(make_service, event_id, key, session_id):
+def test_arbitrary_traces(make_service: Callable[..., Service], event_id, key, session_id) -> None:
     """A receipt or not: 404 at most, whatever it is."""
     service = make_service()
     service.give_keys(default="key")
@@ -177,7 +181,7 @@ def test_arbitrary_traces(make_service, event_id, key, session_id):
 
 @FUZZ
 @given(data=st.data())
-def test_damaged_payloads(service, view, data):
+def test_damaged_payloads(service: Service, view: Callable[..., Payload], data) -> None:
     """A valid body with bytes cut out or replaced."""
     body = bytearray(json.dumps([view(id="1"), view(id="2", props={"a": 1})]).encode())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -195,7 +199,7 @@ def test_damaged_payloads(service, view, data):
         st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60),
     )
 )
-def test_arbitrary_headers(make_service, view, headers):
+def test_arbitrary_headers(make_service: Callable[..., Service], view: Callable[..., Payload], headers) -> None:
     """Headers are from outside, too."""
     service = make_service(trusted_proxies="1")
     send(service, json.dumps(view()).encode(), headers=headers)
@@ -203,7 +207,7 @@ def test_arbitrary_headers(make_service, view, headers):
 
 
 @pytest.mark.parametrize("depth", [10, 200, 900, 1000, 5000, 100_000])
-def test_nesting_of_any_depth(service, view, depth):
+def test_nesting_of_any_depth(service: Service, view: Callable[..., Payload], depth: int) -> None:
     """Ignored fields may nest a little; a depth that would exhaust the stack is refused."""
     body = json.dumps(view()).encode()[:-1] + b',"x":' + b"[" * depth + b"]" * depth + b"}"
     send(service, body)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 import schemathesis
@@ -20,7 +21,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from ingest.http.openapi import OPERATIONS
+from ingest.http.openapi import OPERATIONS, Operation
+from tests.ingest.conftest import Service
 
 CASES = int(os.environ.get("FUZZ_CASES", "1000")) // 10
 CHECKS = [
@@ -36,7 +38,9 @@ CHROME = (
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_every_answer_is_one_that_the_document_knows(make_service, operation):
+def test_every_answer_is_one_that_the_document_knows(
+    make_service: Callable[..., Service], operation: Operation
+) -> None:
     """No status, content type, header or body beside the document's, and no 5xx."""
     service = make_service()
     service.give_keys(default="key")
@@ -53,7 +57,7 @@ def test_every_answer_is_one_that_the_document_knows(make_service, operation):
     @given(
         case=good | bad, key=st.sampled_from(["Bearer key", "Bearer key", "Bearer key", "Bearer other", "Basic eDp5"])
     )
-    def check(case, key):
+    def check(case, key) -> None:
         headers = {"User-Agent": CHROME}
         if operation.keyed:
             headers["Authorization"] = key

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+from flask.testing import FlaskClient
 
 from liveinsight.runtime.json_logs import JsonLines
+from tests.ingest.conftest import Payload, Service
 
 SHOP = {"Origin": "https://shop.example"}
 
 
-def test_any_origin_may_send_by_default(service, view):
+def test_any_origin_may_send_by_default(service: Service, view: Callable[..., Payload]) -> None:
     """Answers are readable by every page, with the header that tells how long to wait."""
     answer = service.post(view(), headers=SHOP)
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
@@ -18,7 +23,9 @@ def test_any_origin_may_send_by_default(service, view):
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://shop.example", "https://shop.example.evil"])
-def test_other_origins_are_refused_in_a_way_their_page_can_read(make_service, view, origin):
+def test_other_origins_are_refused_in_a_way_their_page_can_read(
+    make_service: Callable[..., Service], view: Callable[..., Payload], origin: str
+) -> None:
     """403 with a reason; without the header the tracker would take it for an outage and try for ever."""
     service = make_service(site={"origins": ("https://shop.example",)})
     answer = service.post(view(), headers={"Origin": origin})
@@ -28,7 +35,7 @@ def test_other_origins_are_refused_in_a_way_their_page_can_read(make_service, vi
 
 
 @pytest.mark.parametrize("path", ["/collect", "/collect/"])
-def test_preflight_is_answered(service, path):
+def test_preflight_is_answered(service: Service, path: str) -> None:
     """204 with methods, headers and how long to remember them."""
     answer = service.client.options(path, headers={**SHOP, "Access-Control-Request-Method": "POST"})
     assert (answer.status_code, answer.data) == (204, b"")
@@ -38,19 +45,19 @@ def test_preflight_is_answered(service, path):
     assert int(answer.headers["Access-Control-Max-Age"]) >= 3600
 
 
-def test_no_path_is_answered_with_a_redirect(service, view):
+def test_no_path_is_answered_with_a_redirect(service: Service, view: Callable[..., Payload]) -> None:
     """A beacon that is redirected is lost."""
     assert service.client.post("/collect//", json=view()).status_code == 404
 
 
-def test_errors_carry_cors_headers_too(service, view):
+def test_errors_carry_cors_headers_too(service: Service, view: Callable[..., Payload]) -> None:
     """A page must be able to read the reason, and Retry-After on 503."""
     service.stream.down = True
     for answer in (service.post(b"{", headers=SHOP), service.post(view(), headers=SHOP)):
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_the_tracker_is_served_with_type_and_cache(service):
+def test_the_tracker_is_served_with_type_and_cache(service: Service) -> None:
     """One hour of cache, an ETag that is honoured, and a script's content type."""
     answer = service.client.get("/tracker.js")
     assert (answer.status_code, answer.data) == (200, b"/* tracker */")
@@ -63,14 +70,14 @@ def test_the_tracker_is_served_with_type_and_cache(service):
     assert service.client.head("/tracker.js").status_code == 200
 
 
-def test_a_missing_tracker_file_is_404(service, tmp_path):
+def test_a_missing_tracker_file_is_404(service: Service, tmp_path: Path) -> None:
     """An installation without the browser script says so."""
     (tmp_path / "liveinsight.js").unlink()
     answer = service.client.get("/tracker.js")
     assert (answer.status_code, answer.json["error"]["reason"]) == (404, "not_found")
 
 
-def everything(client):
+def everything(client: FlaskClient):
     """Answers of all kinds: good, refused, unknown, preflight, files, images."""
     return [
         client.post("/collect", json={"event_type": "page_view", "page_url": "/"}),
@@ -89,7 +96,7 @@ def everything(client):
     ]
 
 
-def test_every_answer_carries_the_security_headers_and_a_request_id(service):
+def test_every_answer_carries_the_security_headers_and_a_request_id(service: Service) -> None:
     """Once each, whatever the answer is; ids differ."""
     answers = everything(service.client)
     assert {answer.status_code for answer in answers} >= {200, 202, 204, 304, 400, 401, 404, 405}
@@ -102,7 +109,7 @@ def test_every_answer_carries_the_security_headers_and_a_request_id(service):
     assert len({answer.headers["X-Request-Id"] for answer in answers}) == len(answers)
 
 
-def test_an_error_names_its_request(service):
+def test_an_error_names_its_request(service: Service) -> None:
     """The id in the body is the one in the header, so that a report can be found in the logs."""
     for answer in everything(service.client):
         if answer.status_code >= 400 and answer.is_json:
@@ -124,13 +131,15 @@ def test_an_error_names_its_request(service):
         ("", False),
     ],
 )
-def test_a_sane_request_id_is_taken_over(service, given, taken_over):
+def test_a_sane_request_id_is_taken_over(service: Service, given: str, taken_over: bool) -> None:
     """A proxy's own id goes through; what is too long, strange or like an address is replaced."""
     answer = service.client.get("/healthz", headers={"X-Request-Id": given.encode().decode("latin-1")})
     assert (answer.headers["X-Request-Id"] == given) is taken_over
 
 
-def test_log_lines_of_a_request_carry_its_id(service, view, monkeypatch, caplog):
+def test_log_lines_of_a_request_carry_its_id(
+    service: Service, view: Callable[..., Payload], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Those of a failure of ours, too: it is found by what its answer says."""
     monkeypatch.setattr(service.store, "salt_of_day", lambda *_: 1 / 0)
     answer = service.post(view(user_id=None), headers={"X-Request-Id": "find-me-again"})
@@ -144,14 +153,14 @@ def test_log_lines_of_a_request_carry_its_id(service, view, monkeypatch, caplog)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "identity, gzip", "GZIP", "x"])
-def test_compressed_bodies_are_refused(service, view, encoding):
+def test_compressed_bodies_are_refused(service: Service, view: Callable[..., Payload], encoding: str) -> None:
     """415 before anything is unpacked: a small body cannot become a large one here."""
     answer = service.post(view(), headers={"Content-Encoding": encoding})
     assert (answer.status_code, answer.json["error"]["reason"]) == (415, "unsupported_encoding")
     assert service.post(view(), headers={"Content-Encoding": "identity"}).status_code == 202
 
 
-def test_a_batch_has_a_status_and_a_receipt_for_each_event(service, view):
+def test_a_batch_has_a_status_and_a_receipt_for_each_event(service: Service, view: Callable[..., Payload]) -> None:
     """207: index, status, id or reason; ids that were missing are made, and are the same for an exact repeat."""
     answer = service.post([view(id="own"), view(), view(event_type=None), view()])
     assert answer.status_code == 207

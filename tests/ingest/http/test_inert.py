@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ from ingest.contract import limits
 from ingest.contract.text import clean, clean_phrase
 from ingest.enrichment.addresses import address_number
 from liveinsight.testing.builders import NOON
+from tests.ingest.conftest import Payload, Service
 
 SCRIPT = "<script>alert(1)</script>"
 TRICKS = "\x00\x1b[31m\r\n\x7f\x85\u2028\u2029\u202e\u2066\ufeff\uffff"
@@ -28,7 +31,7 @@ def texts_of(value: object) -> list[str]:
     return []
 
 
-def test_script_in_every_field_is_stored_inert(service, view):
+def test_script_in_every_field_is_stored_inert(service: Service, view: Callable[..., Payload]) -> None:
     """No control character and nothing that turns the text around is left; URLs hold no markup at all."""
     event = service.only_event(
         view(
@@ -61,13 +64,13 @@ def test_script_in_every_field_is_stored_inert(service, view):
 
 
 @pytest.mark.parametrize("tag", ["utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"])
-def test_script_in_a_campaign_is_stored_inert(service, view, tag):
+def test_script_in_a_campaign_is_stored_inert(service: Service, view: Callable[..., Payload], tag: str) -> None:
     """Campaign fields are decoded, so what was encoded is cleaned, too."""
     event = service.only_event(view(page_url=f"https://shop.example/?{tag}=%00%0A%E2%80%AE%3Cscript%3E"))
     assert getattr(event, tag) == "<script>"
 
 
-def test_nothing_grows_without_bound(service, view):
+def test_nothing_grows_without_bound(service: Service, view: Callable[..., Payload]) -> None:
     """The longest texts that are let in make an event of a bounded size."""
     long = "\U0001f600" * 2_000
     event = service.only_event(
@@ -86,7 +89,7 @@ def test_nothing_grows_without_bound(service, view):
 
 
 @pytest.mark.parametrize("function", [clean, clean_phrase])
-def test_cleaned_text_stays_as_it_is(function):
+def test_cleaned_text_stays_as_it_is(function: Callable[..., Any]) -> None:
     """Cleaning twice is cleaning once, and letters of any script and faces stay."""
     once = function(EVIL, 500)
     assert function(once, 500) == once
@@ -94,7 +97,7 @@ def test_cleaned_text_stays_as_it_is(function):
 
 
 @pytest.mark.parametrize("text", ["203.0.113.77.", "203.0.113.77\x00", "2001:db8::77::", "x203.0.113.77"])
-def test_what_is_no_address_is_not_in_the_error(text):
+def test_what_is_no_address_is_not_in_the_error(text: str) -> None:
     """It may be one with a slip of the pen."""
     with pytest.raises(ValueError, match=r"^no IP address$") as refusal:
         address_number(text)
@@ -102,7 +105,7 @@ def test_what_is_no_address_is_not_in_the_error(text):
     assert refusal.value.__suppress_context__
 
 
-def test_the_region_travels_and_old_records_have_none(service, view):
+def test_the_region_travels_and_old_records_have_none(service: Service, view: Callable[..., Payload]) -> None:
     """The field stands at the end: records of the release before are read as they are."""
     event = service.only_event(view())
     fields = msgspec.to_builtins(event)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -11,6 +13,7 @@ from jsonschema import Draft202012Validator
 from ingest.contract import limits
 from ingest.contract.reasons import MEANINGS, Reason
 from liveinsight.model.errors import StoreUnavailable
+from tests.ingest.conftest import Payload, Service
 
 KEY = {"Authorization": "Bearer default-key"}
 GOOGLEBOT = {"User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}
@@ -21,7 +24,7 @@ CHROME = (
 
 
 @pytest.fixture
-def service(make_service):
+def service(make_service: Callable[..., Service]):
     made = make_service(sites="default=UTC shop=UTC strict=UTC slow=UTC")
     made.give_keys(default="default-key", shop="shop-key")
     made.edit_site("strict", origins=("https://good.example",))
@@ -30,12 +33,12 @@ def service(make_service):
 
 
 @pytest.fixture
-def document(service):
+def document(service: Service):
     return service.client.get("/openapi.json").get_json()
 
 
 @pytest.fixture
-def checked(service, document):
+def checked(service: Service, document):
     """checked(method, path, ...): an answer that fits what the document says of its status."""
 
     def ask(method, path, described=None, **request):
@@ -58,7 +61,7 @@ def checked(service, document):
     return ask
 
 
-def test_the_document_describes_exactly_the_routes_of_the_app(service, document):
+def test_the_document_describes_exactly_the_routes_of_the_app(service: Service, document: dict[str, Any]) -> None:
     """Every rule with its methods; a trailing slash makes no other endpoint."""
     described = {(path, method.upper()) for path, item in document["paths"].items() for method in item}
     routed = set()
@@ -69,7 +72,7 @@ def test_the_document_describes_exactly_the_routes_of_the_app(service, document)
     assert described - {("/collect", "OPTIONS")} == routed
 
 
-def test_the_document_is_a_valid_openapi_document(document):
+def test_the_document_is_a_valid_openapi_document(document: dict[str, Any]) -> None:
     """References resolve, operation ids are unique, schemas are schemas."""
     operations = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
     assert len(operations) == len(set(operations))
@@ -80,7 +83,7 @@ def test_the_document_is_a_valid_openapi_document(document):
         Draft202012Validator.check_schema(schema)
 
 
-def test_the_document_has_every_reason_and_its_meaning(document):
+def test_the_document_has_every_reason_and_its_meaning(document: dict[str, Any]) -> None:
     """In the schema of errors, and in words."""
     assert set(MEANINGS) == set(Reason)
     assert document["components"]["schemas"]["Reason"]["enum"] == sorted(Reason)
@@ -88,7 +91,7 @@ def test_the_document_has_every_reason_and_its_meaning(document):
         assert f"* `{reason}`: " in document["info"]["description"]
 
 
-def test_the_payloads_limits_are_in_the_document(document):
+def test_the_payloads_limits_are_in_the_document(document: dict[str, Any]) -> None:
     """They come from the types that decode the payloads."""
     fields = document["components"]["schemas"]["Payload"]["properties"]
     lengths = {choice.get("maxLength") for choice in fields["page_url"]["anyOf"]}
@@ -98,11 +101,13 @@ def test_the_payloads_limits_are_in_the_document(document):
     }  # fmt: skip
 
 
-def test_every_kind_of_answer_to_browsers_fits(service, checked, view):
+def test_every_kind_of_answer_to_browsers_fits(
+    service: Service, checked: Callable[..., Any], view: Callable[..., Payload]
+) -> None:
     """Taken, dropped, partly taken, refused in all ways, and the stream's outage."""
     statuses = []
 
-    def post(body, **headers):
+    def post(body, **headers) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body)
         named = {"Content-Type": "text/plain", "User-Agent": CHROME, **headers}
         statuses.append(checked("POST", "/collect", data=data, headers=named).status_code)
@@ -126,7 +131,9 @@ def test_every_kind_of_answer_to_browsers_fits(service, checked, view):
     assert checked("OPTIONS", "/collect", headers=SHOP).status_code == 204
 
 
-def test_every_kind_of_answer_to_servers_fits(service, checked, view):
+def test_every_kind_of_answer_to_servers_fits(
+    service: Service, checked: Callable[..., Any], view: Callable[..., Payload]
+) -> None:
     """Receipts, dropped with a receipt, partly taken, refused, traces of each kind."""
 
     def post(body, headers=KEY):
@@ -151,7 +158,9 @@ def test_every_kind_of_answer_to_servers_fits(service, checked, view):
     assert post(view()).status_code == 503
 
 
-def test_every_other_answer_fits(service, checked, monkeypatch):
+def test_every_other_answer_fits(
+    service: Service, checked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Images, the tracker, health, and a failure of ours."""
     agent = {"User-Agent": CHROME}
     assert checked("GET", "/collect.gif?url=/x", headers=agent).status_code == 200
@@ -167,10 +176,12 @@ def test_every_other_answer_fits(service, checked, monkeypatch):
     assert checked("POST", "/collect", json=payload, headers=agent).status_code == 500
 
 
-def test_a_store_that_is_away_fits(service, checked, monkeypatch):
+def test_a_store_that_is_away_fits(
+    service: Service, checked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """503 with a reason, also for traces."""
 
-    def away(*_):
+    def away(*_) -> None:
         raise StoreUnavailable("away")
 
     receipt = service.client.post("/v1/events", json={"event_type": "x", "user_id": "u"}, headers=KEY).json["events"][0]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
 from liveinsight.model.errors import StoreUnavailable
+from tests.ingest.conftest import Service
 
 PAGE = "https://shop.example/a/b?token=secret#x"
 CHROME = (
@@ -14,12 +16,12 @@ CHROME = (
 )
 
 
-def ask(service, query="", **headers):
+def ask(service: Service, query="", **headers):
     named = {"User-Agent": CHROME, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return service.client.get(f"/collect.gif{query}", headers=named)
 
 
-def assert_image(answer):
+def assert_image(answer) -> None:
     """A transparent GIF of one pixel that nobody keeps."""
     assert answer.data[:6] == b"GIF89a"
     assert struct.unpack("<HH", answer.data[6:10]) == (1, 1)
@@ -29,7 +31,7 @@ def assert_image(answer):
     assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
-def test_the_referer_is_the_page_when_no_url_is_given(service):
+def test_the_referer_is_the_page_when_no_url_is_given(service: Service) -> None:
     """An <img> in a <noscript> counts a page view of the page that it stands on."""
     answer = ask(service, "?site=default", Referer=PAGE, Accept_Language="fr-CA")
     assert_image(answer)
@@ -39,7 +41,7 @@ def test_the_referer_is_the_page_when_no_url_is_given(service):
     assert (event.browser, event.language, event.site) == ("Chrome", "fr", "default")
 
 
-def test_parameters_say_more(service):
+def test_parameters_say_more(service: Service) -> None:
     """URL, referrer and type are taken from the query; the URL goes before the Referer header."""
     query = "?url=https%3A%2F%2Fshop.example%2Fx&referrer=https%3A%2F%2Fwww.google.com%2F&event_type=newsletter&other=1"
     assert ask(service, query, Referer=PAGE).status_code == 200
@@ -47,7 +49,7 @@ def test_parameters_say_more(service):
     assert (event.type, event.page, event.source) == ("newsletter", "/x", "Google")
 
 
-def test_each_look_is_an_event_and_the_same_browser_one_visitor(service):
+def test_each_look_is_an_event_and_the_same_browser_one_visitor(service: Service) -> None:
     """An image is asked for again whenever the page is seen; without ids the day's hash tells visitors apart."""
     for _ in range(2):
         ask(service, Referer=PAGE)
@@ -69,7 +71,9 @@ def test_each_look_is_an_event_and_the_same_browser_one_visitor(service):
         ("?url=/x", {"User-Agent": "Googlebot/2.1 (+http://www.google.com/bot.html)"}, 200, "bot"),
     ],
 )
-def test_what_is_not_taken_is_an_image_too_and_says_why(service, query, headers, status, reason):
+def test_what_is_not_taken_is_an_image_too_and_says_why(
+    service: Service, query: str, headers: dict[str, Any], status: int, reason: str
+) -> None:
     """A browser shows nothing broken; who looks at the answer finds the reason; the ledger counts it."""
     answer = service.client.get("/collect.gif" + query, headers={"User-Agent": CHROME, **headers})
     assert_image(answer)
@@ -79,7 +83,7 @@ def test_what_is_not_taken_is_an_image_too_and_says_why(service, query, headers,
     assert service.events()[0].props == {reason: 1}
 
 
-def test_an_outage_is_an_image_too(service, monkeypatch):
+def test_an_outage_is_an_image_too(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """503 while the stream or the store is away, and nothing is promised."""
     service.stream.down = True
     answer = ask(service, Referer=PAGE)
@@ -87,7 +91,7 @@ def test_an_outage_is_an_image_too(service, monkeypatch):
     assert (answer.status_code, answer.headers["X-LiveInsight-Reason"]) == (503, "stream_unavailable")
     service.stream.down = False
 
-    def away(*_):
+    def away(*_) -> None:
         raise StoreUnavailable("away")
 
     service.clock.advance(hours=24)
@@ -97,14 +101,14 @@ def test_an_outage_is_an_image_too(service, monkeypatch):
     assert (answer.status_code, answer.headers["X-LiveInsight-Reason"]) == (503, "store_unavailable")
 
 
-def test_asking_whether_there_is_an_image_counts_nothing(service):
+def test_asking_whether_there_is_an_image_counts_nothing(service: Service) -> None:
     """HEAD is no look at a page."""
     answer = service.client.head("/collect.gif?url=/x", headers={"User-Agent": CHROME})
     assert (answer.status_code, answer.mimetype) == (200, "image/gif")
     assert service.events() == []
 
 
-def test_do_not_track_holds_for_images_too(service):
+def test_do_not_track_holds_for_images_too(service: Service) -> None:
     """The same rules as for events by script."""
     ask(service, "?url=/x", DNT="1")
     assert service.events()[0].user_id == ""

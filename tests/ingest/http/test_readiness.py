@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from ingest.contract.reasons import Reason
-from ingest.delivery.observed_stream import WatchedStream
+from ingest.delivery.observed_stream import ObservedStream
 from ingest.http.readiness import Readiness
 from ingest.runtime.metrics import Metrics
 from liveinsight.model.errors import LiveInsightError, StoreUnavailable, StreamRefused, StreamUnavailable
@@ -16,6 +16,7 @@ from liveinsight.model.events import decode_record
 from liveinsight.storage.stream import OutRecord, PutOutcome
 from liveinsight.testing.builders import FakeClock
 from liveinsight.testing.memory import MemoryStream
+from tests.ingest.conftest import Payload, Service
 
 
 class MoodyStream(MemoryStream):
@@ -39,7 +40,7 @@ class MoodyStream(MemoryStream):
         raise AssertionError("that the stream can be described says nothing about writing to it")
 
 
-def test_ready_is_a_stream_that_takes_records(make_service):
+def test_ready_is_a_stream_that_takes_records(make_service: Callable[..., Service]) -> None:
     """Asked by a record without events, every five seconds while it is well, and every second while it is not."""
     stream = MoodyStream()
     service = make_service(stream=stream)
@@ -64,7 +65,7 @@ def test_ready_is_a_stream_that_takes_records(make_service):
     assert ready.get("/readyz").status_code == 503
 
 
-def test_events_say_how_the_stream_is(make_service, view):
+def test_events_say_how_the_stream_is(make_service: Callable[..., Service], view: Callable[..., Payload]) -> None:
     """While events go through nothing is tried; one that fails is noticed at the next question."""
     stream = MoodyStream()
     service = make_service(stream=stream)
@@ -81,7 +82,9 @@ def test_events_say_how_the_stream_is(make_service, view):
     assert service.client.get("/readyz").status_code == 200
 
 
-def test_no_access_is_503_for_browsers_and_named_to_operators(make_service, view, caplog):
+def test_no_access_is_503_for_browsers_and_named_to_operators(
+    make_service: Callable[..., Service], view: Callable[..., Payload], caplog: pytest.LogCaptureFixture
+) -> None:
     """Whoever sends is to come again; whoever operates is told that waiting will not help."""
     stream = MoodyStream()
     service = make_service(stream=stream)
@@ -95,7 +98,9 @@ def test_no_access_is_503_for_browsers_and_named_to_operators(make_service, view
     assert "AccessDeniedException" in caplog.text
 
 
-def test_a_stream_that_is_down_is_one_line_of_log_a_second(make_service, view, caplog):
+def test_a_stream_that_is_down_is_one_line_of_log_a_second(
+    make_service: Callable[..., Service], view: Callable[..., Payload], caplog: pytest.LogCaptureFixture
+) -> None:
     """Not one for each request."""
     stream = MoodyStream()
     service = make_service(stream=stream)
@@ -109,23 +114,23 @@ def test_a_stream_that_is_down_is_one_line_of_log_a_second(make_service, view, c
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_a_full_queue_is_not_ready(full):
+def test_a_full_queue_is_not_ready(full: bool) -> None:
     """Another process may have room."""
-    stream = WatchedStream(MoodyStream(), Metrics(), lambda: 0.0)
+    stream = ObservedStream(MoodyStream(), Metrics(), lambda: 0.0)
     assert Readiness(stream, lambda: full, dict).trouble() == (Reason.QUEUE_FULL if full else None)
 
 
-def test_without_the_sites_nothing_can_be_taken():
+def test_without_the_sites_nothing_can_be_taken() -> None:
     """A process whose store has never answered knows no site."""
 
     def sites() -> object:
         raise StoreUnavailable("down")
 
-    stream = WatchedStream(MoodyStream(), Metrics(), lambda: 0.0)
+    stream = ObservedStream(MoodyStream(), Metrics(), lambda: 0.0)
     assert Readiness(stream, lambda: False, sites).trouble() == Reason.STORE_UNAVAILABLE
 
 
-def test_a_stream_that_hangs_holds_up_one_health_check_only():
+def test_a_stream_that_hangs_holds_up_one_health_check_only() -> None:
     """The others are told what is known."""
     asked, answered = threading.Event(), threading.Event()
 
@@ -135,7 +140,7 @@ def test_a_stream_that_hangs_holds_up_one_health_check_only():
             assert answered.wait(10)
             raise StreamUnavailable("timed out")
 
-    readiness = Readiness(WatchedStream(Hanging(), Metrics(), lambda: 0.0), lambda: False, dict)
+    readiness = Readiness(ObservedStream(Hanging(), Metrics(), lambda: 0.0), lambda: False, dict)
     first = threading.Thread(target=readiness.trouble)
     first.start()
     assert asked.wait(10)

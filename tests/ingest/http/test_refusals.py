@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from werkzeug.test import create_environ, run_wsgi_app
 
 from ingest.contract import limits
 from liveinsight.testing.builders import NOON
+from tests.ingest.conftest import Payload, Service
 
 DAY = 86_400_000
 
@@ -61,7 +64,9 @@ DAY = 86_400_000
         ({"engaged_ms": "many"}, (400, "wrong_type", "engaged_ms")),
     ],
 )
-def test_a_bad_event_is_refused_with_its_reason(service, view, changes, refusal):
+def test_a_bad_event_is_refused_with_its_reason(
+    service: Service, view: Callable[..., Payload], changes: dict[str, Any], refusal: tuple[int, str, str]
+) -> None:
     """Status, reason and field are machine-readable, and nothing reaches the stream."""
     status, reason, field = refusal
     body = json.dumps(view(**changes), ensure_ascii=False).encode()
@@ -79,7 +84,7 @@ def test_a_bad_event_is_refused_with_its_reason(service, view, changes, refusal)
     assert service.events() == []
 
 
-def test_number_beyond_all_floats_spoils_only_its_own_event(service, view):
+def test_number_beyond_all_floats_spoils_only_its_own_event(service: Service, view: Callable[..., Payload]) -> None:
     """1e999 cannot be decoded, but its neighbour can."""
     bad = json.dumps(view(props={"x": 1})).replace('"x": 1', '"x": 1e999')
     answer = service.post(f"[{json.dumps(view())}, {bad}]".encode())
@@ -114,19 +119,19 @@ def test_number_beyond_all_floats_spoils_only_its_own_event(service, view):
         (b" " * (limits.MAX_BODY_BYTES + 1), 413, "too_large"),
     ],
 )
-def test_a_bad_body_is_refused_as_a_whole(service, body, status, reason):
+def test_a_bad_body_is_refused_as_a_whole(service: Service, body: bytes, status: int, reason: str) -> None:
     """Broken JSON, wrong encoding, depth and size give a reason, never a crash."""
     answer = service.post(body)
     assert (answer.status_code, answer.json["error"]["reason"]) == (status, reason)
 
 
-def test_a_hundred_events_are_taken(service, view):
+def test_a_hundred_events_are_taken(service: Service, view: Callable[..., Payload]) -> None:
     """The limit itself is allowed."""
     answer = service.post([view(id=str(number)) for number in range(limits.MAX_EVENTS)])
     assert answer.json["accepted"] == limits.MAX_EVENTS
 
 
-def test_a_body_without_content_length_is_limited_too(service):
+def test_a_body_without_content_length_is_limited_too(service: Service) -> None:
     """A chunked body is cut off at the limit, whatever it claims."""
     environ = create_environ("/collect", method="POST", content_type="text/plain")
     environ |= {"wsgi.input": EndlessStream(), "wsgi.input_terminated": True}
@@ -138,7 +143,9 @@ def test_a_body_without_content_length_is_limited_too(service):
 @pytest.mark.parametrize(
     ("length", "status"), [("{right}", 202), ("000{right}", 202), ("{more}", 400), ("9" * 5000, 400), ("٣", 400)]
 )
-def test_the_length_of_a_body_is_believed_only_if_it_is_right(service, view, length, status):
+def test_the_length_of_a_body_is_believed_only_if_it_is_right(
+    service: Service, view: Callable[..., Payload], length: str, status: int
+) -> None:
     """A body that ends before its length was cut off on its way; a length that is no sane number is no crash."""
     body = json.dumps(view()).encode()
     environ = create_environ("/collect", method="POST", content_type="text/plain")
@@ -166,13 +173,13 @@ class EndlessStream:
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/html", "multipart/form-data", ""])
-def test_other_content_types_are_refused(service, view, content_type):
+def test_other_content_types_are_refused(service: Service, view: Callable[..., Payload], content_type: str) -> None:
     """Only JSON and text/plain are read."""
     answer = service.post(view(), headers={"Content-Type": content_type})
     assert (answer.status_code, answer.json["error"]["reason"]) == (415, "unsupported_media_type")
 
 
-def test_good_events_of_a_mixed_request_are_taken(service, view):
+def test_good_events_of_a_mixed_request_are_taken(service: Service, view: Callable[..., Payload]) -> None:
     """207 says what was taken and describes what was not, by index."""
     answer = service.post([view(id="a"), view(site="nowhere"), 5, view(id="b"), view(event_type=None)])
     assert answer.status_code == 207
@@ -183,14 +190,14 @@ def test_good_events_of_a_mixed_request_are_taken(service, view):
     assert len(service.events()) == 2
 
 
-def test_events_refused_for_several_reasons_answer_400(service, view):
+def test_events_refused_for_several_reasons_answer_400(service: Service, view: Callable[..., Payload]) -> None:
     """With different statuses among them the common one is 400."""
     answer = service.post([view(site="nowhere"), view(event_type=None)])
     assert (answer.status_code, answer.json["error"]["reason"]) == (400, "invalid_events")
     assert len(answer.json["error"]["events"]) == 2
 
 
-def test_errors_never_repeat_what_was_sent(service, view):
+def test_errors_never_repeat_what_was_sent(service: Service, view: Callable[..., Payload]) -> None:
     """The secret in every field of a bad payload is in no answer."""
     secret = "s3cr3t"
     bodies = [
@@ -204,7 +211,7 @@ def test_errors_never_repeat_what_was_sent(service, view):
     assert secret not in service.post(f'{{"{secret}": {secret}'.encode()).text
 
 
-def test_unknown_paths_and_wrong_methods_answer_json(service):
+def test_unknown_paths_and_wrong_methods_answer_json(service: Service) -> None:
     """404 and 405 are JSON with a reason like every other error."""
     missing = service.client.get("/nothing")
     assert (missing.status_code, missing.json["error"]["reason"]) == (404, "not_found")
@@ -213,7 +220,9 @@ def test_unknown_paths_and_wrong_methods_answer_json(service):
     assert "POST" in wrong.headers["Allow"]
 
 
-def test_a_failure_of_ours_answers_json(service, view, monkeypatch):
+def test_a_failure_of_ours_answers_json(
+    service: Service, view: Callable[..., Payload], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An unexpected error is a 500 with a reason, so the tracker tries again."""
     monkeypatch.setattr(service.stream, "put", lambda records: 1 / 0)
     answer = service.post(view())

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
+from werkzeug.test import TestResponse
 
 from liveinsight.model.events import decode_record, partition_key
+from liveinsight.testing.builders import FakeClock
+from tests.ingest.conftest import Payload, Service
 
 ADDRESS = "203.0.113.9"
 IPHONE = (
@@ -17,14 +21,14 @@ GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.
 
 
 @pytest.fixture
-def service(make_service):
+def service(make_service: Callable[..., Service]):
     made = make_service(sites="default=UTC shop=Europe/Berlin")
     made.give_keys(default="default-key", shop="shop-key")
     return made
 
 
 @pytest.fixture
-def send(service):
+def send(service: Service):
     def post(body, key="default-key", **headers):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         named = {"Content-Type": "application/json", "User-Agent": "python-requests/2.32", **headers}
@@ -35,7 +39,9 @@ def send(service):
     return post
 
 
-def test_a_servers_event_is_about_its_visitor(service, send, clock):
+def test_a_servers_event_is_about_its_visitor(
+    service: Service, send: Callable[..., TestResponse], clock: FakeClock
+) -> None:
     """Time, ids and user agent are the payload's; nothing of the server's own request is in the event."""
     payload = {
         "event_type": "conversion", "conversion_type": "renewal", "user_id": "u1", "session_id": "s1", "id": "e1",
@@ -52,7 +58,9 @@ def test_a_servers_event_is_about_its_visitor(service, send, clock):
     assert (event.browser, event.os, event.device, event.revenue) == ("Safari", "iOS", "Mobile", 1250)
 
 
-def test_a_servers_event_joins_the_browsers_visitor(service, send, view):
+def test_a_servers_event_joins_the_browsers_visitor(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
+) -> None:
     """The same user id is the same visitor, whoever tells of it."""
     browser = service.only_event(view(user_id="u1"))
     send(view(user_id="u1", id="x"))
@@ -61,7 +69,9 @@ def test_a_servers_event_joins_the_browsers_visitor(service, send, view):
     assert {event.visitor for event in service.events()} == {browser.visitor}
 
 
-def test_the_given_address_stands_for_the_visitor(service, send, view):
+def test_the_given_address_stands_for_the_visitor(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
+) -> None:
     """Without an id: the same visitor as if the browser had come by itself, in whatever way the address is written."""
     browser = service.only_event(view(user_id=None, session_id=None, user_agent=IPHONE), address="2001:db8::1",
                                  headers={"User-Agent": IPHONE})  # fmt: skip
@@ -73,20 +83,26 @@ def test_the_given_address_stands_for_the_visitor(service, send, view):
     assert len({same, other, nobody}) == 3
 
 
-def test_bots_are_not_dropped(service, send, view):
+def test_bots_are_not_dropped(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
+) -> None:
     """A server knows whom it tells of; the device says what it is."""
     assert send(view(user_agent=GOOGLEBOT)).json["accepted"] == 1
     assert service.events()[0].device == "Bot"
 
 
-def test_who_asked_not_to_be_tracked_is_anonymous(service, send, view):
+def test_who_asked_not_to_be_tracked_is_anonymous(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
+) -> None:
     """A server passes the wish on with the event."""
     send(view(anonymous=True))
     assert (service.events()[0].user_id, service.events()[0].session_id) == ("", "")
 
 
 @pytest.mark.parametrize("address", ["nonsense", "203.0.113.999", "1", "203.0.113.9/24", "x" * 64])
-def test_an_address_that_is_none_is_refused_and_not_repeated(service, send, view, address):
+def test_an_address_that_is_none_is_refused_and_not_repeated(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload], address: str
+) -> None:
     """The reason names the field; the text is nowhere in the answer."""
     answer = send(view(client_address=address))
     (refused,) = answer.json["error"]["events"]
@@ -95,7 +111,9 @@ def test_an_address_that_is_none_is_refused_and_not_repeated(service, send, view
     assert service.events() == []
 
 
-def test_without_a_key_nothing_is_read(service, send, view):
+def test_without_a_key_nothing_is_read(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
+) -> None:
     """401 says what is missing; garbage is not even looked at."""
     for answer in (send(view(), key=None), send(b"{", key=None), send(view(), key=None, Authorization="Basic eDp5")):
         assert (answer.status_code, answer.json["error"]["reason"]) == (401, "missing_key")
@@ -103,7 +121,9 @@ def test_without_a_key_nothing_is_read(service, send, view):
     assert service.events() == []
 
 
-def test_a_key_is_for_its_own_site(service, send, view):
+def test_a_key_is_for_its_own_site(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
+) -> None:
     """Each event is judged by its site's keys: 403 for another's, 207 where some are good."""
     answer = send(view(), key="wrong")
     assert (answer.status_code, answer.json["error"]["reason"]) == (403, "key_not_allowed")
@@ -117,7 +137,9 @@ def test_a_key_is_for_its_own_site(service, send, view):
     assert [event.site for event in service.events()] == ["default", "shop"]
 
 
-def test_pages_of_browsers_cannot_use_it(service, send, view):
+def test_pages_of_browsers_cannot_use_it(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
+) -> None:
     """No answer has a CORS header, and there is no preflight: a key in a page is no secret."""
     preflight = service.client.options("/v1/events", headers={"Origin": "https://shop.example"})
     assert preflight.status_code == 405
@@ -125,7 +147,9 @@ def test_pages_of_browsers_cannot_use_it(service, send, view):
         assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
 
 
-def test_the_limits_are_those_of_collect(send, view, clock):
+def test_the_limits_are_those_of_collect(
+    send: Callable[..., TestResponse], view: Callable[..., Payload], clock: FakeClock
+) -> None:
     """A hundred events, 256 KB, 24 hours."""
     assert send([view(id=str(number)) for number in range(100)]).json["accepted"] == 100
     assert send([view()] * 101).json["error"]["reason"] == "too_many_events"
@@ -134,7 +158,9 @@ def test_the_limits_are_those_of_collect(send, view, clock):
     assert send(b"\x1f\x8b", **{"Content-Encoding": "gzip"}).json["error"]["reason"] == "unsupported_encoding"
 
 
-def test_an_outage_promises_nothing(service, send, view):
+def test_an_outage_promises_nothing(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
+) -> None:
     """503 and Retry-After; the same ids may be sent again."""
     service.stream.down = True
     answer = send(view())
@@ -142,7 +168,9 @@ def test_an_outage_promises_nothing(service, send, view):
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_many_visitors_in_one_request_keep_their_order_and_their_places(service, send, view):
+def test_many_visitors_in_one_request_keep_their_order_and_their_places(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
+) -> None:
     """Events of one virtual bucket share a record; receipts differ; large ones are split and lose none."""
     events = [view(id=str(number), user_id=f"u{number % 7}", title=str(number)) for number in range(100)]
     answer = send(events)
@@ -160,7 +188,9 @@ def test_many_visitors_in_one_request_keep_their_order_and_their_places(service,
     assert sum(len(decode_record(record)) for record in records) == 4
 
 
-def test_rates_are_the_visitors_and_the_sites(service, send, view):
+def test_rates_are_the_visitors_and_the_sites(
+    service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
+) -> None:
     """The rate per address holds for addresses that are given; a server without any is not one busy visitor."""
     service.edit_site(address_rate=3)
     statuses = [send(view(id=str(number))).status_code for number in range(10)]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from ingest.delivery.group_commit import GroupCommit
 from ingest.importer.access_log import PageRules, page_requests, parse_lines
 from ingest.importer.import_log import Importer, Target, _send_all, hide_addresses, known_site, show
 from ingest.pipeline.context import Policy
@@ -74,7 +75,7 @@ def test_no_line_is_fatal(lines: list[str]) -> None:
 def importer(stream: MemoryStream, clock: FakeClock) -> Importer:
     policy = Policy(max_age_ms=None)
     sites = plain_sites({"default": ZoneInfo("UTC")})
-    pipeline = Pipeline(lambda: sites, stream, lambda *_: b"salt" * 8, policy=policy)
+    pipeline = Pipeline(lambda: sites, GroupCommit(stream), lambda *_: b"salt" * 8, policy=policy)
     return Importer(pipeline, PageRules(), Target("default", "https://blog.example"), clock)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from ingest.delivery.group_commit import GroupCommit
 from ingest.pipeline.cardinality import ValueGuard
 from ingest.pipeline.drop_ledger import Ledger
 from liveinsight.counting.rollups import OTHER
@@ -70,7 +75,9 @@ def test_counts_are_kept_while_the_stream_is_down(make_service: Callable[..., An
 def test_counts_go_out_by_themselves() -> None:
     """A moment after the first one they are on the stream, whoever asks."""
     stream = MemoryStream(system_clock)
-    ledger = Ledger(lambda: plain_sites({"default": ZoneInfo("UTC")}), stream, system_clock, gather_seconds=0.05)
+    ledger = Ledger(
+        lambda: plain_sites({"default": ZoneInfo("UTC")}), GroupCommit(stream), system_clock, gather_seconds=0.05
+    )
     threads = [threading.Thread(target=lambda: [ledger.note("default", "bot") for _ in range(100)]) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -121,3 +128,29 @@ def test_session_gap_of_a_site_is_in_the_record(make_service: Callable[..., Any]
     service.edit_site("shop", session_gap=15)
     service.post([view(), view(site="shop")])
     assert [event.gap_minutes for event in service.events()] == [30, 15]
+
+
+def test_the_ledgers_own_events_are_not_counted_as_accepted(tmp_path: Path) -> None:
+    """Processes that share their numbers share them by name: a second set of metrics would add to the first."""
+    program = """
+import os, pathlib
+from zoneinfo import ZoneInfo
+from ingest.delivery.group_commit import GroupCommit
+from ingest.pipeline.drop_ledger import Ledger
+from ingest.runtime.metrics import Metrics
+from liveinsight.model.clock import system_clock
+from liveinsight.sites.site import plain_sites
+from liveinsight.testing.builders import MemoryStream
+
+metrics = Metrics(pathlib.Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+sites = plain_sites({"default": ZoneInfo("UTC")})
+commit = GroupCommit(MemoryStream(system_clock))
+ledger = Ledger(lambda: sites, commit, system_clock, gather_seconds=0, metrics=metrics)
+ledger.note("default", "bot", 3)
+ledger.send()
+print(metrics.render().decode())
+"""
+    environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    shown = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+    assert 'liveinsight_ingest_refused_events_total{reason="bot"} 3.0' in shown.stdout
+    assert "liveinsight_ingest_accepted_events_total 0.0" in shown.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ingest.enrichment.attribution import (
@@ -19,6 +21,7 @@ from ingest.pipeline.money import EXPONENTS, minor_units
 from ingest.pipeline.payload import Revenue
 from liveinsight.model.errors import InvalidPayload
 from liveinsight.testing.builders import NOON
+from tests.ingest.conftest import Payload, Service
 
 HOUR = 3_600_000
 
@@ -105,31 +108,31 @@ HOUR = 3_600_000
         ("&".join(["utm_source=x"] * 500), "", "", "Direct"),
     ],
 )
-def test_sources_and_channels(query, referrer, source, channel):
+def test_sources_and_channels(query: str, referrer: str, source: str, channel: str) -> None:
     """Campaign fields first, then the referrer; the same host is no source."""
     traffic = attribute("shop.example", query, parse_referrer(referrer).host)
     assert (traffic.source, traffic.channel) == (source, channel)
 
 
-def test_www_makes_no_other_site():
+def test_www_makes_no_other_site() -> None:
     """A page under www. is not referred by its own bare host."""
     referrer = parse_referrer("https://shop.example/a").host
     assert attribute("www.shop.example", "", referrer).channel == "Direct"
 
 
-def test_a_sites_other_hosts_are_no_source():
+def test_a_sites_other_hosts_are_no_source() -> None:
     """Who comes from the shop to the blog of the same site has come from nowhere new."""
     own = own_hosts(("https://shop.example", "https://www.blog.example:8443", "https://*.shop.example", "*"))
     assert attribute("shop.example", "", parse_referrer("https://blog.example/a").host, own).channel == "Direct"
     assert attribute("shop.example", "", parse_referrer("https://other.example/a").host, own).source == "other.example"
 
 
-def test_a_sites_origins_are_its_own_hosts(service, view):
+def test_a_sites_origins_are_its_own_hosts(service: Service, view: Callable[..., Payload]) -> None:
     """Any origin may send by default: that makes no host the site's own."""
     assert service.only_event(view(referrer="https://blog.example/")).source == "blog.example"
 
 
-def test_every_known_source_is_found_by_its_hosts_and_its_name():
+def test_every_known_source_is_found_by_its_hosts_and_its_name() -> None:
     """No entry is hidden by another, and hosts are written as they are looked up."""
     for host, source in BY_HOST.items():
         assert host == parse_referrer(f"https://{host}/").host
@@ -139,7 +142,7 @@ def test_every_known_source_is_found_by_its_hosts_and_its_name():
         assert attribute("shop.example", f"utm_source={name}", "").source == source.name
 
 
-def test_the_cache_of_sources_takes_no_long_queries():
+def test_the_cache_of_sources_takes_no_long_queries() -> None:
     """A client that makes up queries of two thousand letters does not fill the memory."""
     before = _cached_attribute.cache_info().currsize
     for number in range(10):
@@ -148,7 +151,7 @@ def test_the_cache_of_sources_takes_no_long_queries():
     assert _cached_attribute.cache_info().maxsize == CACHED_SOURCES
 
 
-def test_campaign_fields_are_decoded_and_cut():
+def test_campaign_fields_are_decoded_and_cut() -> None:
     """All five are kept, each up to its limit."""
     query = "utm_source=a%20b&utm_medium=m&utm_campaign=" + "c" * 300 + "&utm_term=%C3%A4&utm_content=x+y"
     campaign = attribute("shop.example", query, "").campaign
@@ -174,7 +177,7 @@ def test_campaign_fields_are_decoded_and_cut():
         (1e-300, "EUR", 0),
     ],
 )
-def test_revenue_in_minor_units(amount, currency, minor):
+def test_revenue_in_minor_units(amount: float | str, currency: str, minor: int) -> None:
     """Every currency's own exponent; halves round up."""
     assert minor_units(Revenue(amount, currency)) == (minor, currency.upper())
 
@@ -203,14 +206,14 @@ def test_revenue_in_minor_units(amount, currency, minor):
         (1, "XXX", "unknown_currency"),
     ],
 )
-def test_revenue_that_is_refused(amount, currency, reason):
+def test_revenue_that_is_refused(amount: float | str | None, currency: str | None, reason: str) -> None:
     """Money is taken only when it is certain how much it is."""
     with pytest.raises(InvalidPayload) as refusal:
         minor_units(Revenue(amount, currency))
     assert refusal.value.reason == reason
 
 
-def test_the_largest_revenue_fits_in_63_bits():
+def test_the_largest_revenue_fits_in_63_bits() -> None:
     """For every currency there is."""
     assert all(minor_units(Revenue(10**12, currency))[0] < 2**63 for currency in EXPONENTS)
 
@@ -234,7 +237,7 @@ def test_the_largest_revenue_fits_in_63_bits():
         (float("nan"), None, "invalid_timestamp"),
     ],
 )
-def test_time_skew(timestamp, sent_at, occurred):
+def test_time_skew(timestamp: float | None, sent_at: int | None, occurred: int | str) -> None:
     """With sent_at only differences of the browser's clock count; without, its time is taken within limits."""
     if isinstance(occurred, int):
         assert occurred_at(timestamp, sent_at, NOON, 24 * HOUR) == occurred
@@ -244,7 +247,7 @@ def test_time_skew(timestamp, sent_at, occurred):
     assert refusal.value.reason == occurred
 
 
-def test_an_import_takes_any_age():
+def test_an_import_takes_any_age() -> None:
     """Without a maximum age years ago is fine, the future is not."""
     assert occurred_at(1_431_861_905_000, None, NOON, None) == 1_431_861_905_000
     with pytest.raises(InvalidPayload):
@@ -252,6 +255,8 @@ def test_an_import_takes_any_age():
 
 
 @pytest.mark.parametrize(("age", "recent"), [(HOUR, True), (HOUR + 1, False)])
-def test_recent_events_are_those_of_the_last_hour(service, view, age, recent):
+def test_recent_events_are_those_of_the_last_hour(
+    service: Service, view: Callable[..., Payload], age: int, recent: bool
+) -> None:
     """Exactly an hour still counts as live."""
     assert service.only_event(view(timestamp=NOON - age)).recent is recent

@@ -5,18 +5,20 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+from collections.abc import Callable
 
 import pytest
 
 from ingest.pipeline.identity import DailySalts
 from liveinsight.testing.builders import NOON
 from liveinsight.testing.memory import MemoryStore
+from tests.ingest.conftest import Payload, Service
 
 DAY = 86_400_000
 SECOND_CHROME = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36"
 
 
-def test_a_user_id_is_the_visitor_wherever_it_comes_from(service, view):
+def test_a_user_id_is_the_visitor_wherever_it_comes_from(service: Service, view: Callable[..., Payload]) -> None:
     """Address and browser do not matter for those who say who they are; the site does."""
     first = service.only_event(view(id="1"), address="198.51.100.1")
     second = service.only_event(view(id="2"), address="198.51.100.2", headers={"User-Agent": SECOND_CHROME})
@@ -25,7 +27,7 @@ def test_a_user_id_is_the_visitor_wherever_it_comes_from(service, view):
     assert service.store.salts == {}
 
 
-def test_a_visitor_without_an_id_is_the_same_within_a_day_only(service, view):
+def test_a_visitor_without_an_id_is_the_same_within_a_day_only(service: Service, view: Callable[..., Payload]) -> None:
     """Same address and browser: one visitor until midnight UTC, another one after it."""
     anonymous = {"user_id": None, "session_id": None}
     first = service.only_event(view(id="1", **anonymous))
@@ -36,7 +38,9 @@ def test_a_visitor_without_an_id_is_the_same_within_a_day_only(service, view):
     assert len(service.store.salts) == 2
 
 
-def test_a_visitor_without_an_id_differs_by_address_browser_and_site(make_service, view):
+def test_a_visitor_without_an_id_differs_by_address_browser_and_site(
+    make_service: Callable[..., Service], view: Callable[..., Payload]
+) -> None:
     """All three are part of the hash."""
     service = make_service(sites="a b")
     visitors = {
@@ -48,7 +52,7 @@ def test_a_visitor_without_an_id_differs_by_address_browser_and_site(make_servic
     assert len(visitors) == 4
 
 
-def test_an_event_sent_again_after_midnight_keeps_its_visitor(service, view):
+def test_an_event_sent_again_after_midnight_keeps_its_visitor(service: Service, view: Callable[..., Payload]) -> None:
     """The day the event happened on decides, or the repeat would count as a second event."""
     service.clock.now = NOON + 12 * 3_600_000 - 1000
     payload = view(id="1", user_id=None)
@@ -58,7 +62,9 @@ def test_an_event_sent_again_after_midnight_keeps_its_visitor(service, view):
     assert (first.visitor, first.event_id) == (again.visitor, again.event_id)
 
 
-def test_processes_share_the_salt_and_stores_do_not(make_service, view):
+def test_processes_share_the_salt_and_stores_do_not(
+    make_service: Callable[..., Service], view: Callable[..., Payload]
+) -> None:
     """Two processes on one store see one visitor; without the salt nobody can repeat the hash."""
     store = MemoryStore()
     one, two, stranger = make_service(store=store), make_service(store=store), make_service()
@@ -67,7 +73,7 @@ def test_processes_share_the_salt_and_stores_do_not(make_service, view):
     assert one.only_event(payload).visitor != stranger.only_event(payload).visitor
 
 
-def test_salts_expire_48_hours_after_their_day_began():
+def test_salts_expire_48_hours_after_their_day_began() -> None:
     """The store is told when to destroy a salt, and the process forgets it as soon as no event can need it."""
     asked: list[tuple[int, int]] = []
 
@@ -92,7 +98,9 @@ def test_salts_expire_48_hours_after_their_day_began():
 
 
 @pytest.mark.parametrize("header", ["DNT", "Sec-GPC"])
-def test_visitors_who_do_not_want_tracking_are_counted_without_ids(service, view, header):
+def test_visitors_who_do_not_want_tracking_are_counted_without_ids(
+    service: Service, view: Callable[..., Payload], header: str
+) -> None:
     """The given ids are neither stored nor part of the visitor's hash."""
     wish = {header: "1"}
     first = service.only_event(view(id="1"), headers=wish)
@@ -104,14 +112,16 @@ def test_visitors_who_do_not_want_tracking_are_counted_without_ids(service, view
     assert named.visitor != first.visitor
 
 
-def test_a_forged_forwarded_header_changes_nothing(service, view):
+def test_a_forged_forwarded_header_changes_nothing(service: Service, view: Callable[..., Payload]) -> None:
     """Without trusted proxies the header is what anybody may write."""
     first = service.only_event(view(id="1", user_id=None))
     forged = service.only_event(view(id="2", user_id=None), headers={"X-Forwarded-For": "203.0.113.1"})
     assert first.visitor == forged.visitor
 
 
-def test_behind_proxies_the_nth_address_from_the_right_counts(make_service, view):
+def test_behind_proxies_the_nth_address_from_the_right_counts(
+    make_service: Callable[..., Service], view: Callable[..., Payload]
+) -> None:
     """What the client itself wrote stands further left, and is ignored."""
     service = make_service(trusted_proxies="2")
 
@@ -126,7 +136,13 @@ def test_behind_proxies_the_nth_address_from_the_right_counts(make_service, view
 
 @pytest.mark.parametrize("address", ["203.0.113.77", "2001:db8:85a3::8a2e:370:7334"])
 @pytest.mark.parametrize("proxies", ["0", "1"])
-def test_the_address_is_nowhere(make_service, view, caplog, address, proxies):
+def test_the_address_is_nowhere(
+    make_service: Callable[..., Service],
+    view: Callable[..., Payload],
+    caplog: pytest.LogCaptureFixture,
+    address: str,
+    proxies: str,
+) -> None:
     """No record, answer, salt or log line holds it: not as text, not packed, not as a number."""
     caplog.set_level(logging.DEBUG)
     service = make_service(trusted_proxies=proxies, sites="default other")

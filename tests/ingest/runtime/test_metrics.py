@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from liveinsight.model.errors import StreamUnavailable
 from liveinsight.testing.memory import MemoryStream
+from tests.ingest.conftest import Payload, Service
 
 PROCESS = """
 import sys, os
@@ -32,7 +36,9 @@ def values(text: str) -> dict[str, float]:
     return {name.removeprefix("liveinsight_ingest_"): float(number) for name, _, number in lines}
 
 
-def test_metrics_say_what_became_of_events_and_requests(make_service, view):
+def test_metrics_say_what_became_of_events_and_requests(
+    make_service: Callable[..., Service], view: Callable[..., Payload]
+) -> None:
     """Accepted, refused by reason, 503 by reason, calls and what was in them; no site, address or page."""
     service = make_service()
     assert service.post([view(), view(id="2"), view(event_type=None)]).status_code == 207
@@ -57,7 +63,9 @@ def test_metrics_say_what_became_of_events_and_requests(make_service, view):
     assert "shop.example" not in answer.text
 
 
-def test_refusals_that_the_ledger_puts_again_are_counted_once(make_service, monkeypatch):
+def test_refusals_that_the_ledger_puts_again_are_counted_once(
+    make_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What could not be written to the stream is kept for later, which is no new refusal."""
     service = make_service()
     service.post(b"{")
@@ -72,7 +80,7 @@ def test_refusals_that_the_ledger_puts_again_are_counted_once(make_service, monk
     assert found['refused_events_total{reason="malformed_json"}'] == 1
 
 
-def test_processes_answer_for_each_other_and_for_the_dead(tmp_path):
+def test_processes_answer_for_each_other_and_for_the_dead(tmp_path: Path) -> None:
     """Counters are sums over all that ever ran; what waits is summed over those that run."""
     environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     processes = [

@@ -24,7 +24,8 @@ from liveinsight.storage.stream import OutRecord, Record, Stream
 from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore, MemoryStream
 from processor.shard.dead_letter_limit import DeadLetterLimit
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 SHARD = "shardId-000000000000"
 GOOD = encode_record([an_event(visitor=300), an_event(visitor=300, at=NOON + 1)])

@@ -23,7 +23,8 @@ from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
 from liveinsight.storage.stream import OutRecord, StartAt
 from liveinsight.testing.builders import FakeClock, MemoryStore, MemoryStream, an_event
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 ZONE = "Europe/Berlin"

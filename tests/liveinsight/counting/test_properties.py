@@ -34,7 +34,8 @@ from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.expected import Numbers, Tally, recount, stored_in
 from liveinsight.testing.memory import MemoryStore
 from liveinsight.testing.simulation import random_log
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 GAP_MINUTES = SESSION_GAP_MS // MINUTE_MS
 

@@ -46,7 +46,7 @@ def count(store: Store, key: CounterKey, views: int) -> None:
     item = known or CounterItem()
     (item.embedded.setdefault(name, CounterItem()) if name else item).measures["pageviews"] = views
     item.mark = f"m{views}"
-    assert not store.write_counters(SHARD, [CounterWrite(where, item.mark if known else "", item, 0)]).refused
+    assert not store.write_counters(SHARD, [CounterWrite.of(where, item.mark if known else "", item, 0)]).refused
 
 
 def views(rows: list[tuple[int | str, CounterItem]]) -> dict[int | str, int]:

@@ -69,13 +69,13 @@ def test_counter_is_written_once_per_mark(any_store: Store) -> None:
     """A counter written with a mark that is no longer the stored one is refused and left as it was."""
     key = dimension_key("default", 20260922, "page", "/a#b c")
     assert any_store.load_counters(SHARD, [key]) == {}
-    assert any_store.write_counters(SHARD, [CounterWrite(key, "", an_item(1), 0)]).refused == []
-    assert any_store.write_counters(SHARD, [CounterWrite(key, "", an_item(2), 0)]).refused == [0]
-    assert any_store.write_counters(SHARD, [CounterWrite(key, mark(5), an_item(6), 0)]).refused == [0]
+    assert any_store.write_counters(SHARD, [CounterWrite.of(key, "", an_item(1), 0)]).refused == []
+    assert any_store.write_counters(SHARD, [CounterWrite.of(key, "", an_item(2), 0)]).refused == [0]
+    assert any_store.write_counters(SHARD, [CounterWrite.of(key, mark(5), an_item(6), 0)]).refused == [0]
     loaded = any_store.load_counters(SHARD, [key])[key]
     assert plain(loaded) == ({"pageviews": 1, "events": 1}, {12: 1}, 1, mark(1))
     apply_pending(loaded, [Contribution(totals_key("default", 0), mark(3), {"pageviews": 2, "bounces": -1}, 13, 8)])
-    assert any_store.write_counters(SHARD, [CounterWrite(key, mark(1), loaded, 0)]).refused == []
+    assert any_store.write_counters(SHARD, [CounterWrite.of(key, mark(1), loaded, 0)]).refused == []
     assert plain(any_store.load_counters(SHARD, [key])[key]) == (
         {"pageviews": 3, "events": 1, "bounces": -1},
         {12: 1, 13: 2},
@@ -88,8 +88,8 @@ def test_refusals_are_told_apart_within_a_large_write(any_store: Store) -> None:
     """Among many writes exactly those whose mark does not fit are refused; the others are stored."""
     keys = [totals_key("default", 1_988_888 + number) for number in range(60)]
     taken = {3, 24, 25, 49, 59}
-    any_store.write_counters(SHARD, [CounterWrite(keys[i], "", an_item(1), 0) for i in taken])
-    written = any_store.write_counters(SHARD, [CounterWrite(key, "", an_item(2), 0) for key in keys])
+    any_store.write_counters(SHARD, [CounterWrite.of(keys[i], "", an_item(1), 0) for i in taken])
+    written = any_store.write_counters(SHARD, [CounterWrite.of(key, "", an_item(2), 0) for key in keys])
     assert set(written.refused) == taken
     assert written.unconfirmed == []
     assert len(any_store.load_counters(SHARD, keys)) == 60
@@ -98,8 +98,8 @@ def test_refusals_are_told_apart_within_a_large_write(any_store: Store) -> None:
 def test_shards_have_items_of_their_own(any_store: Store) -> None:
     """The same counter of two shards is two items, and a reader gets both."""
     key = totals_key("default", 1_988_888)
-    any_store.write_counters(SHARD, [CounterWrite(key, "", an_item(1), 0)])
-    any_store.write_counters(OTHER_SHARD, [CounterWrite(key, "", an_item(9, views=4), 0)])
+    any_store.write_counters(SHARD, [CounterWrite.of(key, "", an_item(1), 0)])
+    any_store.write_counters(OTHER_SHARD, [CounterWrite.of(key, "", an_item(9, views=4), 0)])
     read = any_store.read_totals("default", 1_988_888, 1_988_888)
     assert sorted(item.measures["pageviews"] for _, item in read.rows) == [1, 4]
     assert read.items_read == 2
@@ -115,8 +115,8 @@ def test_totals_are_read_by_range(any_store: Store) -> None:
     for hour in (midnight - 4, midnight):
         item = an_item(1)
         item.embedded = {str(quarter): an_item(1) for quarter in (1, 2, 3)}
-        any_store.write_counters(SHARD, [CounterWrite(totals_key("default", hour), "", item, 0)])
-    any_store.write_counters(SHARD, [CounterWrite(totals_key("other", midnight), "", an_item(1), 0)])
+        any_store.write_counters(SHARD, [CounterWrite.of(totals_key("default", hour), "", item, 0)])
+    any_store.write_counters(SHARD, [CounterWrite.of(totals_key("other", midnight), "", an_item(1), 0)])
     read = any_store.read_totals("default", midnight - 2, midnight + 1)
     assert sorted(bucket for bucket, _ in read.rows) == [midnight - 2, midnight - 1, midnight, midnight + 1]
     assert read.items_read == 2
@@ -125,9 +125,9 @@ def test_totals_are_read_by_range(any_store: Store) -> None:
 def test_dimension_values_are_read_back_as_they_were(any_store: Store) -> None:
     """Every value of a day comes back unchanged, whatever characters it is made of."""
     values = ["/", "#", "a#b#c", "~", "日本", "'; DROP", '"quoted"', "x" * 500, " ", "(other)", "0#", "e\u0301"]
-    writes = [CounterWrite(dimension_key("default", 20260922, "page", v), "", an_item(1), 0) for v in values]
+    writes = [CounterWrite.of(dimension_key("default", 20260922, "page", v), "", an_item(1), 0) for v in values]
     assert any_store.write_counters(SHARD, writes).refused == []
-    decoy = CounterWrite(dimension_key("default", 20260923, "page", "/tomorrow"), "", an_item(1), 0)
+    decoy = CounterWrite.of(dimension_key("default", 20260923, "page", "/tomorrow"), "", an_item(1), 0)
     any_store.write_counters(SHARD, [decoy])
     read = any_store.read_dimension("default", 20260922, "page")
     assert sorted(value for value, _ in read.rows) == sorted(values)
@@ -136,7 +136,7 @@ def test_dimension_values_are_read_back_as_they_were(any_store: Store) -> None:
 def test_minutes_are_read_by_range(any_store: Store) -> None:
     """Live minutes are found by range."""
     for minute in range(100, 106):
-        any_store.write_counters(SHARD, [CounterWrite(minute_key("default", minute), "", an_item(1), FAR)])
+        any_store.write_counters(SHARD, [CounterWrite.of(minute_key("default", minute), "", an_item(1), FAR)])
     read = any_store.read_minutes("default", 102, 104)
     assert sorted(minute for minute, _ in read.rows) == [102, 103, 104]
 
@@ -180,7 +180,9 @@ def test_counters_of_one_item_are_read_by_their_dimensions(any_store: Store) -> 
     item = an_item(1, views=5)
     item.embedded["exit_page"] = an_item(1, views=2, visitor=9)
     keys = [dimension_key("default", 20260922, "page", value) for value in ("/a", "/b")]
-    any_store.write_counters(SHARD, [CounterWrite(keys[0], "", item, 0), CounterWrite(keys[1], "", an_item(1), 0)])
+    any_store.write_counters(
+        SHARD, [CounterWrite.of(keys[0], "", item, 0), CounterWrite.of(keys[1], "", an_item(1), 0)]
+    )
     loaded = any_store.load_counters(SHARD, keys[:1])[keys[0]]
     assert (loaded.measures["pageviews"], loaded.embedded["exit_page"].measures["pageviews"]) == (5, 2)
     found = {
@@ -208,8 +210,8 @@ def test_preview_comes_on_top_of_what_is_stored(any_store: Store) -> None:
     """A row is added to the item it says; when that holds the row it is left out; in between the answer is partial."""
     keys = [dimension_key("default", 20260922, "page", value) for value in ("/a", "/b", "/c")]
     for key, number in zip(keys, (1, 6, 3), strict=True):
-        any_store.write_counters(SHARD, [CounterWrite(key, "", an_item(number, views=10), 0)])
-    any_store.write_counters(OTHER_SHARD, [CounterWrite(keys[0], "", an_item(9, views=100), 0)])
+        any_store.write_counters(SHARD, [CounterWrite.of(key, "", an_item(number, views=10), 0)])
+    any_store.write_counters(OTHER_SHARD, [CounterWrite.of(keys[0], "", an_item(9, views=100), 0)])
     rows = [a_row("/a", mark(1), 5, 2), a_row("/b", mark(1), 5, 3), a_row("/new", "", 5, 4)]
     any_store.write_previews(SHARD, [a_preview(5, *rows)], [])
     any_store.write_previews(SHARD, [a_preview(4, a_row("/a", mark(1), 4, 1))], [])

@@ -34,10 +34,11 @@ from liveinsight.testing.faulty_store import Crash, FaultyStore
 from liveinsight.testing.memory import MemoryStore, MemoryStream
 from liveinsight.testing.simulation import Checkpointer, Simulation
 from processor.aws_lambda import handler
-from processor.aws_lambda.batch import BatchCounter, _Processor
+from processor.aws_lambda.batch import BatchCounter
 from processor.aws_lambda.event import LambdaRefused, parse_event
 from processor.aws_lambda.handler import Handler
-from processor.shard.record_processor import ProcessorOptions
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 from processor.shard.visitor_writer import VisitorWriter
 
 RUNS = int(os.environ.get("LAMBDA_RUNS", "600"))
@@ -190,7 +191,7 @@ class Mapping:
             return self._warm.pop(self._rng.randrange(len(self._warm)))
         store = SlowStore(self._faulty, self._memory, self._clock, self._rng)
         sleep = lambda seconds: self._clock.advance(seconds=seconds)  # noqa: E731
-        counter = BatchCounter(self._stream, store, OPTIONS, self._clock, sleep)  # type: ignore[arg-type]
+        counter = BatchCounter(self._stream, store, OPTIONS, self._clock, sleep, records_per_step=2)  # type: ignore[arg-type]
         return Handler("shop", self._stream, counter, lambda *_: WELL, self._clock), store
 
 
@@ -209,9 +210,8 @@ def differences_of(seed: int) -> list[str]:
 
 @pytest.fixture
 def hard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A short memory for event ids, so that the marks must do it alone; and little work between looks at the clock."""
+    """A short memory for event ids, so that the marks must do it alone."""
     monkeypatch.setattr("liveinsight.counting.sessions.MAX_RECENT_IDS", 2)
-    monkeypatch.setattr("processor.aws_lambda.batch.PART", 2)
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -233,23 +233,23 @@ def keeps_visitors_warm(monkeypatch: pytest.MonkeyPatch) -> None:
     """States stay in a container, while others go on with the same visitors."""
     kept: dict[int, VisitorWriter] = {}
 
-    class Warm(_Processor):
+    class Warm(RecordProcessor):
         def __init__(self, store: Any, *arguments: Any, **options: Any) -> None:
             super().__init__(store, *arguments, **options)
             self._visitors = kept.setdefault(id(store), self._visitors)
 
-    monkeypatch.setattr("processor.aws_lambda.batch._Processor", Warm)
+    monkeypatch.setattr("processor.aws_lambda.batch.RecordProcessor", Warm)
 
 
 def checkpoints_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checkpoint is moved before what it covers is stored."""
-    process = _Processor.process_records
+    process = RecordProcessor.process_records
 
     def early(self: Any, records: Sequence[Record], checkpointer: Checkpointer, behind: int) -> None:
         checkpointer.checkpoint(records[-1].sequence_number)
         process(self, records, checkpointer, behind)
 
-    monkeypatch.setattr(_Processor, "process_records", early)
+    monkeypatch.setattr(RecordProcessor, "process_records", early)
 
 
 @pytest.mark.parametrize("mutation", [answers_too_early, keeps_visitors_warm, checkpoints_first])
@@ -280,13 +280,15 @@ class Place:
         self.store = MemoryStore()
         self.mappings = WELL
         self.options = OPTIONS
+        self.records_per_step = 500
         self.placed: list[tuple[str, Event]] = []
         self._put = 0
 
     def handler(self) -> Handler:
         """A cold container."""
         sleep = lambda seconds: self.clock.advance(seconds=seconds)  # noqa: E731
-        counter = BatchCounter(self.stream, self.store, self.options, self.clock, sleep)
+        size = self.records_per_step
+        counter = BatchCounter(self.stream, self.store, self.options, self.clock, sleep, records_per_step=size)
         return Handler("shop", self.stream, counter, lambda *_: self.mappings, self.clock)
 
     def put(self, events: int = 1) -> None:
@@ -351,7 +353,7 @@ def test_flood_of_undecodable_records_stops_a_function(place: Place) -> None:
 
 def test_time_runs_out_between_parts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function that is short of time stores what it has folded, and names the first record that must come again."""
-    monkeypatch.setattr("processor.aws_lambda.batch.PART", 10)
+    place.records_per_step = 10
     place.put(50)
     records = place.records()
     load = place.store.load_visitors
@@ -386,7 +388,7 @@ def test_store_that_is_gone_fails_the_invocation(place: Place, monkeypatch: pyte
 
 def test_partial_answer_only_where_lambda_reads_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ReportBatchItemFailures an answer means success: then a batch that is done in part fails as a whole."""
-    monkeypatch.setattr("processor.aws_lambda.batch.PART", 1)
+    place.records_per_step = 1
     place.mappings = Mappings([], False, "")
     place.put(3)
     load = place.store.load_visitors

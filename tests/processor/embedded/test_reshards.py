@@ -32,7 +32,8 @@ from liveinsight.storage.store import SHARD_END, Checkpoint, Store
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import an_event
 from processor.embedded.worker import Worker
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 QUICK = ProcessorOptions(counters_interval=0.1, sessions_interval=0.2)
 

@@ -19,13 +19,16 @@ from liveinsight.testing.builders import an_event
 from liveinsight.testing.expected import dead_letters_in
 from liveinsight.testing.memory import MemoryStore, MemoryStream
 from processor.embedded.worker import Worker, ready_shards, start_of
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 QUICK = ProcessorOptions(counters_interval=0.05, sessions_interval=0.1, give_up_after=0.5, drain_within=0.5)
 ROOT = "shardId-000000000000"
 
 
-def make_worker(stream: Stream, store: Store, *, start_at: StartAt = StartAt.TRIM_HORIZON) -> Worker:
+def make_worker(
+    stream: Stream, store: Store, *, start_at: StartAt = StartAt.TRIM_HORIZON, refresh_seconds: float = 10
+) -> Worker:
     return Worker(
         stream,
         store,
@@ -33,6 +36,7 @@ def make_worker(stream: Stream, store: Store, *, start_at: StartAt = StartAt.TRI
         system_clock,
         start_at=start_at,
         poll_interval=0.05,
+        refresh_seconds=refresh_seconds,
     )
 
 
@@ -183,7 +187,7 @@ def test_shard_that_failed_ends_the_worker_while_the_store_is_away(
     live_stream: MemoryStream, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker does not wait for the store to name new shards when one has failed: its supervisor is to know."""
-    worker = make_worker(live_stream, store)
+    worker = make_worker(live_stream, store, refresh_seconds=0.05)
     asked_in_vain = threading.Event()
 
     def refuse(*_: object) -> None:
@@ -195,7 +199,6 @@ def test_shard_that_failed_ends_the_worker_while_the_store_is_away(
         assert asked_in_vain.wait(10)
         raise FlushAbandoned("hopeless")
 
-    monkeypatch.setattr("processor.embedded.worker.REFRESH_SECONDS", 0.05)
     monkeypatch.setattr(store, "write_counters", fail)
     put(live_stream, 1, 2)
     ended = threading.Event()

@@ -16,7 +16,8 @@ from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore
 from processor.kcl.adapter import AGGREGATE_MAGIC, Adapter, CheckpointRefused, plain_records
 from processor.kcl.exit_codes import CRASHED, FLUSH_ABANDONED, TOO_MANY_DEAD_LETTERS, Note
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 SHARD = "shardId-000000000000"
 

@@ -18,7 +18,7 @@ from processor.kcl.install import _install, exact_pom
 from processor.kcl.java import find_jars, find_java
 from processor.kcl.launcher import KILL_AFTER, child_command, child_environment
 from processor.kcl.properties import daemon_properties, grace_seconds, logback_text, properties_text
-from processor.shard.record_processor import ProcessorOptions
+from processor.shard.options import ProcessorOptions
 
 
 def properties(*changes: str, generation: int = 1, **environ: str) -> dict[str, str]:

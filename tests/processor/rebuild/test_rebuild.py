@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from api.app import create_app
+from ingest.delivery.group_commit import GroupCommit
 from ingest.importer.access_log import PageRules
 from ingest.importer.import_log import Importer, Target
 from ingest.pipeline.context import Policy
@@ -66,7 +67,7 @@ def corrupt(store: Store, key: CounterKey, shards: list[str], amount: int) -> No
     for shard in shards:
         for item in store.load_counters(shard, [key]).values():
             item.measures["pageviews"] += amount
-            assert not store.write_counters(shard, [CounterWrite(key, item.mark, item, 0)]).refused
+            assert not store.write_counters(shard, [CounterWrite.of(key, item.mark, item, 0)]).refused
             return
     raise AssertionError(f"{key} is not there")
 
@@ -190,7 +191,7 @@ def counted(store: ReadStore) -> None:
 def import_log(settings: Settings, stream: Stream) -> None:
     """Four days of page views of a few visitors, years ago."""
     sites = plain_sites(settings.sites)
-    pipeline = Pipeline(lambda: sites, stream, lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None))
+    pipeline = Pipeline(lambda: sites, GroupCommit(stream), lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None))
     importer = Importer(pipeline, PageRules(), Target("default", "http://blog.example"), system_clock)
     lines = []
     for number in range(600):

@@ -41,7 +41,7 @@ def corrupt(store: Store, key: CounterKey, shards: list[str], amount: int) -> No
     for shard in shards:
         for item in store.load_counters(shard, [key]).values():
             item.measures["pageviews"] += amount
-            assert not store.write_counters(shard, [CounterWrite(key, item.mark, item, 0)]).refused
+            assert not store.write_counters(shard, [CounterWrite.of(key, item.mark, item, 0)]).refused
             return
     raise AssertionError(f"{key} is not there")
 

@@ -14,6 +14,7 @@ from liveinsight.model.errors import StoreUnavailable
 from liveinsight.storage.store import CounterWrite, Written
 from liveinsight.testing.memory import MemoryStore
 from processor.shard.counter_writer import CounterWriter
+from processor.shard.options import ProcessorOptions
 
 SHARD = "shardId-000000000000"
 TOTALS = totals_key("default", 1)
@@ -29,7 +30,7 @@ def stored(store: MemoryStore) -> dict[CounterKey, dict[str, int]]:
 
 def test_group_goes_to_all_of_its_counters(store: MemoryStore) -> None:
     """What a visit's rows get is in each of them."""
-    writer = CounterWriter(store, SHARD)
+    writer = CounterWriter(store, SHARD, ProcessorOptions())
     writer.add(
         [
             Contribution(TOTALS, "1", {"events": 1}, -1, 7),
@@ -42,14 +43,14 @@ def test_group_goes_to_all_of_its_counters(store: MemoryStore) -> None:
         TOTALS: {"events": 1}, SOURCE: {"visits": 1, "pageviews": 3}, COUNTRY: {"visits": 1, "pageviews": 3},
     }  # fmt: skip
     assert [store.counters[SHARD, key].hours for key in (SOURCE, COUNTRY)] == [{12: 3}, {12: 3}]
-    assert (writer.waiting, writer.written) == (0, 3)
+    assert (writer.pending, writer.written) == (0, 3)
 
 
 def test_counter_of_a_group_that_failed_is_tried_again_alone(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When one of a group's counters is not written, only that one is pending, and nothing is added twice."""
-    writer = CounterWriter(store, SHARD)
+    writer = CounterWriter(store, SHARD, ProcessorOptions())
     first = [Contribution(GROUP, "1", {"visits": 1}, -1, 0)]
     writer.add(first)
     real = store.write_counters
@@ -70,10 +71,10 @@ def test_counter_of_a_group_that_failed_is_tried_again_alone(
 
 def test_replay_that_is_ahead_in_part_adds_the_rest(store: MemoryStore) -> None:
     """Counters of a group whose marks differ each take exactly what they do not hold yet."""
-    first = CounterWriter(store, SHARD)
+    first = CounterWriter(store, SHARD, ProcessorOptions())
     first.add([Contribution(SOURCE, "2", {"visits": 1}, -1, 0)])
     assert first.flush()
-    replay = CounterWriter(store, SHARD)
+    replay = CounterWriter(store, SHARD, ProcessorOptions())
     for mark in ("1", "2", "3"):
         replay.add([Contribution(GROUP, mark, {"visits": 1}, -1, 0)])
     assert replay.flush()
@@ -82,7 +83,7 @@ def test_replay_that_is_ahead_in_part_adds_the_rest(store: MemoryStore) -> None:
 
 def test_live_counters_wait_for_the_medium_cadence(store: MemoryStore) -> None:
     """The large counters of present visitors are not written with the totals; nothing else waits for them."""
-    writer = CounterWriter(store, SHARD)
+    writer = CounterWriter(store, SHARD, ProcessorOptions())
     writer.add([Contribution(TOTALS, "1", {"events": 1}, -1, 0), Contribution(PRESENT, "1", {"page=/a": 1}, -1, 0)])
     assert writer.flush(Cadence.FAST)
     assert stored(store) == {TOTALS: {"events": 1}}

@@ -11,19 +11,31 @@ from __future__ import annotations
 import os
 
 import pytest
+from msgspec.structs import replace
 
 from liveinsight.storage.store import ProcessorStore
 from liveinsight.testing.builders import FakeClock
 from liveinsight.testing.expected import differences, stored_in
 from liveinsight.testing.memory import MemoryStore
 from liveinsight.testing.simulation import Simulation
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 RUNS = int(os.environ.get("EXACTLY_ONCE_RUNS", "2000"))
 FIRST_SEED = int(os.environ.get("EXACTLY_ONCE_SEED", "0"))
 OPTIONS = ProcessorOptions(
     counters_interval=1, previews_interval=2, sessions_interval=3, give_up_after=30, drain_within=5
 )
+SMALL_STEPS = replace(
+    OPTIONS,
+    fold_slice=2,
+    counter_slice=4,
+    visitor_slice=2,
+    cached_counters=3,
+    cached_visitors=1,
+    uncompressed_visitors=1,
+)
+"""Next to nothing is kept in memory and a flush has many steps: items are evicted and read again all the time."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,23 +48,17 @@ def make_processor(store: ProcessorStore, incarnation: int, clock: FakeClock) ->
     return RecordProcessor(store, incarnation, OPTIONS, clock, sleep=lambda seconds: clock.advance(seconds=seconds))
 
 
+def make_processor_in_small_steps(store: ProcessorStore, incarnation: int, clock: FakeClock) -> RecordProcessor:
+    return RecordProcessor(store, incarnation, SMALL_STEPS, clock, sleep=lambda seconds: clock.advance(seconds=seconds))
+
+
 @pytest.mark.parametrize("part", range(8))
-def test_what_is_stored_equals_a_recount(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_stored_equals_a_recount(part: int) -> None:
     """Whatever dies, stalls or repeats itself, everything stored equals the recount of the distinct events."""
     for seed in range(FIRST_SEED + part, FIRST_SEED + RUNS, 8):
-        # In every other run next to nothing is kept in memory, and a flush has many steps: items are evicted and read
-        # again all the time.
-        with monkeypatch.context() as patch:
-            if seed % 2:
-                patch.setattr("processor.shard.item_cache.CACHED_ITEMS", 3)
-                patch.setattr("processor.shard.record_processor.FOLD_SLICE", 2)
-                patch.setattr("processor.shard.counter_writer.SLICE", 4)
-                patch.setattr("processor.shard.visitor_writer.CACHED_VISITORS", 1)
-                patch.setattr("processor.shard.visitor_writer.PLAIN_VISITORS", 1)
-                patch.setattr("processor.shard.visitor_writer.SLICE", 2)
-            store = MemoryStore()
-            simulation = Simulation(seed, make_processor, store=store)
-            simulation.run()
+        store = MemoryStore()
+        simulation = Simulation(seed, make_processor_in_small_steps if seed % 2 else make_processor, store=store)
+        simulation.run()
         wrong = differences(stored_in(store), simulation.expected())
         alone = f"EXACTLY_ONCE_SEED={seed} EXACTLY_ONCE_RUNS=1 runs it alone"
         assert wrong == [], f"seed {seed}: {alone}\n" + "\n".join(wrong)

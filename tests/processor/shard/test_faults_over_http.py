@@ -37,7 +37,8 @@ from liveinsight.testing.builders import NOON, FakeClock
 from liveinsight.testing.expected import Tally, as_folded, dead_letters_in, differences, numbers
 from liveinsight.testing.faulty_store import ONLY_CRASHES
 from liveinsight.testing.simulation import Simulation
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 RUNS = int(os.environ.get("EXACTLY_ONCE_HTTP_RUNS", "50"))
 FIRST_SEED = int(os.environ.get("EXACTLY_ONCE_HTTP_SEED", "0"))

@@ -15,7 +15,8 @@ from liveinsight.storage.store import SHARD_END, VisitorKey, Watermark, freshest
 from liveinsight.storage.stream import Record
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 from processor.shard.visitor_writer import VisitorWriter
 
 SHARD, OTHER = "shardId-000000000000", "shardId-000000000001"
@@ -85,7 +86,7 @@ def test_visitors_that_share_a_session_keep_all_of_its_events(store: MemoryStore
     """A replay that skips one visitor's events takes none of them out of the session's timeline."""
     events = [(str(n), an_event(at=n, visitor=visitor, session_id="s")) for n, visitor in ((1, 1), (2, 257), (3, 1))]
     for replayed in (events, [events[0], events[2]]):
-        writer = VisitorWriter(store, session_days=7, timeline_days=30)
+        writer = VisitorWriter(store, ProcessorOptions())
         writer.load([("default", 1), ("default", 257)])
         for mark, event in replayed:
             writer.touched(("default", event.visitor), Folded([], "s", begins=True), mark, event)

@@ -36,8 +36,10 @@ from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.expected import recount, stored_in
 from liveinsight.testing.memory import MemoryStore, MemoryStream
 from liveinsight.testing.simulation import Simulation
+from processor.shard.checkpoints import Checkpointer
 from processor.shard.counter_writer import CounterWriter
-from processor.shard.record_processor import Checkpointer, ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 from processor.shard.visitor_writer import VisitorWriter
 
 SEEDS = range(100)
@@ -78,7 +80,7 @@ class AddingStore(MemoryStore):
     def write_counters(self, shard: str, writes: Sequence[CounterWrite]) -> Written:
         for write in writes:
             stored = self.counters.get((shard, write.key), CounterItem())
-            self.counters[shard, write.key] = merge_items([stored, write.item])
+            self.counters[shard, write.key] = merge_items([stored, decode_counter(write.data, write.mark)])
         return Written()
 
 
@@ -150,12 +152,12 @@ def plain_add(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
         for target, batch in self._pending.items():
             for key, _ in by_counter([Contribution(target, "", {})]):
                 pending.setdefault(key, []).extend(batch.parts)
-        writes = [CounterWrite(key, NO_MARK, summed_up(parts), 0) for key, parts in pending.items()]
+        writes = [CounterWrite.of(key, NO_MARK, summed_up(parts), 0) for key, parts in pending.items()]
         lost = self._store.write_counters(self._shard, writes).unconfirmed
         self._pending = {writes[index].key: PendingContributions(pending[writes[index].key]) for index in lost}
         if lost:
             raise StoreUnavailable("not confirmed")
-        self.waiting = 0
+        self.pending = 0
         return True
 
     patch.setattr(CounterWriter, "flush", flush)
@@ -220,19 +222,19 @@ def no_skip_rule(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
 
 def mark_without_shard(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """A mark is only a sequence number, which means nothing in another shard."""
-    patch.setattr("processor.shard.record_processor.mark_prefix", lambda incarnation, shard: f"{incarnation:013d}//")
+    patch.setattr("processor.shard.record_decoder.mark_prefix", lambda incarnation, shard: f"{incarnation:013d}//")
     return MemoryStore
 
 
 def mark_without_index(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """All events of a record have the same mark."""
-    patch.setattr("processor.shard.record_processor.event_mark", lambda record, index: record)
+    patch.setattr("processor.shard.record_decoder.event_mark", lambda record, index: record)
     return MemoryStore
 
 
 def marks_as_plain_text(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     """Sequence numbers without their length in front: 10 sorts below 9."""
-    patch.setattr("processor.shard.record_processor.record_mark", lambda prefix, number: f"{prefix}{number}/")
+    patch.setattr("processor.shard.record_decoder.record_mark", lambda prefix, number: f"{prefix}{number}/")
     return MemoryStore
 
 
@@ -252,7 +254,7 @@ def dirty_item_stays_cached(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
 
         def write_counters(self, shard: str, writes: Sequence[CounterWrite]) -> Written:
             for write in writes:
-                self._writer._stored.put(write.key, write.item)
+                self._writer._stored.put(write.key, decode_counter(write.data, write.mark))
             written: Written = self._store.write_counters(shard, writes)
             return written
 
@@ -282,7 +284,7 @@ def counters_of_an_item_apart(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
             self._stored.take(key)
             expected = item.mark
             if apply_contributions(item, batches):
-                self._store.write_counters(self._shard, [CounterWrite(key, expected, item, 0)])
+                self._store.write_counters(self._shard, [CounterWrite.of(key, expected, item, 0)])
         return flush(self, up_to)
 
     patch.setattr(CounterWriter, "flush", flush_own_first)
@@ -300,7 +302,7 @@ def pending_dropped(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
             self._pending.clear()
             for items in self._items.values():
                 items.clear()
-            self.waiting = 0
+            self.pending = 0
             return True
 
     patch.setattr(CounterWriter, "flush", flush_once)
@@ -313,7 +315,7 @@ def refused_state_stays_cached(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
 
     def flush_and_keep(self: Any) -> None:
         self._pack()
-        kept = {key: self._waiting[key].unpack() for key in self._waiting}
+        kept = {key: self._unwritten[key].unpack() for key in self._unwritten}
         flush(self)
         # What was written is packed by now; a state is in one place only.
         self._states.update({key: state for key, state in kept.items() if key not in self._stored})

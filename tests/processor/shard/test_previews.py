@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 
-import pytest
+from msgspec.structs import replace
 
 from liveinsight.counting.counters import CounterItem
 from liveinsight.counting.timeline import timeline_event
@@ -24,7 +24,8 @@ from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.expected import recount
 from liveinsight.testing.memory import MemoryStore
 from liveinsight.testing.simulation import Simulation
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 
 SHARD = "shardId-000000000000"
 TODAY = an_event(at=NOON).day
@@ -42,8 +43,8 @@ def records(events: Iterable[Event], first: int = 1) -> list[Record]:
     return [Record(str(number), "b001", encode_record([event]), NOON) for number, event in enumerate(events, first)]
 
 
-def processor_on(store: ProcessorStore, clock: FakeClock) -> RecordProcessor:
-    processor = RecordProcessor(store, 1, OPTIONS, clock, sleep=lambda seconds: clock.advance(seconds=seconds))
+def processor_on(store: ProcessorStore, clock: FakeClock, options: ProcessorOptions = OPTIONS) -> RecordProcessor:
+    processor = RecordProcessor(store, 1, options, clock, sleep=lambda seconds: clock.advance(seconds=seconds))
     processor.initialize(SHARD, "")
     processor.process_records([], NoCheckpoints(), 0)
     return processor
@@ -134,11 +135,10 @@ def test_preview_that_was_not_stored_comes_with_the_next(clock: FakeClock) -> No
     assert (freshest_previews(store.watermarks.values()) or 0) > (freshest_possible(store.watermarks.values()) or 0)
 
 
-def test_too_much_for_a_preview_is_written(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_for_a_preview_is_written(store: MemoryStore) -> None:
     """A preview is one item: what does not fit is flushed before its time."""
-    monkeypatch.setattr("processor.shard.preview_rows.PREVIEW_BYTES", 100)
     clock = FakeClock(NOON)
-    processor = processor_on(store, clock)
+    processor = processor_on(store, clock, replace(OPTIONS, preview_bytes=100))
     clock.advance(seconds=3)
     events = [an_event(at=NOON, event_id=n, page=f"/{n}") for n in range(1, 40)]
     processor.process_records(records(events), NoCheckpoints(), 0)
@@ -146,13 +146,10 @@ def test_too_much_for_a_preview_is_written(store: MemoryStore, monkeypatch: pyte
     assert len(views(store.read_dimension("default", TODAY, "page"))) == 39
 
 
-def test_visitors_that_are_left_out_make_the_answer_partial(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_visitors_that_are_left_out_make_the_answer_partial(store: MemoryStore) -> None:
     """A preview has the visitors that were active last; of others an answer is as of what is stored."""
-    monkeypatch.setattr("processor.shard.visitor_writer.PREVIEWED_VISITORS", 2)
     clock = FakeClock(NOON)
-    processor = processor_on(store, clock)
+    processor = processor_on(store, clock, replace(OPTIONS, previewed_visitors=2))
     clock.advance(seconds=3)
     events = [an_event(at=NOON + n * 1000, event_id=n, visitor=n) for n in (1, 2, 3)]
     processor.process_records(records(events), NoCheckpoints(), 0)

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from ingest.delivery.group_commit import GroupCommit
 from ingest.importer.access_log import PageRules
 from ingest.importer.import_log import Importer, Target
 from ingest.pipeline.context import Policy
@@ -35,7 +36,8 @@ from liveinsight.storage.store import CounterWrite, Store, Watermark, freshest_p
 from liveinsight.storage.stream import OutRecord, Record, Stream
 from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore, MemoryStream
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 from processor.verify import archive
 from processor.verify.command import Gathered, verify
 from processor.verify.comparison import tolerance
@@ -108,7 +110,7 @@ def corrupt(store: Store, shard: str, key: CounterKey, **changes: int) -> None:
     item = store.load_counters(shard, [key]).get(key) or CounterItem()
     for name, amount in changes.items():
         item.measures[name] = item.measures.get(name, 0) + amount
-    assert store.write_counters(shard, [CounterWrite(key, item.mark, item, 0)]).refused == []
+    assert store.write_counters(shard, [CounterWrite.of(key, item.mark, item, 0)]).refused == []
 
 
 def found(report: Report) -> list[tuple[str, str, str, str, int, int]]:
@@ -390,7 +392,9 @@ def test_real_worker_is_held_to_the_recount(
     print(f"seed {seed}")
     stream, store = open_aws(aws)
     environ = {**aws_environ, "LIVEINSIGHT_SESSIONS_INTERVAL": "0.3"}
-    pipeline = Pipeline(lambda: plain_sites(aws.sites), stream, lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None))
+    pipeline = Pipeline(
+        lambda: plain_sites(aws.sites), GroupCommit(stream), lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None)
+    )
     importer = Importer(pipeline, PageRules(), Target("default", "http://blog.example"), system_clock)
     lines = log_lines(random.Random(seed), 3_000)
     for start in range(0, len(lines), 500):
