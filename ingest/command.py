@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 
 import click
 
 from liveinsight.runtime.wsgi_server import serve
 from liveinsight.settings import Settings
 
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SPARE_THREADS = 16
 """Threads that waiting requests never take: they answer 503 when the queue is full, and health checks."""
 
@@ -40,6 +38,4 @@ def command(workers: int, threads: int) -> None:
     settings = Settings.from_env(os.environ)
     # Worker processes read the environment, not our command line.
     os.environ["LIVEINSIGHT_QUEUE_REQUESTS"] = str(min(settings.queue_requests, threads - SPARE_THREADS))
-    with tempfile.TemporaryDirectory(prefix="liveinsight-metrics-") as folder:
-        os.environ.setdefault(METRICS_FOLDER, folder)
-        serve("ingest.wsgi:app", settings.ingest_host, settings.ingest_port, workers=workers, threads=threads)
+    serve("ingest.wsgi:app", settings.ingest_host, settings.ingest_port, workers=workers, threads=threads)

@@ -16,14 +16,15 @@ import click
 from liveinsight.model.clock import system_clock
 from liveinsight.runtime.gc_tuning import tune_for_records
 from liveinsight.runtime.json_logs import log_to_stderr
+from liveinsight.runtime.metrics import WorkerMetrics
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import FIRST, load_pointer
-from liveinsight.wiring import open_generations, open_stream
+from liveinsight.wiring import open_generations, open_stream, serve_metrics
 from processor.embedded.generation_worker import GenerationWorker, worker_of
 from processor.embedded.worker import Worker
 from processor.kcl import launcher
 from processor.kcl.exit_codes import MEANINGS
-from processor.shard.record_processor import Progress
+from processor.shard.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +74,12 @@ def command(runtime: str, properties: tuple[str, ...]) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    stream, stores = open_stream(settings), open_generations(settings)
+    metrics = WorkerMetrics()
+    serve_metrics(settings, metrics)
+    stream, stores = open_stream(settings, metrics), open_generations(settings, metrics=metrics)
     worker = GenerationWorker(
         lambda: load_pointer(stores(FIRST)).newest,
-        lambda generation: worker_of(settings, stream, stores(generation), generation, system_clock),
+        lambda generation: worker_of(settings, stream, stores(generation), generation, system_clock, metrics=metrics),
     )
     logger.info("worker begins", extra={"action": "begin", "stream": settings.stream_name})
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from api.http import dashboard_files
+from api.http import dashboard_files, request_metrics
 from api.http.endpoint_types import Endpoint, Shape
 from api.http.parameters import Parameter
 from api.query.answers import Error, Meta
@@ -43,7 +43,11 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "version": __version__,
             "description": "Precomputed web analytics. Every answer says how fresh it is and what it cost to read.",
         },
-        "paths": paths | {route.path: {"get": _asset(route)} for route in dashboard_files.ROUTES},
+        "paths": {
+            **paths,
+            **{route.path: {"get": _asset(route)} for route in dashboard_files.ROUTES},
+            request_metrics.PATH: {"get": _metrics()},
+        },
         "components": {"schemas": components},
     }
 
@@ -103,6 +107,16 @@ def _asset(route: dashboard_files.AssetRoute) -> dict[str, Any]:
         },
     }
     return operation
+
+
+def _metrics() -> dict[str, Any]:
+    summary = request_metrics.SUMMARY
+    return {
+        "operationId": "metrics",
+        "summary": summary,
+        "parameters": [],
+        "responses": {"200": {"description": summary, "content": {"text/plain": {}}}},
+    }
 
 
 def _failure(words: str) -> dict[str, Any]:

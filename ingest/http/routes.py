@@ -37,9 +37,9 @@ from ingest.pipeline.context import Context
 from ingest.pipeline.drop_ledger import Ledger
 from ingest.pipeline.pipeline import Pipeline
 from ingest.pipeline.sender import site_of
-from ingest.runtime.metrics import CONTENT_TYPE, Metrics
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import InvalidPayload, StoreUnavailable, StreamUnavailable
+from liveinsight.runtime.metrics import CONTENT_TYPE, IngestMetrics
 from liveinsight.settings import Settings
 from liveinsight.sites.cache import SitesNow
 
@@ -76,7 +76,7 @@ class Routes:
         ledger: Ledger,
         server_events: ServerEvents,
         read_body: Callable[[Mapping[str, Any]], bytes],
-        metrics: Metrics,
+        metrics: IngestMetrics,
     ) -> None:
         self._pipeline = pipeline
         self._readiness = readiness

@@ -6,7 +6,7 @@ import gzip
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_a_page_view_carries_every_field(visitor: Visitor, collector: Collector)
     url = collector.page("/hello", title="Hello")
     before = time.time() * 1000
     page = visitor.open(url + "?utm_source=x")
-    event = dict(*collector.wait_for("page_view"))
+    event: dict[str, Any] = dict(*collector.wait_for("page_view"))
     after = time.time() * 1000
     assert before - 1 <= event.pop("timestamp") <= event.pop("sent_at") <= after + 1
     ids = [event.pop(name) for name in ("id", "user_id", "session_id")]

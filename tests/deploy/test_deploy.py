@@ -63,7 +63,7 @@ def test_unit_gives_the_worker_time_and_starts_it_again() -> None:
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(DEPLOY / "liveinsight-worker.service")
     service = unit["Service"]
-    assert service.getint("TimeoutStopSec") > GRACE_MS / 1000 + KILL_AFTER
+    assert int(service["TimeoutStopSec"]) > GRACE_MS / 1000 + KILL_AFTER
     assert service["Restart"] == "always"
     left = {int(code) for code in service["RestartPreventExitStatus"].split()}
     assert left == {exit_codes.NOT_STARTED, exit_codes.TOO_MANY_DEAD_LETTERS}

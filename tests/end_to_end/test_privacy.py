@@ -102,7 +102,7 @@ def use_everything(port: int) -> tuple[bytes, list[str]]:
     told += [urlsafe_b64decode(receipt + "=" * (-len(receipt) % 4)) for receipt in receipts]
     paths = ["/v1/events/nothing/trace?session_id=x", "/collect.gif?url=/a", "/collect.gif", "/metrics", "/healthz"]
     paths += ["/openapi.json", "/readyz", "/v1/limits", "/tracker.js", "/nothing"]
-    told += [ask(port, "GET", path, **keyed) for path in paths]
+    told += [ask(port, "GET", path, None, **keyed) for path in paths]
     return b"\n".join([*told, *traced(port, receipts)]), receipts
 
 

@@ -102,7 +102,7 @@ class Asker:
     def __call__(self, question: str) -> Any:
         answer = self.client.get(f"/v1/sites/default/{question}{self.days}")
         assert answer.status_code == 200, answer.text
-        return answer.json["data"]  # type: ignore[index]
+        return answer.json["data"]
 
     def breakdown(self, dimension: str, measure: str) -> dict[str, int]:
         rows = self(f"breakdown?dimension={dimension}&limit=1000&")
@@ -114,7 +114,10 @@ def from_api(client: FlaskClient, expected: Numbers) -> Numbers:
     ask = Asker(client, f"from={first.date()}&to={last.date()}")
     hours = ask("timeseries?interval=hour&")
     totals = ask("totals?")
-    by_hour = lambda measure: {pd.Timestamp(row["start"]): row[measure] for row in hours if row[measure]}  # noqa: E731
+
+    def by_hour(measure: str) -> dict[Any, int]:
+        return {pd.Timestamp(row["start"]): row[measure] for row in hours if row[measure]}
+
     return {
         "hours": by_hour("pageviews"),
         "visits by hour": by_hour("visits"),

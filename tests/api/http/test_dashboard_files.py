@@ -28,7 +28,7 @@ FILES = {
 
 
 @pytest.fixture
-def pages(tmp_path: Path, settings: Settings):
+def pages(tmp_path: Path, settings: Settings) -> FlaskClient:
     """A client of an app whose dashboard is FILES."""
     folder = tmp_path / "dashboard"
     for name, text in FILES.items():

@@ -22,7 +22,7 @@ from tests.api.conftest import Feed
 
 
 @pytest.fixture(scope="module")
-def document(settings: Settings):
+def document(settings: Settings) -> Any:
     return create_app(settings, MemoryStore(), FakeClock()).test_client().get("/v1/openapi.json").get_json()
 
 
@@ -42,7 +42,7 @@ def lively(feed: Feed, store: MemoryStore) -> None:
     feed.fresh(NOON)
 
 
-def _schema(document, path, status="200"):
+def _schema(document: dict[str, Any], path: str, status: str = "200") -> Draft202012Validator:
     schema = document["paths"][path]["get"]["responses"][status]["content"]["application/json"]["schema"]
     return Draft202012Validator({**schema, "components": document["components"]})
 
@@ -115,7 +115,7 @@ _ALLOWED = {"period": (400,), "sort": (400,)}
 """Values that are taken in general, but not with everything: 24h by the breakdown, custom without from and to."""
 
 
-def _edges(name, schema):
+def _edges(name: str, schema: dict[str, Any]) -> Any:
     if schema["type"] == "integer":
         return [schema["minimum"], schema["maximum"]], [schema["minimum"] - 1, schema["maximum"] + 1, "x"]
     if schema["type"] == "boolean":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn, cast
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.app import create_app
+from api.http.endpoint_types import Endpoint
 from api.http.endpoints import ENDPOINTS
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.settings import Settings
+from liveinsight.storage.store import ReadStore
 from liveinsight.testing.builders import FakeClock, MemoryStore
 
 V1 = "/v1/sites/default"
@@ -68,13 +71,13 @@ def test_a_store_that_does_not_answer_is_a_503_with_a_time_to_try_again(settings
     """For every endpoint that reads; the process itself stays healthy."""
 
     class Down:
-        def __getattr__(self, name):
-            def call(*_) -> None:
+        def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+            def call(*_: object) -> NoReturn:
                 raise StoreUnavailable("no answer")
 
             return call
 
-    client = create_app(settings, Down(), FakeClock()).test_client()
+    client = create_app(settings, cast("ReadStore", Down()), FakeClock()).test_client()
     for endpoint in ENDPOINTS:
         path = endpoint.path.replace("{site}", "default").replace("{session_id}", "some")
         response = client.get(path + ("?dimension=page" if path.endswith("breakdown") else ""))
@@ -88,8 +91,8 @@ def test_a_store_that_does_not_answer_is_a_503_with_a_time_to_try_again(settings
 def test_an_unexpected_failure_is_a_500_that_tells_nothing_of_the_inside(settings: Settings) -> None:
     """The details are for the log."""
 
-    class Broken:
-        def read_watermarks(self) -> None:
+    class Broken(MemoryStore):
+        def read_watermarks(self) -> NoReturn:
             raise ZeroDivisionError("secret of the inside")
 
     response = create_app(settings, Broken(), FakeClock()).test_client().get("/v1/sites")
@@ -129,7 +132,9 @@ _QUERIES = st.lists(st.tuples(st.one_of(st.sampled_from(_NAMES), st.text(max_siz
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(ENDPOINTS), _QUERIES, st.sampled_from(["default", "berlin", ""]), st.text(max_size=12))
-def test_no_query_string_or_path_gives_a_5xx(client: FlaskClient, endpoint, query, site, session_id) -> None:
+def test_no_query_string_or_path_gives_a_5xx(
+    client: FlaskClient, endpoint: Endpoint, query: list[tuple[str, str]], site: str, session_id: str
+) -> None:
     """Each is answered or refused with a reason."""
     path = endpoint.path.replace("{site}", quote(site)).replace("{session_id}", quote(session_id, safe=""))
     response = client.get(path, query_string=urlencode(query, errors="replace"))
@@ -140,7 +145,7 @@ def test_no_query_string_or_path_gives_a_5xx(client: FlaskClient, endpoint, quer
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([endpoint.path for endpoint in ENDPOINTS]), st.binary(max_size=40))
-def test_bytes_that_are_no_text_are_refused_or_ignored(client: FlaskClient, path, raw) -> None:
+def test_bytes_that_are_no_text_are_refused_or_ignored(client: FlaskClient, path: str, raw: bytes) -> None:
     """Neither a query string nor a path need be UTF-8."""
     path = path.replace("{site}", "default").replace("{session_id}", "s")
     text = raw.decode("latin-1")

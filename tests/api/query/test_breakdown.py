@@ -16,7 +16,7 @@ from tests.api.conftest import Feed
 PATH = "/v1/sites/default/breakdown"
 
 
-def _values(answer, measure):
+def _values(answer: dict[str, Any], measure: str) -> list[tuple[str, Any]]:
     return [(row["value"], row[measure]) for row in answer["data"]]
 
 

@@ -16,7 +16,7 @@ from tests.api.conftest import Feed
 PATH = "/v1/sites/default/totals"
 
 
-def _freshness(answer):
+def _freshness(answer: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(answer["meta"][name] for name in ("as_of", "lag_ms", "complete"))
 
 
@@ -65,7 +65,7 @@ def test_the_watermark_is_read_before_the_counters(
     feed.fresh(NOON - 10_000)
     read_totals = store.read_totals
 
-    def read_then_flush(*arguments):
+    def read_then_flush(*arguments: Any) -> Any:
         read = read_totals(*arguments)
         feed.view(NOON - 5_000)
         feed.fresh(NOON)

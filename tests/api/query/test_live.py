@@ -13,7 +13,7 @@ from tests.api.conftest import Feed
 PATH = "/v1/sites/default/live"
 
 
-def _present(get: Callable[..., Any], by="page", **parameters):
+def _present(get: Callable[..., Any], by: str = "page", **parameters: str | int) -> tuple[int, dict[str, int]]:
     data = get(PATH, by=by, **parameters)["data"]
     return data["visitors"], {row["value"]: row["visitors"] for row in data["by"]}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.query.intervals import INTERVALS, buckets_of, last_hours
-from api.query.periods import days_up_to_today, iso, local_date, previous_range, resolve_period
+from api.query.periods import Range, days_up_to_today, iso, local_date, previous_range, resolve_period
 from liveinsight.model.buckets import HOUR_MS, MINUTE_MS, QUARTER_MS
 from liveinsight.model.errors import InvalidPayload
 from liveinsight.testing.builders import NOON
@@ -26,11 +25,15 @@ ZONES = [
 ]  # fmt: skip
 
 
-def _period(period=None, first=None, last=None, zone=UTC, now=NOON):
+Asked = tuple[str | None, ...]
+
+
+def _period(*asked: str | None, zone: ZoneInfo = UTC, now: int = NOON) -> Range:
+    period, first, last = (*asked, None, None)[:3]
     return resolve_period(period, first, last, default="24h", zone=zone, now=now)
 
 
-def _shown(range_):
+def _shown(range_: Range) -> tuple[str, str]:
     return iso(range_.start_ms, range_.zone), iso(range_.end_ms, range_.zone)
 
 
@@ -56,7 +59,7 @@ def _shown(range_):
         ),
     ],
 )
-def test_periods_are_stretches_of_the_sites_own_time(asked: tuple[Any, ...], expected: tuple[str, str]) -> None:
+def test_periods_are_stretches_of_the_sites_own_time(asked: Asked, expected: tuple[str, str]) -> None:
     """At 14:00 in Berlin on 21 September 2026."""
     assert _shown(_period(*asked, zone=BERLIN)) == expected
 
@@ -83,7 +86,7 @@ def test_periods_are_stretches_of_the_sites_own_time(asked: tuple[Any, ...], exp
         ((None, "2025-09-21T00:00Z", "2026-09-23T00:00Z"), "range_too_long"),
     ],
 )
-def test_what_is_no_range_is_refused(asked: tuple[Any, ...], reason: str) -> None:
+def test_what_is_no_range_is_refused(asked: Asked, reason: str) -> None:
     """With a 400 and a reason, whatever the calendar makes of it."""
     with pytest.raises(InvalidPayload) as caught:
         _period(*asked)
@@ -108,7 +111,7 @@ def test_the_longest_range_is_366_days() -> None:
         ((None, "2026-04-02", "2026-04-03"), ("2026-03-31T00:00:00+02:00", "2026-04-02T00:00:00+02:00")),
     ],
 )
-def test_the_range_before_is_as_long_and_gone_by_as_far(asked: tuple[Any, ...], before: tuple[str, str]) -> None:
+def test_the_range_before_is_as_long_and_gone_by_as_far(asked: Asked, before: tuple[str, str]) -> None:
     """At 12:10 in Berlin, the day after the clocks were set forward."""
     now = 1_774_865_400_000
     assert iso(now, BERLIN) == "2026-03-30T12:10:00+02:00"
@@ -122,7 +125,7 @@ def test_the_range_before_is_as_long_and_gone_by_as_far(asked: tuple[Any, ...], 
     st.integers(1, 200),
     st.sampled_from(list(INTERVALS)),
 )
-def test_buckets_tile_their_range_in_order(zone, start, quarters, interval) -> None:
+def test_buckets_tile_their_range_in_order(zone: ZoneInfo, start: int, quarters: int, interval: str) -> None:
     """No gap, no overlap, nothing outside, every border on a 15-minute bucket."""
     start = start // QUARTER_MS * QUARTER_MS
     end = start + quarters * QUARTER_MS
@@ -134,7 +137,7 @@ def test_buckets_tile_their_range_in_order(zone, start, quarters, interval) -> N
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(ZONES), st.integers(1_577_836_800_000, 1_900_000_000_000))
-def test_today_and_the_current_hour_hold_now(zone, now) -> None:
+def test_today_and_the_current_hour_hold_now(zone: ZoneInfo, now: int) -> None:
     """In every zone, at every switch of its clocks."""
     today = days_up_to_today(1, zone, now)
     assert today.start_ms <= now < today.end_ms

@@ -9,8 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from liveinsight.counting.sessions import SESSION_GAP_MS
+from liveinsight.counting.timeline import Marked
 from liveinsight.model.buckets import MINUTE_MS
 from liveinsight.model.events import CLICK, CONVERSION, PAGE_EXIT, Element
+from liveinsight.storage.store import Read
 from liveinsight.testing.builders import NOON, FakeClock
 from liveinsight.testing.memory import MemoryStore
 from tests.api.conftest import Feed
@@ -70,7 +72,7 @@ def test_a_session_has_left_from_its_exit_until_its_next_event(feed: Feed, get: 
     feed.view(NOON - 2500, "/c", session_id="tab-2")
     feed.add(feed.event(NOON - 2000, session_id="tab-1", type=PAGE_EXIT, page="/a"))
 
-    def left():
+    def left() -> dict[str, bool]:
         return {row["session_id"]: row["left"] for row in get("/api/sessions/active")}
 
     assert left() == {"tab-1": True, "tab-2": False}
@@ -147,9 +149,14 @@ def test_an_id_that_is_too_long_to_be_stored_is_not_looked_for(
     get: Callable[..., Any], store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key has a longest size, and asking the store for a longer one would be its failure."""
-    asked = []
+    asked: list[str] = []
     read_timeline = store.read_timeline
-    monkeypatch.setattr(store, "read_timeline", lambda *key: asked.append(key[1]) or read_timeline(*key))
+
+    def read_and_note(site: str, session_id: str, limit: int) -> Read[Marked]:
+        asked.append(session_id)
+        return read_timeline(site, session_id, limit)
+
+    monkeypatch.setattr(store, "read_timeline", read_and_note)
     get(f"/api/sessions/{'x' * 256}/events")
     get(f"/api/sessions/{'y' * 257}/events")
     assert asked == ["x" * 256]

@@ -11,7 +11,7 @@ from liveinsight.testing.builders import NOON, FakeClock
 from tests.api.conftest import Feed
 
 PATH = "/v1/sites/default/totals"
-EMPTY = {
+EMPTY: dict[str, Any] = {
     "pageviews": 0, "visits": 0, "visitors": 0, "bounces": 0, "bounce_rate": None, "views_per_visit": None,
     "visit_duration_ms": None, "events": 0, "clicks": 0, "conversions": 0, "engaged_ms": 0, "scroll_percent": None,
     "duplicates": 0, "revenue": {},

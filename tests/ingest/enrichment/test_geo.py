@@ -29,7 +29,7 @@ PUBLIC = "193.0.6.139"
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory):
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small database in the format of GeoLite2 City and of DB-IP Lite."""
     path = tmp_path_factory.mktemp("geo") / "places.mmdb"
     writer = MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="Test-City")

@@ -247,7 +247,7 @@ URLS = st.builds("".join, st.tuples(ORIGINS, st.lists(PIECES, max_size=40).map("
 @example(SHOP + "/a" + "a/" * 248 + "..b", ())
 @example(SHOP + "/" + "a" * 498 + "/b", ())
 @example(SHOP + "/" + "%E2%80%AE" * 60, ())
-def test_any_text_becomes_a_bounded_page_or_none(url, allow) -> None:
+def test_any_text_becomes_a_bounded_page_or_none(url: str, allow: tuple[str, ...]) -> None:
     """Never an error; as long as it may be; no markup and no blank; and what is normal stays as it is."""
     parsed = parse_page(url, allow)
     if parsed is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,9 @@ import pytest
 from api.app import create_app as create_api
 from ingest.pipeline.cardinality import ValueGuard
 from liveinsight.counting.rollups import OTHER
-from liveinsight.model.events import LEDGER, decode_record
+from liveinsight.model.events import LEDGER, Event, decode_record
 from liveinsight.settings import Settings
-from liveinsight.storage.stream import PutOutcome, StartAt
+from liveinsight.storage.stream import OutRecord, PutOutcome, StartAt
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStream
 from processor.shard.options import ProcessorOptions
@@ -53,11 +53,11 @@ class Counting(MemoryStream):
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
-        self.pages = set()
+        self.pages: set[str] = set()
         self.taken = 0
-        self.events = []
+        self.events: list[Event] = []
 
-    def put(self, records):
+    def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
         for record in records:
             for event in decode_record(record.data):
                 if event.type == LEDGER:
@@ -179,7 +179,7 @@ def test_endless_keys_headers_and_origins_leave_nothing(
 
 
 @pytest.fixture
-def stored(make_service: Callable[..., Service], view: Callable[..., Payload], clock: FakeClock):
+def stored(make_service: Callable[..., Service], view: Callable[..., Payload], clock: FakeClock) -> Service:
     """A script in every field, counted by the worker's real code."""
     service = make_service()
     service.give_keys(default="key")
@@ -200,7 +200,7 @@ def stored(make_service: Callable[..., Service], view: Callable[..., Payload], c
     iterator = service.stream.iterator("shardId-000000000000", after=None, start=StartAt.TRIM_HORIZON)
 
     class Nowhere:
-        def checkpoint(self, sequence_number) -> None:
+        def checkpoint(self, sequence_number: str) -> None:
             """Nothing is read again."""
 
     processor.process_records(service.stream.read(iterator, 1000).records, Nowhere(), 0)

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory):
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made = Server(tmp_path_factory.mktemp("abused"))
     yield made
     made.process.send_signal(signal.SIGTERM)
@@ -258,7 +259,7 @@ def test_the_watchdog_acts_only_when_too_many_bodies_are_overdue() -> None:
     assert (watchdog.check(), watchdog.reading) == (False, 0)
 
 
-def wait_until(holds, seconds=5) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 5) -> None:
     give_up_at = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < give_up_at

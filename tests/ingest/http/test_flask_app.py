@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from flask import Flask, after_this_request, request, session, url_for
+from flask import Flask, Response, after_this_request, request, session, url_for
 from flask.signals import request_finished
 
 from ingest.http.flask_app import Application, RouteCache
@@ -50,8 +50,13 @@ def test_hooks_and_signals_of_flask_are_called() -> None:
     """Before, after and at the end of each request, whether its route is cached or not."""
     app = an_application()
     calls: list[str] = []
+
+    def noted(response: Response) -> Response:
+        calls.append("after")
+        return response
+
     app.before_request(lambda: calls.append("before"))
-    app.after_request(lambda response: calls.append("after") or response)
+    app.after_request(noted)
     app.teardown_request(lambda _: calls.append("teardown"))
     app.teardown_appcontext(lambda _: calls.append("context"))
 
@@ -71,7 +76,7 @@ def test_a_hook_may_answer_and_a_view_may_ask_for_its_own_hook() -> None:
 
     def view() -> str:
         @after_this_request
-        def _(response):
+        def _(response: Response) -> Response:
             response.headers["X-Hook"] = "called"
             return response
 

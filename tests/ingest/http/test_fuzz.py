@@ -113,14 +113,14 @@ def send(service: Any, body: bytes, path: str = "/collect", **options: Any) -> N
 @example(body=b'{"a":' * 50_000)
 @example(body=b"[" * 990 + b"]" * 990)
 @example(body=b"9" * 5000)
-def test_arbitrary_bytes(service: Service, body) -> None:
+def test_arbitrary_bytes(service: Service, body: bytes) -> None:
     """Bytes that are mostly no JSON."""
     send(service, body)
 
 
 @FUZZ
 @given(value=VALUES | st.lists(VALUES, max_size=5) | st.fixed_dictionaries({"events": VALUES}))
-def test_arbitrary_json(service: Service, value) -> None:
+def test_arbitrary_json(service: Service, value: Any) -> None:
     """JSON of any shape, in two content types."""
     body = json.dumps(value).encode()
     send(service, body)
@@ -129,7 +129,9 @@ def test_arbitrary_json(service: Service, value) -> None:
 
 @FUZZ
 @given(changes=st.lists(CHANGES, min_size=1, max_size=5), ascii_only=st.booleans())
-def test_mutated_payloads(service: Service, view: Callable[..., Payload], changes, ascii_only) -> None:
+def test_mutated_payloads(
+    service: Service, view: Callable[..., Payload], changes: list[Payload], ascii_only: bool
+) -> None:
     """Valid payloads with some fields replaced: the rest of the batch is judged on its own."""
     payloads = [view() | change for change in changes]
     text = json.dumps(payloads, ensure_ascii=ascii_only)
@@ -146,7 +148,7 @@ def test_mutated_payloads(service: Service, view: Callable[..., Payload], change
     ),
 )
 def test_mutated_payloads_of_servers(
-    make_service: Callable[..., Service], view: Callable[..., Payload], changes, server
+    make_service: Callable[..., Service], view: Callable[..., Payload], changes: list[Payload], server: Payload
 ) -> None:
     """The same, with a key and the fields that only servers send; each accepted event has a receipt."""
     service = make_service()
@@ -158,7 +160,7 @@ def test_mutated_payloads_of_servers(
 
 @FUZZ
 @given(query=st.text(max_size=60) | st.sampled_from(["url=%", "site=%ff", "url=" + "/" * 5000, "url=/&url=//["]))
-def test_arbitrary_query_strings_of_images(service: Service, query) -> None:
+def test_arbitrary_query_strings_of_images(service: Service, query: str) -> None:
     """Always the image, never 5xx."""
     answer = service.client.get("/collect.gif?" + query.encode("utf-8", "surrogatepass").decode("latin-1"))
     assert answer.status_code in {200, 400, 404}
@@ -167,7 +169,7 @@ def test_arbitrary_query_strings_of_images(service: Service, query) -> None:
 
 @FUZZ
 @given(event_id=st.text(max_size=80), key=st.text(max_size=20), session_id=st.text(max_size=20))
-def test_arbitrary_traces(make_service: Callable[..., Service], event_id, key, session_id) -> None:
+def test_arbitrary_traces(make_service: Callable[..., Service], event_id: str, key: str, session_id: str) -> None:
     """A receipt or not: 404 at most, whatever it is."""
     service = make_service()
     service.give_keys(default="key")
@@ -181,7 +183,7 @@ def test_arbitrary_traces(make_service: Callable[..., Service], event_id, key, s
 
 @FUZZ
 @given(data=st.data())
-def test_damaged_payloads(service: Service, view: Callable[..., Payload], data) -> None:
+def test_damaged_payloads(service: Service, view: Callable[..., Payload], data: st.DataObject) -> None:
     """A valid body with bytes cut out or replaced."""
     body = bytearray(json.dumps([view(id="1"), view(id="2", props={"a": 1})]).encode())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -199,7 +201,9 @@ def test_damaged_payloads(service: Service, view: Callable[..., Payload], data) 
         st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60),
     )
 )
-def test_arbitrary_headers(make_service: Callable[..., Service], view: Callable[..., Payload], headers) -> None:
+def test_arbitrary_headers(
+    make_service: Callable[..., Service], view: Callable[..., Payload], headers: dict[str, str]
+) -> None:
     """Headers are from outside, too."""
     service = make_service(trusted_proxies="1")
     send(service, json.dumps(view()).encode(), headers=headers)

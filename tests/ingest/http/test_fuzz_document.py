@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import schemathesis
@@ -57,7 +58,7 @@ def test_every_answer_is_one_that_the_document_knows(
     @given(
         case=good | bad, key=st.sampled_from(["Bearer key", "Bearer key", "Bearer key", "Bearer other", "Basic eDp5"])
     )
-    def check(case, key) -> None:
+    def check(case: Any, key: str) -> None:
         headers = {"User-Agent": CHROME}
         if operation.keyed:
             headers["Authorization"] = key

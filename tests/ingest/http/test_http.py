@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from liveinsight.runtime.json_logs import JsonLines
 from tests.ingest.conftest import Payload, Service
@@ -77,7 +78,7 @@ def test_a_missing_tracker_file_is_404(service: Service, tmp_path: Path) -> None
     assert (answer.status_code, answer.json["error"]["reason"]) == (404, "not_found")
 
 
-def everything(client: FlaskClient):
+def everything(client: FlaskClient) -> list[TestResponse]:
     """Answers of all kinds: good, refused, unknown, preflight, files, images."""
     return [
         client.post("/collect", json={"event_type": "page_view", "page_url": "/"}),
@@ -145,7 +146,7 @@ def test_log_lines_of_a_request_carry_its_id(
     answer = service.post(view(user_id=None), headers={"X-Request-Id": "find-me-again"})
     assert answer.status_code == 500
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert line.request_id == "find-me-again"
+    assert vars(line)["request_id"] == "find-me-again"
     text = JsonLines().format(line)
     assert '"request_id": "find-me-again"' in text
     assert "ZeroDivisionError" in text

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from werkzeug.test import TestResponse
 
 from ingest.contract import limits
 from ingest.contract.reasons import MEANINGS, Reason
@@ -24,7 +25,7 @@ CHROME = (
 
 
 @pytest.fixture
-def service(make_service: Callable[..., Service]):
+def service(make_service: Callable[..., Service]) -> Service:
     made = make_service(sites="default=UTC shop=UTC strict=UTC slow=UTC")
     made.give_keys(default="default-key", shop="shop-key")
     made.edit_site("strict", origins=("https://good.example",))
@@ -33,15 +34,15 @@ def service(make_service: Callable[..., Service]):
 
 
 @pytest.fixture
-def document(service: Service):
+def document(service: Service) -> Any:
     return service.client.get("/openapi.json").get_json()
 
 
 @pytest.fixture
-def checked(service: Service, document):
+def checked(service: Service, document: dict[str, Any]) -> Callable[..., TestResponse]:
     """checked(method, path, ...): an answer that fits what the document says of its status."""
 
-    def ask(method, path, described=None, **request):
+    def ask(method: str, path: str, described: str | None = None, **request: Any) -> TestResponse:
         answer = service.client.open(path, method=method, **request)
         operation = document["paths"][described or path.partition("?")[0]][method.lower()]
         said = operation["responses"].get(str(answer.status_code))
@@ -68,7 +69,7 @@ def test_the_document_describes_exactly_the_routes_of_the_app(service: Service, 
     for rule in service.app.url_map.iter_rules():
         path = re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule).replace("{event_id}", "{id}").rstrip("/")
         # Flask answers these by itself.
-        routed |= {(path, method) for method in rule.methods - {"HEAD", "OPTIONS"}}
+        routed |= {(path, method) for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
     assert described - {("/collect", "OPTIONS")} == routed
 
 
@@ -102,12 +103,12 @@ def test_the_payloads_limits_are_in_the_document(document: dict[str, Any]) -> No
 
 
 def test_every_kind_of_answer_to_browsers_fits(
-    service: Service, checked: Callable[..., Any], view: Callable[..., Payload]
+    service: Service, checked: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """Taken, dropped, partly taken, refused in all ways, and the stream's outage."""
     statuses = []
 
-    def post(body, **headers) -> None:
+    def post(body: Any, **headers: str) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body)
         named = {"Content-Type": "text/plain", "User-Agent": CHROME, **headers}
         statuses.append(checked("POST", "/collect", data=data, headers=named).status_code)
@@ -132,14 +133,14 @@ def test_every_kind_of_answer_to_browsers_fits(
 
 
 def test_every_kind_of_answer_to_servers_fits(
-    service: Service, checked: Callable[..., Any], view: Callable[..., Payload]
+    service: Service, checked: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """Receipts, dropped with a receipt, partly taken, refused, traces of each kind."""
 
-    def post(body, headers=KEY):
+    def post(body: Any, headers: dict[str, str] = KEY) -> TestResponse:
         return checked("POST", "/v1/events", data=json.dumps(body), headers={"Content-Type": "text/plain", **headers})
 
-    def trace(receipt, query="", headers=KEY):
+    def trace(receipt: str, query: str = "", headers: dict[str, str] = KEY) -> TestResponse:
         return checked("GET", f"/v1/events/{receipt}/trace{query}", "/v1/events/{id}/trace", headers=headers)
 
     service.edit_site("default", excluded_paths=("/private",))
@@ -159,7 +160,7 @@ def test_every_kind_of_answer_to_servers_fits(
 
 
 def test_every_other_answer_fits(
-    service: Service, checked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    service: Service, checked: Callable[..., TestResponse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images, the tracker, health, and a failure of ours."""
     agent = {"User-Agent": CHROME}
@@ -177,11 +178,11 @@ def test_every_other_answer_fits(
 
 
 def test_a_store_that_is_away_fits(
-    service: Service, checked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    service: Service, checked: Callable[..., TestResponse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503 with a reason, also for traces."""
 
-    def away(*_) -> None:
+    def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
     receipt = service.client.post("/v1/events", json={"event_type": "x", "user_id": "u"}, headers=KEY).json["events"][0]

@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 import pytest
+from werkzeug.test import TestResponse
 
 from liveinsight.model.errors import StoreUnavailable
 from tests.ingest.conftest import Service
@@ -16,12 +17,12 @@ CHROME = (
 )
 
 
-def ask(service: Service, query="", **headers):
+def ask(service: Service, query: str = "", **headers: str) -> TestResponse:
     named = {"User-Agent": CHROME, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return service.client.get(f"/collect.gif{query}", headers=named)
 
 
-def assert_image(answer) -> None:
+def assert_image(answer: TestResponse) -> None:
     """A transparent GIF of one pixel that nobody keeps."""
     assert answer.data[:6] == b"GIF89a"
     assert struct.unpack("<HH", answer.data[6:10]) == (1, 1)
@@ -91,7 +92,7 @@ def test_an_outage_is_an_image_too(service: Service, monkeypatch: pytest.MonkeyP
     assert (answer.status_code, answer.headers["X-LiveInsight-Reason"]) == (503, "stream_unavailable")
     service.stream.down = False
 
-    def away(*_) -> None:
+    def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
     service.clock.advance(hours=24)

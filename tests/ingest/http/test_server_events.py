@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
@@ -21,15 +22,15 @@ GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.
 
 
 @pytest.fixture
-def service(make_service: Callable[..., Service]):
+def service(make_service: Callable[..., Service]) -> Service:
     made = make_service(sites="default=UTC shop=Europe/Berlin")
     made.give_keys(default="default-key", shop="shop-key")
     return made
 
 
 @pytest.fixture
-def send(service: Service):
-    def post(body, key="default-key", **headers):
+def send(service: Service) -> Callable[..., TestResponse]:
+    def post(body: Any, key: str | None = "default-key", **headers: str) -> TestResponse:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         named = {"Content-Type": "application/json", "User-Agent": "python-requests/2.32", **headers}
         if key is not None:
@@ -178,7 +179,7 @@ def test_many_visitors_in_one_request_keep_their_order_and_their_places(
     assert len(set(receipts)) == 100
     buckets = {partition_key(event.visitor) for event in service.events()}
     assert len(service.records()) == len(buckets) > 3
-    by_visitor = {}
+    by_visitor: dict[int, list[int]] = {}
     for event in service.events():
         by_visitor.setdefault(event.visitor, []).append(int(event.title))
     assert all(titles == sorted(titles) for titles in by_visitor.values())

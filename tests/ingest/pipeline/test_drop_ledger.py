@@ -78,7 +78,12 @@ def test_counts_go_out_by_themselves() -> None:
     ledger = Ledger(
         lambda: plain_sites({"default": ZoneInfo("UTC")}), GroupCommit(stream), system_clock, gather_seconds=0.05
     )
-    threads = [threading.Thread(target=lambda: [ledger.note("default", "bot") for _ in range(100)]) for _ in range(4)]
+
+    def note_a_hundred() -> None:
+        for _ in range(100):
+            ledger.note("default", "bot")
+
+    threads = [threading.Thread(target=note_a_hundred) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -137,12 +142,12 @@ import os, pathlib
 from zoneinfo import ZoneInfo
 from ingest.delivery.group_commit import GroupCommit
 from ingest.pipeline.drop_ledger import Ledger
-from ingest.runtime.metrics import Metrics
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.model.clock import system_clock
 from liveinsight.sites.site import plain_sites
 from liveinsight.testing.builders import MemoryStream
 
-metrics = Metrics(pathlib.Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+metrics = IngestMetrics(pathlib.Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
 sites = plain_sites({"default": ZoneInfo("UTC")})
 commit = GroupCommit(MemoryStream(system_clock))
 ledger = Ledger(lambda: sites, commit, system_clock, gather_seconds=0, metrics=metrics)

@@ -6,7 +6,6 @@ import json
 import random
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
@@ -21,7 +20,7 @@ from tests.ingest.conftest import Payload, Service
 
 
 class Checkpoints:
-    def checkpoint(self, sequence_number) -> None:
+    def checkpoint(self, sequence_number: str) -> None:
         self.at = sequence_number
 
 
@@ -36,9 +35,10 @@ class Worker:
             service.store, incarnation, ProcessorOptions(dead_letter_limit=1), service.clock, lambda _: None
         )
         self._processor.initialize(self._shard, "")
-        self._iterator = service.stream.iterator(self._shard, after=None, start=StartAt.TRIM_HORIZON)
+        self._iterator: str | None = service.stream.iterator(self._shard, after=None, start=StartAt.TRIM_HORIZON)
 
-    def count(self, *, flush=True) -> None:
+    def count(self, *, flush: bool = True) -> None:
+        assert self._iterator
         batch = self._service.stream.read(self._iterator, 10_000)
         self._iterator = batch.next_iterator
         self._processor.process_records(batch.records, Checkpoints(), 0)
@@ -56,15 +56,15 @@ def forget_timelines(store: MemoryStore) -> None:
 
 
 @pytest.fixture
-def service(make_service: Callable[..., Service]):
+def service(make_service: Callable[..., Service]) -> Service:
     made = make_service(sites="default=UTC shop=UTC")
     made.give_keys(default="default-key", shop="shop-key")
     return made
 
 
 @pytest.fixture
-def send(service: Service):
-    def post(*payloads, key="default-key"):
+def send(service: Service) -> Callable[..., list[str]]:
+    def post(*payloads: Payload, key: str = "default-key") -> list[str]:
         answer = service.client.post(
             "/v1/events", data=json.dumps(payloads), headers={"Content-Type": "text/plain",
                                                               "Authorization": f"Bearer {key}"})  # fmt: skip
@@ -75,8 +75,8 @@ def send(service: Service):
 
 
 @pytest.fixture
-def trace(service: Service):
-    def get(event_id, key="default-key", **query):
+def trace(service: Service) -> Callable[..., TestResponse]:
+    def get(event_id: str, key: str = "default-key", **query: str) -> TestResponse:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         return service.client.get(f"/v1/events/{event_id}/trace", query_string=query, headers=headers)
 
@@ -84,7 +84,7 @@ def trace(service: Service):
 
 
 def test_from_the_stream_to_the_counters(
-    service: Service, send: Callable[..., TestResponse], trace: Callable[..., Any], view: Callable[..., Payload]
+    service: Service, send: Callable[..., list[str]], trace: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """Streamed, with shard, sequence number and index, until the worker has written it; then applied."""
     _, receipt = send(view(id="1"), view(id="2"))
@@ -103,8 +103,8 @@ def test_from_the_stream_to_the_counters(
 @pytest.mark.parametrize("session", ["s_abc", None])
 def test_a_repeat_is_a_duplicate(
     service: Service,
-    send: Callable[..., TestResponse],
-    trace: Callable[..., Any],
+    send: Callable[..., list[str]],
+    trace: Callable[..., TestResponse],
     view: Callable[..., Payload],
     session: str | None,
 ) -> None:
@@ -117,7 +117,7 @@ def test_a_repeat_is_a_duplicate(
 
 
 def test_a_record_that_could_not_be_decoded_is_a_dead_letter(
-    service: Service, send: Callable[..., TestResponse], trace: Callable[..., Any], view: Callable[..., Payload]
+    service: Service, send: Callable[..., list[str]], trace: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """The trace says so, with the worker's reason."""
     service.stream.put([OutRecord("b000", b"garbage")])
@@ -130,7 +130,7 @@ def test_a_record_that_could_not_be_decoded_is_a_dead_letter(
 
 
 def test_a_visitor_counted_beyond_an_event_has_it_counted(
-    service: Service, send: Callable[..., TestResponse], trace: Callable[..., Any], view: Callable[..., Payload]
+    service: Service, send: Callable[..., list[str]], trace: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """When the timeline has expired, the marks still say it."""
     (receipt,) = send(view(id="1"))
@@ -150,7 +150,7 @@ def test_a_visitor_counted_beyond_an_event_has_it_counted(
 
 
 def test_a_stream_that_was_created_anew_says_nothing_about_old_events(
-    service: Service, send: Callable[..., TestResponse], trace: Callable[..., Any], view: Callable[..., Payload]
+    service: Service, send: Callable[..., list[str]], trace: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """Marks and watermarks of another incarnation are no proof."""
     (receipt,) = send(view())
@@ -163,7 +163,7 @@ def test_a_stream_that_was_created_anew_says_nothing_about_old_events(
 
 
 def test_dropped_events_say_why(
-    service: Service, trace: Callable[..., Any], send: Callable[..., TestResponse], view: Callable[..., Payload]
+    service: Service, trace: Callable[..., TestResponse], send: Callable[..., list[str]], view: Callable[..., Payload]
 ) -> None:
     """A receipt of a dropped event holds its reason, and costs no read."""
     service.edit_site(excluded_paths=("/private/**",))
@@ -174,7 +174,7 @@ def test_dropped_events_say_why(
 
 
 def test_events_of_browsers_are_found_by_their_ids(
-    service: Service, trace: Callable[..., Any], view: Callable[..., Payload]
+    service: Service, trace: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """With the session or the user that they were sent with; made ids are as good as own ones."""
     service.post([view(id="e1"), view(timestamp=None)])
@@ -194,7 +194,7 @@ def test_events_of_browsers_are_found_by_their_ids(
 
 
 def test_ids_are_looked_for_in_the_own_site_only(
-    service: Service, trace: Callable[..., Any], view: Callable[..., Payload]
+    service: Service, trace: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """A key of one site tells nothing about another's events."""
     service.post(view(id="e1", site="shop"))
@@ -206,7 +206,7 @@ def test_ids_are_looked_for_in_the_own_site_only(
 
 
 def test_a_receipt_is_for_the_key_that_it_was_made_with(
-    send: Callable[..., TestResponse], trace: Callable[..., Any], view: Callable[..., Payload]
+    send: Callable[..., list[str]], trace: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """No key, another key, or a changed letter: nothing is told."""
     (receipt,) = send(view())
@@ -219,7 +219,7 @@ def test_a_receipt_is_for_the_key_that_it_was_made_with(
 
 
 def test_a_key_that_was_revoked_traces_nothing(
-    service: Service, send: Callable[..., TestResponse], trace: Callable[..., Any], view: Callable[..., Payload]
+    service: Service, send: Callable[..., list[str]], trace: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """Also not what was sent with it."""
     (receipt,) = send(view())

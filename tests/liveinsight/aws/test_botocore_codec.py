@@ -110,7 +110,8 @@ class Wire:
 
 def client_on(wire: Wire, service: str, *, installed: bool) -> Any:
     config = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
-    client: Any = boto3.Session("a", "b", region_name="eu-central-1").client(service, config=config)
+    session: Any = boto3.Session("a", "b", region_name="eu-central-1")
+    client = session.client(service, config=config)
     if installed:
         botocore_codec.install(client)
     client.meta.events.register(f"before-send.{service}", wire)

@@ -47,7 +47,10 @@ added = st.tuples(
 deltas = st.lists(added, min_size=1, max_size=12)
 
 
-def marked(parts: Sequence[tuple[dict[str, int], int, int]]) -> list[Contribution]:
+Parts = Sequence[tuple[dict[str, int], int, int]]
+
+
+def marked(parts: Parts) -> list[Contribution]:
     return [Contribution(totals_key("default", 0), f"{number:03d}", *part) for number, part in enumerate(parts, 1)]
 
 
@@ -68,7 +71,7 @@ def plain(item: CounterItem) -> tuple[dict[str, int], dict[int, int], int]:
 
 
 @given(deltas, st.data())
-def test_batches_may_be_cut_anywhere_and_come_again(parts, data) -> None:
+def test_batches_may_be_cut_anywhere_and_come_again(parts: Parts, data: st.DataObject) -> None:
     """Contributions in one batch, in two, or in two that overlap as after a replay make the same item."""
     pending = marked(parts)
     cut = data.draw(st.integers(0, len(pending)))
@@ -79,7 +82,7 @@ def test_batches_may_be_cut_anywhere_and_come_again(parts, data) -> None:
 
 
 @given(deltas, st.data())
-def test_contributions_may_be_spread_over_shards(parts, data) -> None:
+def test_contributions_may_be_spread_over_shards(parts: Parts, data: st.DataObject) -> None:
     """Items of any division among shards, merged in any order and grouping, are the item of all contributions."""
     pending = marked(parts)
     shards = data.draw(st.lists(st.integers(0, 3), min_size=len(pending), max_size=len(pending)))
@@ -91,7 +94,7 @@ def test_contributions_may_be_spread_over_shards(parts, data) -> None:
 
 
 @given(deltas, st.data())
-def test_contributions_commute(parts, data) -> None:
+def test_contributions_commute(parts: Parts, data: st.DataObject) -> None:
     """An item holds the same whatever the order of the contributions that make it."""
     assert plain(applied(marked(data.draw(st.permutations(parts))))) == plain(applied(marked(parts)))
 
@@ -110,7 +113,7 @@ def processed(events: Sequence[Event], rng: random.Random, most: int) -> Tally:
     options = ProcessorOptions(counters_interval=1, previews_interval=2, sessions_interval=3)
     processor = RecordProcessor(store, 1, options, clock, sleep=lambda _: None)
     processor.initialize("shardId-000000000000", "")
-    waiting, records = list(events), []
+    waiting, records = list(events), list[Record]()
     while waiting:
         size = rng.randint(1, most)
         records.append(Record(str(len(records) + 1), "b001", encode_record(waiting[:size]), clock()))
@@ -155,7 +158,11 @@ ODD_DAYS = [
     ("Australia/Lord_Howe", date(2026, 4, 5)),
     ("Australia/Lord_Howe", date(2026, 10, 4)),
 ]
-LENGTHS = {"Europe/Berlin": {3: 23, 10: 25}, "America/Havana": {3: 23}, "Australia/Lord_Howe": {4: 24.5, 10: 23.5}}
+LENGTHS: dict[str, dict[int, float]] = {
+    "Europe/Berlin": {3: 23, 10: 25},
+    "America/Havana": {3: 23},
+    "Australia/Lord_Howe": {4: 24.5, 10: 23.5},
+}
 
 
 def quarters_of(day: date, zone: ZoneInfo) -> range:
@@ -263,13 +270,13 @@ def facts(session: Session) -> dict[str, object]:
 
 @settings(max_examples=200)
 @given(st.data())
-def test_order_of_arrival_does_not_matter_within_a_gap(data) -> None:
+def test_order_of_arrival_does_not_matter_within_a_gap(data: st.DataObject) -> None:
     """Visits no longer than the gap, more than a gap apart: whatever the order of arrival, the same visits.
 
     minute   0 ....... 30       61 ....... 91
              [ visit 1 ]        [ visit 2  ]      each of up to two tabs
     """
-    events = []
+    events: list[Event] = []
     for visit in range(data.draw(st.integers(1, 3))):
         start = NOON + visit * (2 * GAP_MINUTES + 1) * MINUTE_MS
         offsets = data.draw(st.lists(st.integers(0, SESSION_GAP_MS), min_size=1, max_size=5, unique=True))

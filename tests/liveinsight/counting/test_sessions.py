@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def visits(*events: Event) -> list[Session]:
     return sorted(state.sessions, key=lambda session: session.started_at)
 
 
-def at(minutes: float, **changes: object) -> Event:
+def at(minutes: float, **changes: Any) -> Event:
     return an_event(at=NOON + round(minutes * MINUTE), **changes)
 
 

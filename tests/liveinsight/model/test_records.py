@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveinsight.aws.keys import bucket_of, counter_key, shard_tag, utc_days_of_quarters, value_of
+from liveinsight.counting.keys import CounterKey
 from liveinsight.model.buckets import (
     HOUR_MS,
     day_from_number,
@@ -99,14 +100,14 @@ def test_day_numbers_invert(day: date) -> None:
 @given(st.text(min_size=1), st.integers(0, 10**6))
 def test_dimension_keys_invert(value: str, shard: int) -> None:
     """The value is found again in the sort key, whatever it contains."""
-    key = counter_key(("dimension", "default", 20260922, "page", value), f"shardId-{shard:012d}")
+    key = counter_key(CounterKey("dimension", "default", 20260922, "page", value), f"shardId-{shard:012d}")
     assert (key[0], value_of(key[1])) == ("d#default#20260922#page", value)
 
 
 @given(st.integers(0, 4_000_000), st.integers(0, 10**6))
 def test_bucket_keys_invert(bucket: int, shard: int) -> None:
     """The bucket is found again in the sort key."""
-    pk, sk = counter_key(("totals", "default", bucket, "", ""), f"shardId-{shard:012d}")
+    pk, sk = counter_key(CounterKey("totals", "default", bucket, "", ""), f"shardId-{shard:012d}")
     assert (pk, bucket_of(sk)) == (f"t#default#{utc_day_of_quarter(bucket)}", bucket)
 
 

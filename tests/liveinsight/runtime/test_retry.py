@@ -83,7 +83,7 @@ def test_tries_within_a_time(sleep: Slept) -> None:
 def test_stop_event_ends_the_retries() -> None:
     """The event wakes the sleep, and there is no further call."""
     stop = threading.Event()
-    calls = []
+    calls: list[bool] = []
 
     def call() -> str:
         calls.append(stop.is_set())
@@ -113,7 +113,7 @@ def test_waiting_until_something_is_ready(
 ) -> None:
     """It ends when the thing is ready, when the time is over, and when the process has died."""
     left = iter(answers)
-    calls = []
+    calls: list[None] = []
 
     def ready() -> bool:
         calls.append(None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -49,7 +49,7 @@ def count(store: Store, key: CounterKey, views: int) -> None:
     assert not store.write_counters(SHARD, [CounterWrite.of(where, item.mark if known else "", item, 0)]).refused
 
 
-def views(rows: list[tuple[int | str, CounterItem]]) -> dict[int | str, int]:
+def views(rows: Sequence[tuple[int | str, CounterItem]]) -> dict[int | str, int]:
     return {place: item.measures["pageviews"] for place, item in rows}
 
 
@@ -203,7 +203,10 @@ def test_pointer_is_looked_at_every_five_seconds(generations: Generations, clock
     """A change is seen within five seconds, and the pointer is not read more often than that."""
     generations.stores[1].write_watermark(Watermark(SHARD, 1, False, 1))
     generations.stores[2].write_watermark(Watermark(SHARD, 2, False, 1))
-    as_of = lambda: generations.reader.read_watermarks().rows[0].as_of  # noqa: E731
+
+    def as_of() -> int:
+        return generations.reader.read_watermarks().rows[0].as_of
+
     assert as_of() == 1
     generations.switch(2, D21)
     clock.advance(seconds=4.9)

@@ -58,7 +58,8 @@ def any_store(request: pytest.FixtureRequest) -> Store:
         environ = {**environ, "AWS_ENDPOINT_URL_DYNAMODB": request.getfixturevalue("dynamodb_local").url}
     settings = Settings.from_env(environ)
     initialise(settings)
-    return request.getfixturevalue("open_aws")(settings)[1]
+    store: Store = request.getfixturevalue("open_aws")(settings)[1]
+    return store
 
 
 def plain(item: CounterItem) -> tuple[dict[str, int], dict[int, int], int, str]:

@@ -191,7 +191,7 @@ class Mapping:
             return self._warm.pop(self._rng.randrange(len(self._warm)))
         store = SlowStore(self._faulty, self._memory, self._clock, self._rng)
         sleep = lambda seconds: self._clock.advance(seconds=seconds)  # noqa: E731
-        counter = BatchCounter(self._stream, store, OPTIONS, self._clock, sleep, records_per_step=2)  # type: ignore[arg-type]
+        counter = BatchCounter(self._stream, store, OPTIONS, self._clock, sleep, records_per_step=2)
         return Handler("shop", self._stream, counter, lambda *_: WELL, self._clock), store
 
 

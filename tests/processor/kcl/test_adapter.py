@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +15,7 @@ from liveinsight.model.events import encode_record
 from liveinsight.storage.store import SHARD_END
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore
-from processor.kcl.adapter import AGGREGATE_MAGIC, Adapter, CheckpointRefused, plain_records
+from processor.kcl.adapter import AGGREGATE_MAGIC, Adapter, CheckpointRefused, GivenRecord, plain_records
 from processor.kcl.exit_codes import CRASHED, FLUSH_ABANDONED, TOO_MANY_DEAD_LETTERS, Note
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
@@ -33,16 +34,23 @@ class Left(BaseException):
 
 
 @dataclass
+class ARecord:
+    """A record of the library."""
+
+    sequence_number: str
+    sub_sequence_number: int
+    data: str
+    partition_key: str = "b000"
+    timestamp_millis: int = 1_000
+
+
+@dataclass
 class Given:
-    """Any message of the library."""
+    """Any input of the library."""
 
     shard_id: str = SHARD
-    sequence_number: str = "7"
-    sub_sequence_number: int = 0
-    partition_key: str = "b000"
-    data: str = ""
-    timestamp_millis: int = 1_000
-    records: list[Given] = field(default_factory=list)
+    sequence_number: str | None = "7"
+    records: Sequence[GivenRecord] = ()
     millis_behind_latest: int | None = 0
     checkpointer: Any = None
 
@@ -80,7 +88,7 @@ class Rig:
         self.left.append(code)
         raise Left
 
-    def batch(self, *records: Given, checkpointer: Checkpointer | None = None) -> Given:
+    def batch(self, *records: GivenRecord, checkpointer: Checkpointer | None = None) -> Given:
         return Given(records=list(records), checkpointer=checkpointer or Checkpointer())
 
     @property
@@ -93,9 +101,9 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
-def a_record(number: int, data: bytes | None = None, sub: int = 0) -> Given:
+def a_record(number: int, data: bytes | None = None, sub: int = 0) -> GivenRecord:
     event = an_event(visitor=number, event_id=number)
-    return Given(
+    return ARecord(
         sequence_number=str(number),
         sub_sequence_number=sub,
         data=b64encode(encode_record([event]) if data is None else data).decode(),

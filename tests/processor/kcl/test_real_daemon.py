@@ -441,7 +441,7 @@ def test_a_lease_is_stolen_while_a_flush_is_in_progress(place: Place, tmp_path: 
     on as a zombie until it is told, and whoever comes next counts nothing twice."""
     marker = tmp_path / "in-flush"
     fault = {"TEST_FAULT": "slow_flush", "TEST_FAULT_MARKER": str(marker), "LIVEINSIGHT_SESSIONS_INTERVAL": "2"}
-    with place.worker(tmp_path, **fault) as worker:
+    with place.worker(tmp_path, "worker", None, **fault) as worker:
         with place.load():
             worker.wait_for_shards(4)
             stolen = 0

@@ -165,7 +165,8 @@ class Command:
         assert self.worker
         assert self.worker.poll() is None, self.log.read_text()[-3000:]
         lines = [json.loads(line) for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        return sum(line.get("action") == "generation" and line["generation"] == generation for line in lines) == times
+        switches = [line for line in lines if line.get("action") == "generation" and line["generation"] == generation]
+        return len(switches) == times
 
     def rebuild(self, *arguments: str, code: int = 0) -> str:
         command = [sys.executable, "-m", "liveinsight", "rebuild", *arguments]
@@ -213,10 +214,10 @@ def test_rebuild_switch_and_back(
 
     def about() -> int:
         answer = client.get(f"/v1/sites/default/breakdown?dimension=page&from={LOG_DAY}&to={LOG_DAY}").json
-        return {row["value"]: row["pageviews"] for row in answer["data"]}["/about"]  # type: ignore[index]
+        return int({row["value"]: row["pageviews"] for row in answer["data"]}["/about"])
 
     def recent_views() -> int:
-        return client.get("/v1/sites/default/totals?period=24h").json["data"]["pageviews"]  # type: ignore[index]
+        return int(client.get("/v1/sites/default/totals?period=24h").json["data"]["pageviews"])
 
     command.start_worker()
     import_log(aws, stream)

@@ -206,14 +206,14 @@ def read_back(store: Store, site: str, simulation: Simulation, expected: Tally) 
     first, last = min(times), max(times)
     items: list[tuple[CounterKey, Any]] = []
     totals = store.read_totals(site, quarter_of(first), quarter_of(last)).rows
-    items += [(("totals", site, bucket, "", ""), item) for bucket, item in totals]
+    items += [(CounterKey("totals", site, bucket, "", ""), item) for bucket, item in totals]
     for kind in ("", *sorted({key.dimension for key in expected.counters if key.kind == "minute"} - {""})):
         minutes = store.read_minutes(site, minute_of(first), minute_of(last), kind).rows
-        items += [(("minute", site, minute, kind, ""), item) for minute, item in minutes]
+        items += [(CounterKey("minute", site, minute, kind, ""), item) for minute, item in minutes]
     for day in map(day_number, days_between(min(days), max(days))):
         for name in (dimension.name for dimension in DIMENSIONS):
             rows = store.read_dimension(site, day, name).rows
-            items += [(("dimension", site, day, name, value), item) for value, item in rows]
+            items += [(CounterKey("dimension", site, day, name, value), item) for value, item in rows]
     timelines = {session: store.read_timeline(*session, limit=1000).rows for session in expected.timelines}
     return Tally(
         numbers(items),

@@ -150,7 +150,7 @@ def plain_add(patch: pytest.MonkeyPatch) -> type[MemoryStore]:
     def flush(self: Any, _: Cadence = Cadence.SLOW) -> bool:
         pending: dict[CounterKey, list[Contribution]] = {}
         for target, batch in self._pending.items():
-            for key, _ in by_counter([Contribution(target, "", {})]):
+            for key, _part in by_counter([Contribution(target, "", {})]):
                 pending.setdefault(key, []).extend(batch.parts)
         writes = [CounterWrite.of(key, NO_MARK, summed_up(parts), 0) for key, parts in pending.items()]
         lost = self._store.write_counters(self._shard, writes).unconfirmed

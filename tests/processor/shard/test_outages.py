@@ -155,7 +155,7 @@ class Outage:
         rows = self.store.read_totals("default", quarter - 2, quarter).rows
         return sum(item.measures.get("pageviews", 0) for _, item in rows)
 
-    def ride_out(self, begin: Callable[[], None], end: Callable[[], None], *, code: int) -> None:
+    def ride_out(self, begin: Callable[[], None], end: Callable[[], object], *, code: int) -> None:
         """The whole story; `code` is what status must say in the middle."""
         load = Load(self.stream)
         with self.worker() as process, load.running():
