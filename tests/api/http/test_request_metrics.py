@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from flask.testing import FlaskClient
 
 
@@ -27,7 +28,7 @@ def test_requests_are_counted_by_endpoint_and_status(client: FlaskClient) -> Non
     assert not [name for name in found if "secret" in name or "nowhere" in name]
 
 
-def test_failure_inside_is_counted(client: FlaskClient, monkeypatch) -> None:
+def test_failure_inside_is_counted(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that ends in an error of ours has the status 500."""
     client.application.config["PROPAGATE_EXCEPTIONS"] = False
     monkeypatch.setattr("api.http.routes.freshness_of", lambda *_, **__: 1 / 0)

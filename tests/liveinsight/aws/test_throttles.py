@@ -29,8 +29,10 @@ def test_throttled_parts_of_an_answer(answer: dict[str, Any], count: int) -> Non
 
 def test_each_answer_of_a_client_is_looked_at() -> None:
     """By botocore's event of every attempt."""
-    client, counted = dynamodb_client(Settings(endpoint_url="http://127.0.0.1:1")), []
+    client = dynamodb_client(Settings(endpoint_url="http://127.0.0.1:1"))
+    counted: list[int] = []
     report_throttles(client, counted.append)
-    for answer in ({"Error": {"Code": "ThrottlingException"}}, {"Items": []}, None):
+    answers: list[dict[str, Any] | None] = [{"Error": {"Code": "ThrottlingException"}}, {"Items": []}, None]
+    for answer in answers:
         client.meta.events.emit("response-received.dynamodb.Query", parsed_response=answer, response_dict=None)
     assert counted == [1]
