@@ -28,7 +28,7 @@ REQUESTS = 300
 PATIENCE = 30
 GUNICORN = ["gunicorn", "--workers", "2", "--worker-class", "gthread", "--threads", "64", "--log-level", "warning"]
 COMMANDS = {
-    "granian": ["ingest", "--workers", "2", "--threads", "64"],
+    "granian": ["liveinsight", "ingest", "--workers", "2", "--threads", "64"],
     "gunicorn": [*GUNICORN, "ingest.wsgi:app"],
     "gunicorn, loaded before the fork": [*GUNICORN, "--preload", "ingest.wsgi:app"],
 }
