@@ -2,7 +2,7 @@
 
     start   a new generation: tables of its own, filled from the stream's oldest record on
     diff    what it counts otherwise         switch   show it, and let the worker go on with it
-    back    undo the switch                  drop     delete a generation that is not in use
+    rollback  undo the switch                drop     delete a generation that is not in use
 
 Until the switch nothing that is in use is written to: whatever becomes of a rebuild, the product goes on as it was.
 """
@@ -32,7 +32,7 @@ The procedure, in order:
   4. Restart the worker, so that the new release counts on after the switch.
   5. liveinsight rebuild switch    From a day on the API answers from the new generation, and the worker goes on with
                                    it, both within seconds. `rebuild start` ends by itself then.
-  6. liveinsight rebuild back      If it was a mistake: as before the switch, and the worker counts what came since.
+  6. liveinsight rebuild rollback  If it was a mistake: as before the switch, and the worker counts what came since.
      liveinsight rebuild drop N    When you are sure, or to give up: deletes the tables of a generation not in use.
 
 Until step 5 nothing that is in use is touched. `liveinsight rebuild status` tells where you are.
@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--from-day", type=date.fromisoformat, metavar="YYYYMMDD", help="from this local day on (for imported logs)"
     )
     switcher.add_argument("--force", action="store_true", help="even if it lags, or no day is whole in it")
-    backer = actions.add_parser("back", help="undo the last switch")
+    backer = actions.add_parser("rollback", help="undo the last switch")
     backer.add_argument("--force", action="store_true", help="even if the stream has dropped what came since")
     actions.add_parser("status", help="which generations there are, and how far they have counted")
     dropper = actions.add_parser("drop", help="delete a generation that is not in use")
@@ -103,8 +103,8 @@ def main(arguments: list[str]) -> int:
         return rebuild.start(until_caught_up=options.until_caught_up, reads_per_second=options.reads_per_second)
     if options.action == "switch":
         return rebuild.switch(options.from_day, force=options.force)
-    if options.action == "back":
-        return rebuild.back(force=options.force)
+    if options.action == "rollback":
+        return rebuild.rollback(force=options.force)
     if options.action == "drop":
         return rebuild.drop(options.generation, confirmed=options.yes)
     if options.action == "status":

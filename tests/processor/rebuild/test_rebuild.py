@@ -264,12 +264,12 @@ def test_rebuild_switch_and_back(
     counted(open_generations(aws)(2))
     assert recent_views() == sent[0] - 1
 
-    assert "generation 1 is written and shown again" in command.rebuild("back")
+    assert "generation 1 is written and shown again" in command.rebuild("rollback")
     eventually(lambda: command.worker_has(1, 2))
     counted(old)
     eventually(lambda: about() == right + 7)
     assert recent_views() == sent[0] - 1
-    assert "nothing to go back to" in command.rebuild("back", code=1)
+    assert "nothing to go back to" in command.rebuild("rollback", code=1)
 
     assert command.rebuild("drop", "2", code=2) == "nobody is here to confirm: add --yes\n"
     assert command.rebuild("drop", "2", "--yes").count(" deleted") == 2
@@ -331,5 +331,5 @@ def test_switch_that_somebody_else_overtakes(
 
     monkeypatch.setattr("processor.rebuild.actions.load_versioned_pointer", overtaken)
     with pytest.raises(LiveInsightError, match="somebody else has changed the active generations"):
-        main(["back"])
+        main(["rollback"])
     assert [each.generation for each in load_pointer(store).active] == [1, 2, 3]
