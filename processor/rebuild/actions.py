@@ -21,6 +21,7 @@ from liveinsight.aws.schema import TableNames, create_tables, delete_tables, lat
 from liveinsight.model.buckets import day_from_number
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable
+from liveinsight.runtime.command_line import confirm
 from liveinsight.runtime.report_text import duration_text, time_text
 from liveinsight.runtime.retry import Answer, retry
 from liveinsight.settings import Settings
@@ -186,15 +187,7 @@ class Rebuild:
             raise LiveInsightError(f"generation {generation} is in use: `liveinsight rebuild rollback` first")
         if generation not in self._existing():
             raise LiveInsightError(f"there is no generation {generation}: see `liveinsight rebuild status`")
-        if not confirmed:
-            if not sys.stdin.isatty():
-                self._say("nobody is here to confirm: add --yes")
-                return 2
-            sys.stdout.write(f"Delete the tables of generation {generation} for good? [y/N] ")
-            sys.stdout.flush()
-            if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-                self._say("nothing deleted")
-                return 2
+        confirm(f"Delete the tables of generation {generation} for good?", yes=confirmed)
         # First of all a new version of the pointer: a switch that is under way meanwhile is refused.
         save_pointer(self._first, forgotten(pointer, generation, self._clock()), version)
         names = TableNames.of_generation(self._settings.table_prefix, generation)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import resource
 import signal
-import sys
-import textwrap
 import threading
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+
+import click
 
 from liveinsight.model.clock import system_clock
 from liveinsight.runtime.gc_tuning import tune_for_records
@@ -29,51 +28,48 @@ from processor.shard.progress import Progress
 
 logger = logging.getLogger(__name__)
 
+_EXIT_CODES = "\n".join(f"  {code:<3} {text}" for code, text in MEANINGS.items())
 
-def main(arguments: list[str]) -> int:
-    """Entry point. Exit code 0 after a drain, 1 when a shard failed (start it again: it replays)."""
-    parser = argparse.ArgumentParser(
-        prog="liveinsight worker",
-        description=_filled(
-            "Read every shard of the stream, parents before children, and keep the counters and sessions. SIGTERM or "
-            "Ctrl-C drains: everything read is written and checkpointed before it leaves. After `liveinsight rebuild "
-            "switch` it drains, too, and goes on with the new generation of counters."
-        ),
-        epilog=_filled(
-            "Exit code 0 after a drain. Exit code 1 when a shard failed beyond repair: nothing is checkpointed past "
-            "the failure, so start it again and it goes on without a gap or a double count. It also ends with 1, and "
-            "says what to do, when too many records of a shard cannot be decoded (LIVEINSIGHT_DEAD_LETTER_LIMIT)."
-        )
-        + "\n\n"
-        + _filled(
-            "With --runtime kcl nothing is restarted by itself: let a supervisor do it, and let it wait 45 seconds "
-            "after SIGTERM. More options for Java come from JAVA_TOOL_OPTIONS. Exit codes:"
-        )
-        + "".join(f"\n  {code:3} {meaning}" for code, meaning in MEANINGS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--runtime",
-        choices=("embedded", "kcl"),
-        default="embedded",
-        help="who deals with shards: this process (embedded, the default), or the Kinesis Client Library, whose Java "
-        "daemon shares the shards among any number of workers (kcl; `make kcl` installs it)",
-    )
-    parser.add_argument(
-        "--kcl",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="with --runtime kcl: a property of the daemon, e.g. metricsLevel=SUMMARY or failoverTimeMillis=5000; "
-        "may be given again",
-    )
-    parsed = parser.parse_args(arguments)
-    if parsed.kcl and parsed.runtime != "kcl":
-        parser.error("--kcl is for --runtime kcl")
+
+@click.command(epilog=f"\b\nExit codes with --runtime kcl:\n{_EXIT_CODES}")
+@click.option(
+    "--runtime",
+    type=click.Choice(["embedded", "kcl"]),
+    default="embedded",
+    help="embedded: this process reads all shards; kcl: the Java daemon of the Kinesis Client Library shares them "
+    "among any number of workers (`make kcl` installs it)",
+)
+@click.option(
+    "--kcl",
+    "properties",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="with --runtime kcl: a property of the daemon, such as metricsLevel=SUMMARY; can be repeated",
+)
+def command(runtime: str, properties: tuple[str, ...]) -> int:
+    """Read every shard of the stream, parents before children, and keep counters and sessions up to date.
+
+    SIGTERM or Ctrl-C drains: everything that was read is written and checkpointed. After `liveinsight rebuild switch`
+    the worker drains too, and continues with the new generation of counters.
+
+    Exit code 0 after a drain. Exit code 1 when a shard failed: nothing is checkpointed past the failure, and the next
+    start continues without a gap or a double count. It is also 1 when too many records of a shard cannot be decoded
+    (LIVEINSIGHT_DEAD_LETTER_LIMIT); the message says what to do.
+
+    With --runtime kcl a supervisor must restart the worker, and wait 45 seconds after SIGTERM. JAVA_TOOL_OPTIONS has
+    more options for Java.
+
+    \b
+    Examples:
+      liveinsight worker
+      liveinsight worker --runtime kcl --kcl failoverTimeMillis=5000
+    """
+    if properties and runtime != "kcl":
+        raise click.UsageError("--kcl is for --runtime kcl")
     settings = Settings.from_env(os.environ)
     log_to_stderr(settings.log_level)
-    if parsed.runtime == "kcl":
-        return launcher.run(settings, parsed.kcl, os.environ)
+    if runtime == "kcl":
+        return launcher.run(settings, list(properties), os.environ)
     tune_for_records()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,10 +89,6 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _filled(text: str) -> str:
-    return textwrap.fill(text, 100)
-
-
 def _log_summary(workers: Sequence[Worker]) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     progress = [processor.progress for worker in workers for processor in worker.processors.values()]
@@ -113,7 +105,3 @@ def _max_rss_kb() -> int:
     except FileNotFoundError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
