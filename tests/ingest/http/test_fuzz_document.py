@@ -22,7 +22,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from ingest.http.openapi import OPERATIONS, Operation
+from ingest.http.endpoints import ENDPOINTS
+from liveinsight.runtime.openapi import Operation
 from tests.ingest.conftest import Service
 
 CASES = int(os.environ.get("FUZZ_CASES", "1000")) // 10
@@ -38,7 +39,9 @@ CHROME = (
 )
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize(
+    "operation", [endpoint.operation for endpoint in ENDPOINTS], ids=lambda operation: operation.name
+)
 def test_every_answer_is_one_that_the_document_knows(
     make_service: Callable[..., Service], operation: Operation
 ) -> None:
@@ -60,7 +63,7 @@ def test_every_answer_is_one_that_the_document_knows(
     )
     def check(case: Any, key: str) -> None:
         headers = {"User-Agent": CHROME}
-        if operation.keyed:
+        if operation.security:
             headers["Authorization"] = key
         response = case.call(headers=headers)
         statuses.add(response.status_code)
