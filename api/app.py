@@ -11,8 +11,10 @@ from pathlib import Path
 from flask import Flask
 
 from api.http.dashboard_files import serve_dashboard
+from api.http.request_metrics import serve_metrics
 from api.http.routes import Service, serve_endpoints, serve_errors
 from liveinsight.model.clock import Clock
+from liveinsight.runtime.metrics import ApiMetrics
 from liveinsight.settings import Settings
 from liveinsight.sites.cache import SitesNow
 from liveinsight.sites.site import plain_sites
@@ -27,6 +29,7 @@ def create_app(
     clock: Clock,
     *,
     sites: SitesNow | None = None,
+    metrics: ApiMetrics | None = None,
     dashboard_dir: Path = DASHBOARD_DIR,
 ) -> Flask:
     """The WSGI application.
@@ -36,12 +39,15 @@ def create_app(
         store: where the answers are read from.
         clock: gives now, epoch ms.
         sites: gives the sites that hold now.
+        metrics: counts requests and items read.
         dashboard_dir: folder of the dashboard's files; without it the API works and the page is 404.
     """
     app = Flask(__name__, static_folder=None)
     # A session id may hold slashes, two in a row too: no redirect may change it.
     app.url_map.merge_slashes = False
-    serve_endpoints(app, Service(sites or (lambda: plain_sites(settings.sites)), store, clock))
+    metrics = metrics or ApiMetrics()
+    serve_metrics(app, metrics)
+    serve_endpoints(app, Service(sites or (lambda: plain_sites(settings.sites)), store, clock, metrics))
     serve_dashboard(app, dashboard_dir)
     serve_errors(app)
     return app

@@ -24,9 +24,9 @@ from ingest.pipeline.drop_ledger import Ledger
 from ingest.pipeline.identity import SALT_BYTES, DailySalts
 from ingest.pipeline.pipeline import Pipeline
 from ingest.pipeline.rate_limits import Rates
-from ingest.runtime.metrics import Metrics
 from ingest.tracing.trace import TraceStore
 from liveinsight.model.clock import Clock
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.settings import Settings
 from liveinsight.sites.cache import SitesNow
 from liveinsight.storage.store import SaltStore
@@ -60,7 +60,7 @@ def create_app(
     ledger: Ledger | None = None,
     retries: Retries | None = None,
     pace: Pace | None = None,
-    metrics: Metrics | None = None,
+    metrics: IngestMetrics | None = None,
     bodies: BodyWatchdog | None = None,
 ) -> Flask:
     """The ingest application.
@@ -76,7 +76,7 @@ def create_app(
         bodies: reads request bodies, and acts when too many are overdue.
     """
     retries = retries or Retries()
-    metrics = metrics or Metrics()
+    metrics = metrics or IngestMetrics()
     stream = ObservedStream(backend.stream, metrics, retries.elapsed)
     commit = GroupCommit(stream, retries, pace, metrics)
     ledger = ledger or Ledger(backend.sites, GroupCommit(backend.stream), backend.clock)

@@ -12,10 +12,10 @@ from pathlib import Path
 from ingest.app import Backend, create_app
 from ingest.delivery.group_commit import GroupCommit, Pace
 from ingest.pipeline.drop_ledger import Ledger
-from ingest.runtime.metrics import FOLDER_VARIABLE, Metrics
 from liveinsight.model.clock import system_clock
 from liveinsight.runtime.gc_tuning import tune_for_requests
 from liveinsight.runtime.json_logs import log_to_stderr
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.runtime.wsgi_server import at_exit
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import FIRST, load_pointer
@@ -29,8 +29,7 @@ _stream = open_stream_for_requests(_settings)
 _stores = open_generations(_settings)
 _store = _stores(FIRST)
 _sites = open_sites(_settings, system_clock)
-_shared = os.environ.get(FOLDER_VARIABLE)
-_metrics = Metrics(Path(_shared) if _shared else None)
+_metrics = IngestMetrics.from_environment()
 _ledger = Ledger(_sites, GroupCommit(_stream), system_clock, metrics=_metrics)
 # The counts of the last second are sent when the server ends.
 at_exit(_ledger.send)

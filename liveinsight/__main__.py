@@ -1,81 +1,99 @@
-"""The `liveinsight` command: one table of subcommands, each a module with a `main(arguments)`.
+"""The `liveinsight` command: one table of commands, each a module with a click `command`.
 
-Modules are found by name when they are asked for, so the core imports no service.
+In: the command line. Out: the exit code. A command's module is imported when it is called, so the core imports no
+service and `--help` is fast.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
-from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import click
+from click.shell_completion import CompletionItem
 
 from liveinsight import __version__
 from liveinsight.model.errors import LiveInsightError
 
 
-@dataclass(frozen=True)
-class Command:
-    """A subcommand: its name, the module that runs it, and one line of help."""
+class Entry(NamedTuple):
+    """A command: the module that has it, and one line of help."""
 
-    name: str
     module: str
     summary: str
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command("up", "liveinsight.devstack.up", "run the whole pipeline on this machine, with a demo site to look at"),
-    Command("init", "liveinsight.cli.init", "create the stream and the tables (again is fine)"),
-    Command("site", "liveinsight.cli.site", "the sites: origins, time zone, limits, privacy, API keys"),
-    Command("ingest", "ingest.__main__", "take events from browsers and put them on the stream"),
-    Command("worker", "processor.__main__", "count what is on the stream"),
-    Command("api", "api.__main__", "serve the read API and the dashboard"),
-    Command("import-log", "ingest.importer.import_log", "send a web server's access log through the pipeline"),
-    Command("status", "processor.status.command", "show how far each shard is counted; the exit code is for monitors"),
-    Command("dlq", "liveinsight.cli.dlq", "list, show, replay or delete the records that could not be decoded"),
-    Command("verify", "processor.verify.command", "count the stream again and compare it with the stored counters"),
-    Command(
-        "rebuild", "processor.rebuild.command", "count the stream again beside the old numbers, compare, switch, undo"
-    ),
-    Command("local", "liveinsight.devstack.local", "run only a local stand-in for AWS"),
+COMMANDS = {
+    "up": Entry("liveinsight.devstack.up", "run the whole pipeline on this machine, with a demo site"),
+    "init": Entry("liveinsight.cli.init", "create the stream and the tables (safe to repeat)"),
+    "site": Entry("liveinsight.cli.site", "manage sites: origins, time zone, limits, privacy, API keys"),
+    "ingest": Entry("ingest.command", "accept events from browsers and put them on the stream"),
+    "worker": Entry("processor.command", "count the events on the stream"),
+    "api": Entry("api.command", "serve the read API and the dashboard"),
+    "import-log": Entry("ingest.importer.import_log", "import page views from the access logs of a web server"),
+    "status": Entry("processor.status.command", "show how far each shard is counted; the exit code is for monitoring"),
+    "dlq": Entry("liveinsight.cli.dlq", "list, show, replay or purge dead letters: records that cannot be decoded"),
+    "verify": Entry("processor.verify.command", "count the stream again and compare the result with the counters"),
+    "rebuild": Entry("processor.rebuild.command", "count the stream again into new tables, compare, switch, roll back"),
+    "local": Entry("liveinsight.devstack.local", "run only the local AWS stack"),
+}
+
+
+class LazyGroup(click.Group):
+    """The commands of `COMMANDS`, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name].module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(n, help=entry.summary) for n, entry in COMMANDS.items() if n.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LiveInsightError as error:
+            click.echo(f"liveinsight {ctx.invoked_subcommand}: {error}", err=True)
+            return 1
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
+@click.version_option(__version__, "-V", "--version", message="liveinsight %(version)s")
+def cli() -> None:
+    """LiveInsight: real-time, first-party web analytics on AWS.
 
+    Settings come from the environment (LIVEINSIGHT_* and AWS_*, see docs/settings.md).
 
-def usage() -> str:
-    """What `liveinsight --help` prints."""
-    width = max(len(command.name) for command in COMMANDS)
-    lines = [f"  {command.name:{width}}  {command.summary}" for command in COMMANDS]
-    return "\n".join(
-        [
-            f"LiveInsight {__version__}: real-time, first-party web analytics on AWS",
-            "",
-            "usage: liveinsight COMMAND [options]",
-            "",
-            *lines,
-            "",
-            "`liveinsight COMMAND --help` explains a command. Settings come from the environment",
-            "(LIVEINSIGHT_* and AWS_*, see docs/settings.md). Try it: `liveinsight up`, then open the URL it prints.",
-        ]
-    )
+    \b
+    Examples:
+      liveinsight up                            everything on this machine; open the URL it prints
+      liveinsight site add shop --time-zone Europe/Berlin
+      liveinsight COMMAND --help                explains a command, with examples
+    """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        sys.stdout.write(usage() + "\n")
-        return 0 if arguments else 2
-    if arguments[0] in {"-V", "--version"}:
-        sys.stdout.write(f"liveinsight {__version__}\n")
-        return 0
-    for command in COMMANDS:
-        if command.name == arguments[0]:
-            try:
-                return int(importlib.import_module(command.module).main(arguments[1:]))
-            except LiveInsightError as error:
-                sys.stderr.write(f"liveinsight {command.name}: {error}\n")
-                return 1
-    sys.stderr.write(f"liveinsight: no command {arguments[0]!r}\n\n{usage()}\n")
-    return 2
+    """Run a command; returns the exit code: 2 for a mistake in calling or an answer of no, 130 after Ctrl-C."""
+    try:
+        return cli.main(arguments, prog_name="liveinsight", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort as error:
+        return 130 if error.__cause__ else 2
 
 
 if __name__ == "__main__":

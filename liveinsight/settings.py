@@ -113,6 +113,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename=_variable):
         Meta(ge=0, le=1),
         _doc("share of undecodable records among the last 100 of a shard that stops the worker; with 1 it never stops"),
     ] = 0.2
+    metrics_host: Annotated[str, _doc("address at which the worker serves `/metrics`")] = "127.0.0.1"
+    metrics_port: Annotated[int, Meta(ge=0), _doc("port at which the worker serves `/metrics`; 0: not at all")] = 0
     data_dir: Annotated[str, _doc("folder for the state and logs of `up` and `local`")] = ".liveinsight"
     local: Annotated[
         Flag, _doc("whether AWS is LocalStack on this machine, at its standard address (`LOCALSTACK_HOST`, port 4566)")

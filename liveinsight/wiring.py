@@ -10,7 +10,10 @@ from liveinsight.aws.dynamodb import Dynamo
 from liveinsight.aws.dynamodb_store import DynamoStore
 from liveinsight.aws.kinesis import KinesisStream
 from liveinsight.aws.schema import TableNames
+from liveinsight.aws.throttles import report_throttles
 from liveinsight.model.clock import Clock
+from liveinsight.model.errors import SettingsError
+from liveinsight.runtime.metrics import WorkerMetrics
 from liveinsight.settings import Settings
 from liveinsight.sites.cache import SiteDirectory, SitesNow
 from liveinsight.sites.repository import load_sites
@@ -18,9 +21,12 @@ from liveinsight.storage.generation_pointer import FIRST, load_pointer
 from liveinsight.storage.generation_reader import GenerationalReader
 
 
-def open_stream(settings: Settings) -> KinesisStream:
+def open_stream(settings: Settings, metrics: WorkerMetrics | None = None) -> KinesisStream:
     """The stream that `settings` name. Nothing is asked of it yet."""
-    return KinesisStream(kinesis_client(settings), settings.stream_name)
+    client = kinesis_client(settings)
+    if metrics:
+        report_throttles(client, metrics.throttles.labels("kinesis").inc)
+    return KinesisStream(client, settings.stream_name)
 
 
 def open_stream_for_requests(settings: Settings) -> KinesisStream:
@@ -28,14 +34,32 @@ def open_stream_for_requests(settings: Settings) -> KinesisStream:
     return KinesisStream(kinesis_client(settings, attempts=0, read_timeout=2.5), settings.stream_name)
 
 
+def serve_metrics(settings: Settings, metrics: WorkerMetrics) -> None:
+    """Serve the worker's metrics if `settings` name a port.
+
+    Raises:
+        SettingsError: the port is not free.
+    """
+    if settings.metrics_port:
+        try:
+            metrics.serve(settings.metrics_host, settings.metrics_port)
+        except OSError as error:
+            raise SettingsError(f"LIVEINSIGHT_METRICS_PORT={settings.metrics_port}: {error.strerror}") from error
+
+
 def open_store(settings: Settings, *, parallel: int = 4) -> DynamoStore:
     """The store that `settings` name: the first generation's. Nothing is asked of it yet."""
     return open_generations(settings, parallel=parallel)(FIRST)
 
 
-def open_generations(settings: Settings, *, parallel: int = 4) -> Callable[[int], DynamoStore]:
+def open_generations(
+    settings: Settings, *, parallel: int = 4, metrics: WorkerMetrics | None = None
+) -> Callable[[int], DynamoStore]:
     """Gives the store of a generation of counters, whether or not its tables are there."""
-    dynamo = Dynamo(dynamodb_client(settings), parallel=parallel)
+    client = dynamodb_client(settings)
+    if metrics:
+        report_throttles(client, metrics.throttles.labels("dynamodb").inc)
+    dynamo = Dynamo(client, parallel=parallel)
 
     @cache
     def open_generation(generation: int) -> DynamoStore:

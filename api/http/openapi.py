@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from api.http import dashboard_files
+from api.http import dashboard_files, request_metrics
 from api.http.endpoint_types import Endpoint, Shape
 from api.query.answers import Error, Meta
 from liveinsight.runtime import openapi
@@ -30,7 +30,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     return openapi.document(
         "LiveInsight read API",
         "Precomputed web analytics. Every answer says how fresh it is and what it cost to read.",
-        [*map(_operation, endpoints), *map(_asset, dashboard_files.ROUTES)],
+        [*map(_operation, endpoints), *map(_asset, dashboard_files.ROUTES), _metrics()],
         types=(Meta,),
     )
 
@@ -66,6 +66,13 @@ def _asset(route: dashboard_files.AssetRoute) -> Operation:
     answers = {200: Answer(route.summary, content), 404: _failure("not found")}
     name = _identifier(route.path) or "dashboard"
     return Operation(route.path, "get", name, route.summary, answers, parameters=route.parameters)
+
+
+def _metrics() -> Operation:
+    summary = request_metrics.SUMMARY
+    return Operation(
+        request_metrics.PATH, "get", "metrics", summary, {200: Answer(summary, Content(media_types={"text/plain": {}}))}
+    )
 
 
 def _failure(description: str) -> Answer:

@@ -24,6 +24,7 @@ from api.query.freshness import Freshness, freshness_of
 from api.query.periods import iso
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import InvalidPayload, StoreUnavailable
+from liveinsight.runtime.metrics import ApiMetrics
 from liveinsight.sites.cache import SitesNow
 from liveinsight.sites.site import Sites
 from liveinsight.storage.store import Read, ReadStore, Watermark
@@ -52,6 +53,7 @@ class Service:
     sites: SitesNow
     store: ReadStore
     clock: Clock
+    metrics: ApiMetrics
 
 
 def serve_endpoints(app: Flask, service: Service) -> None:
@@ -88,6 +90,7 @@ def _view(endpoint: Endpoint, service: Service) -> Callable[..., Response]:
         if answer.partial:
             question = replace(question, freshness=freshness.without_previews())
         items_read = watermarks.items_read + answer.items_read
+        service.metrics.items_read.labels(endpoint.path).inc(items_read)
         if endpoint.shape is Shape.ENVELOPE:
             return _json({"data": answer.data, "meta": _meta(endpoint, question, answer, items_read)})
         response = _json(answer.data)

@@ -19,9 +19,9 @@ from flask import Flask, Response, request
 from ingest.app import Backend, create_app
 from ingest.delivery.group_commit import Pace
 from ingest.pipeline.payload import Payload
-from ingest.runtime.metrics import FOLDER_VARIABLE, Metrics
 from liveinsight.model.clock import system_clock
 from liveinsight.runtime.gc_tuning import tune_for_requests
+from liveinsight.runtime.metrics import FOLDER_VARIABLE, IngestMetrics
 from liveinsight.runtime.wsgi_server import at_exit
 from liveinsight.settings import Settings
 from liveinsight.sites.cache import SiteDirectory
@@ -80,7 +80,7 @@ def bare_app() -> Flask:
     return app
 
 
-def our_app(stream: Any, *, pace: Pace | None = None, metrics: Metrics | None = None) -> Flask:
+def our_app(stream: Any, *, pace: Pace | None = None, metrics: IngestMetrics | None = None) -> Flask:
     """The ingest application, all in memory."""
     settings = Settings.from_env({})
     store = MemoryStore()
@@ -96,7 +96,7 @@ def both() -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
     folder = os.environ.get("BENCH_FOLDER")
     stream = SlowStream(float(os.environ.get("BENCH_PUT_MS", "10")) / 1000, Path(folder) if folder else None)
     shared = os.environ.get(FOLDER_VARIABLE)
-    bare, ours = bare_app(), our_app(stream, metrics=Metrics(Path(shared) if shared else None))
+    bare, ours = bare_app(), our_app(stream, metrics=IngestMetrics(Path(shared) if shared else None))
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         return (bare if environ["PATH_INFO"] == "/bare" else ours)(environ, start_response)

@@ -24,9 +24,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ingest.delivery.commit_batch import CommitBatch, Placement, Ticket, WaitingLine
-from ingest.runtime.metrics import Metrics
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable
 from liveinsight.model.events import Event
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.storage.stream import Sink
 
 _GAUGE_EVERY = 8
@@ -79,7 +79,11 @@ class GroupCommit:
     """
 
     def __init__(
-        self, stream: Sink, retries: Retries | None = None, pace: Pace | None = None, metrics: Metrics | None = None
+        self,
+        stream: Sink,
+        retries: Retries | None = None,
+        pace: Pace | None = None,
+        metrics: IngestMetrics | None = None,
     ) -> None:
         self._stream = stream
         self._retries = retries or Retries()

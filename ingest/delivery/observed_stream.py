@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from ingest.runtime.metrics import Metrics
 from liveinsight.model.errors import LiveInsightError, StreamRefused, StreamUnavailable
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.storage.stream import OutRecord, PutOutcome, Sink
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class ObservedStream:
         elapsed: monotonic seconds.
     """
 
-    def __init__(self, stream: Sink, metrics: Metrics, elapsed: Callable[[], float]) -> None:
+    def __init__(self, stream: Sink, metrics: IngestMetrics, elapsed: Callable[[], float]) -> None:
         self._stream = stream
         self._metrics = metrics
         self.elapsed = elapsed

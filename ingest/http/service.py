@@ -12,9 +12,9 @@ from flask import Response
 from ingest.http.readiness import Readiness
 from ingest.pipeline.drop_ledger import Ledger
 from ingest.pipeline.pipeline import Pipeline
-from ingest.runtime.metrics import Metrics
 from ingest.tracing.trace import TraceStore
 from liveinsight.model.clock import Clock
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.runtime.openapi import Operation
 from liveinsight.sites.cache import SitesNow
 
@@ -46,7 +46,7 @@ class Service:
     open_store: Callable[[], TraceStore]
     tracker_file: Path
     ledger: Ledger
-    metrics: Metrics
+    metrics: IngestMetrics
     behind_proxy: bool
 
 

@@ -13,10 +13,10 @@ from ingest.http.answers import ANY_ORIGIN, Status, error, json_response
 from ingest.http.readiness import MESSAGES
 from ingest.http.response_headers import request_id
 from ingest.http.service import Service
-from ingest.pipeline.admission import site_of
-from ingest.runtime.metrics import CONTENT_TYPE
+from ingest.pipeline.sender import site_of
 from liveinsight.counting.sessions import MAX_RECENT_IDS
 from liveinsight.model.buckets import MINUTE_MS
+from liveinsight.runtime.metrics import CONTENT_TYPE
 from liveinsight.sites.site import Site
 
 _TRACKER_MAX_AGE_SECONDS = 3600

@@ -6,7 +6,6 @@ a salt that is made for this one import and never stored; addresses go nowhere e
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import os
 import re
@@ -21,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, BinaryIO
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -202,38 +202,45 @@ def known_site(sites: Sites, name: str | None) -> Site:
     return site
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line of `liveinsight import-log`."""
-    parser = argparse.ArgumentParser(
-        prog="liveinsight import-log",
-        description="Read access logs in the combined format (plain or gzip; - for standard input), turn page requests "
-        "into page views with their original times, and send them through ingest's own path and the stream. "
-        "A page request is a GET that was answered 2xx or 304 and is no static file.",
-        epilog="Bad lines are counted and shown, never fatal. Importing a log twice counts it twice. "
-        "Example: liveinsight import-log --base-url https://blog.example.com access.log access.log.1.gz",
-    )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="access log, or - for standard input")
-    parser.add_argument("--site", help="site the events are for (default: the default site)")
-    parser.add_argument(
-        "--base-url", default="", metavar="URL", help="address of the site: tells its own pages from other referrers"
-    )
-    parser.add_argument("--include-static", action="store_true", help="count static files as pages, too")
-    parser.add_argument("--include-bots", action="store_true", help="count bots as visitors, too")
-    parser.add_argument("--wait", action="store_true", help="return when the worker has counted everything")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    return parser
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--site", metavar="NAME", help="site of the events (default: the default site)")
+@click.option(
+    "--base-url", default="", metavar="URL", help="address of the site: tells its own pages from other referrers"
+)
+@click.option("--include-static", is_flag=True, help="count static files as pages, too")
+@click.option("--include-bots", is_flag=True, help="count bots as visitors, too")
+@click.option("--wait", is_flag=True, help="return when the worker has counted everything")
+@click.option("--quiet", is_flag=True, help="no progress bar")
+def command(
+    files: tuple[str, ...],
+    site: str | None,
+    base_url: str,
+    *,
+    include_static: bool,
+    include_bots: bool,
+    wait: bool,
+    quiet: bool,
+) -> int:
+    """Import page views from access logs in the combined format; each FILE is plain or gzip, - is standard input.
 
+    Page requests become page views with their original times and take the path of live events. A page request is a GET
+    with a status of 2xx or 304 that is not for a static file. Bad lines are counted and shown; they stop nothing.
+    Importing a log twice counts it twice.
 
-def main(arguments: list[str]) -> int:
-    """Entry point: exit code 0, or 1 when the stream or the worker did not keep up, or 130 after Ctrl-C."""
-    options = build_parser().parse_args(arguments)
+    Exit code 1: the stream or the worker did not keep up. 130: Ctrl-C; what was sent stays.
+
+    \b
+    Example:
+      liveinsight import-log --base-url https://blog.example.com --wait access.log access.log.1.gz
+    """
     settings = Settings.from_env(os.environ)
     console = Console(stderr=True, highlight=False)
-    for path in options.files:
+    for path in files:
         if path != "-" and not Path(path).is_file():
             raise SettingsError(f"{path}: no such file")
     sites = load_sites(open_store(settings))
-    site = known_site(sites, options.site)
+    target = Target(known_site(sites, site).name, base_url.rstrip("/"))
     salt = os.urandom(32)
     pipeline = Pipeline(
         lambda: sites,
@@ -241,18 +248,17 @@ def main(arguments: list[str]) -> int:
         lambda occurred_at, received_at: salt,
         policy=Policy(
             max_age_ms=None,
-            drop_bots=False if options.include_bots else None,
+            drop_bots=False if include_bots else None,
             guard=ValueGuard(),
             atlas=open_atlas(settings.geo_db),
             data_centres=load_data_centres(settings.data_centres),
         ),
     )
-    target = Target(site.name, options.base_url.rstrip("/"))
-    importer = Importer(pipeline, PageRules(include_static=options.include_static), target, system_clock)
+    importer = Importer(pipeline, PageRules(include_static=include_static), target, system_clock)
     began = time.monotonic()
     code = 0
     try:
-        _send_all(importer, options.files, console, quiet=options.quiet)
+        _send_all(importer, files, console, quiet=quiet)
     except KeyboardInterrupt:
         console.print("interrupted; what was sent stays")
         code = 130
@@ -260,17 +266,13 @@ def main(arguments: list[str]) -> int:
         console.print(f"[red]the stream refused for {OUTAGE_SECONDS:g} s:[/] {error}")
         code = 1
     show(importer.summary, time.monotonic() - began, console)
-    if (
-        options.wait
-        and not code
-        and not wait_until_counted(open_newest_store(settings), system_clock(), system_clock, console)
-    ):
+    if wait and not code and not wait_until_counted(open_newest_store(settings), system_clock(), system_clock, console):
         console.print(f"[red]not counted within {WAIT_SECONDS:g} s[/]: is `liveinsight worker` running?")
         code = 1
     return code
 
 
-def _send_all(importer: Importer, files: list[str], console: Console, *, quiet: bool) -> None:
+def _send_all(importer: Importer, files: Sequence[str], console: Console, *, quiet: bool) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=quiet) as progress:
         for path in files:
@@ -278,7 +280,3 @@ def _send_all(importer: Importer, files: list[str], console: Console, *, quiet: 
             with _opened(path, progress) as file:
                 for batch in _batches(file):
                     importer.send(name, batch)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -12,11 +12,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ingest.runtime.metrics import Metrics
 from liveinsight.model.buckets import local_day_and_hour
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError, StoreUnavailable
 from liveinsight.model.events import LEDGER, Event
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.sites.cache import SitesNow
 from liveinsight.sites.site import Site
 
@@ -45,7 +45,7 @@ class Ledger:
         clock: Clock,
         *,
         gather_seconds: float = GATHER_SECONDS,
-        metrics: Metrics | None = None,
+        metrics: IngestMetrics | None = None,
     ) -> None:
         self._sites = sites
         self._commit = commit

@@ -9,7 +9,6 @@ replaying that again is harmless, as repeated events are recognised downstream.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -18,12 +17,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+import click
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable, UndecodableRecord
 from liveinsight.model.events import decode_record, partition_key
+from liveinsight.runtime.command_line import confirm, json_option, yes_option
 from liveinsight.runtime.terminal_text import hex_dump, json_text, printable
 from liveinsight.settings import Settings
 from liveinsight.storage.store import DeadLetter, DeadLetterStore, DeadLetterSummary
@@ -31,7 +32,6 @@ from liveinsight.storage.stream import OutRecord, PutOutcome
 from liveinsight.wiring import open_newest_store, open_stream
 
 PAGE = 500
-SHOWN_BYTES = 512
 PUT_ATTEMPTS = 6
 NO_VISITOR = "dead-letter"
 """Partition key of a record without a visitor."""
@@ -145,73 +145,36 @@ def _put(stream: PutStream, record: OutRecord, sleep: Callable[[float], object])
     raise StreamUnavailable(f"the stream did not take the record: {problem}")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line of `liveinsight dlq`."""
-    parser = argparse.ArgumentParser(
-        prog="liveinsight dlq",
-        description="Records that the worker could not decode are kept for 30 days as dead letters. List them, look "
-        "into one, put them back on the stream once a worker can read them, or delete them.",
-        epilog="MARK is a record's mark as `list` shows it, or the end of it as far as it fits one record only.",
-    )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    lister = actions.add_parser(
-        "list", help="what there is", description="One line a record, by mark: when, why, how large, and its mark."
-    )
-    lister.add_argument("--limit", type=int, default=100, metavar="N", help="rows at most (default %(default)s)")
-    lister.add_argument("--after", default="", metavar="MARK", help="go on after this full mark")
-    lister.add_argument("--json", action="store_true", help="as JSON")
-    shower = actions.add_parser(
-        "show",
-        help="one record",
-        description="Why a record could not be decoded, whether it can be now, and its bytes.",
-    )
-    shower.add_argument("mark", metavar="MARK")
-    shower.add_argument("--raw", action="store_true", help="write the record's bytes to standard output, as they are")
-    shower.add_argument(
-        "--bytes", type=int, default=SHOWN_BYTES, metavar="N", help="bytes to show (default %(default)s)"
-    )
-    replayer = actions.add_parser(
-        "replay",
-        help="put records back on the stream",
-        description="Puts records on the stream and forgets them once it has them. Those that this version cannot read "
-        "either are left where they are.",
-    )
-    replayer.add_argument("--force", action="store_true", help="also those that would become dead letters again")
-    purger = actions.add_parser(
-        "purge", help="delete records for good", description="Deletes records; asks before, unless told not to."
-    )
-    purger.add_argument("--yes", action="store_true", help="do not ask")
-    for taker in (replayer, purger):
-        which = taker.add_mutually_exclusive_group(required=True)
-        which.add_argument("marks", nargs="*", default=[], metavar="MARK")
-        which.add_argument("--all", action="store_true", help="all that there are now")
-    return parser
+_all_option = click.option("--all", "everything", is_flag=True, help="all dead letters that exist now")
 
 
-def main(arguments: list[str]) -> int:
-    """Entry point: exit code 0, 1 when records were not replayed, 2 when nobody has confirmed a purge."""
-    options = build_parser().parse_args(arguments)
-    settings = Settings.from_env(os.environ)
-    store = open_newest_store(settings)
-    if options.action == "list":
-        return show_list(store, options.limit, options.after, as_json=options.json)
-    if options.action == "show":
-        return show_record(store, options.mark, options.bytes, raw=options.raw)
-    # Taken down before the first is moved: what comes back during a replay is not replayed again.
-    marks = [record.mark for record in all_dead_letters(store)] if options.all else find_marks(store, options.marks)
-    if options.action == "replay":
-        return replay_records(store, open_stream(settings), marks, force=options.force)
-    return purge_records(store, marks, confirmed=options.yes)
+@click.group()
+def command() -> None:
+    """Manage dead letters: records that the worker could not decode. They are kept for 30 days.
+
+    Put them back on the stream when a worker can decode them, or delete them. A MARK names a record as `list` shows it;
+    the end of a mark is enough if it fits only one record.
+
+    \b
+    Examples:
+      liveinsight dlq list --limit 20
+      liveinsight dlq show 000000000000004951
+      liveinsight dlq replay --all
+    """
 
 
-def show_list(store: DeadLetterStore, limit: int, after: str, *, as_json: bool) -> int:
-    """Print what there is."""
-    rows = store.list_dead_letters(max(1, limit) + 1, after)
-    more, rows = len(rows) > max(1, limit), rows[: max(1, limit)]
+@command.command("list")
+@click.option("--limit", type=click.IntRange(1), default=100, metavar="N", help="maximum number of rows")
+@click.option("--after", default="", metavar="MARK", help="continue after this full mark")
+@json_option
+def list_dead_letters(limit: int, after: str, *, as_json: bool) -> None:
+    """List dead letters by mark: time, reason, size and mark."""
+    rows = _store().list_dead_letters(limit + 1, after)
+    more, rows = len(rows) > limit, rows[:limit]
     if as_json:
         records = [{**row._asdict(), "arrived_at": _moment(row.arrived_at)} for row in rows]
-        sys.stdout.write(json_text({"records": records, "next": rows[-1].mark if more else None}) + "\n")
-        return 0
+        click.echo(json_text({"records": records, "next": rows[-1].mark if more else None}))
+        return
     table = Table("arrived", "shard", "reason", "bytes", box=None, padding=(0, 2, 0, 0))
     table.columns[3].justify = "right"
     table.add_column("mark", overflow="fold")
@@ -222,18 +185,20 @@ def show_list(store: DeadLetterStore, limit: int, after: str, *, as_json: bool) 
     console.print(table if rows else "there are no dead letters")
     if more:
         console.print(f"there are more: liveinsight dlq list --after {rows[-1].mark}", soft_wrap=True)
-    return 0
 
 
-def show_record(store: DeadLetterStore, wanted: str, count: int, *, raw: bool) -> int:
-    """Print one record, or write its bytes.
-
-    Raises:
-        LiveInsightError: there is no such record, or its bytes would go to a terminal.
-    """
+@command.command()
+@click.argument("mark")
+@click.option("--raw", is_flag=True, help="write the bytes of the record to standard output, unchanged")
+@click.option(
+    "--bytes", "count", type=click.IntRange(0), default=512, metavar="N", help="maximum number of bytes to show"
+)
+def show(mark: str, count: int, *, raw: bool) -> None:
+    """Show why a record could not be decoded, whether it can be decoded now, and its bytes."""
     if raw and sys.stdout.isatty():
         raise LiveInsightError("the bytes may hold control characters: send them to a file or a pipe")
-    mark = find_marks(store, [wanted])[0]
+    store = _store()
+    (mark,) = find_marks(store, [mark])
     record = store.load_dead_letter(mark)
     if record is None:
         raise LiveInsightError(f"{printable(mark)} is not there any more, or not whole")
@@ -241,8 +206,7 @@ def show_record(store: DeadLetterStore, wanted: str, count: int, *, raw: bool) -
         sys.stdout.buffer.write(record.data)
         sys.stdout.buffer.flush()
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in _described(record, max(0, count))))
-    return 0
+        click.echo("\n".join(_described(record, count)))
 
 
 def _described(record: DeadLetter, count: int) -> Iterator[str]:
@@ -258,11 +222,20 @@ def _described(record: DeadLetter, count: int) -> Iterator[str]:
     yield from hex_dump(record.data[:count])
 
 
-def replay_records(store: DeadLetterStore, stream: PutStream, marks: list[str], *, force: bool) -> int:
-    """Replay, and say how many."""
+@command.command("replay")
+@click.argument("marks", nargs=-1, metavar="[MARK]...")
+@_all_option
+@click.option("--force", is_flag=True, help="also records that still cannot be decoded")
+def replay_dead_letters(marks: tuple[str, ...], *, everything: bool, force: bool) -> int:
+    """Put records back on the stream, and delete each when the stream has it.
+
+    Records that this version cannot decode are kept. Exit code 1: there were such records.
+    """
+    store, chosen = _chosen(marks, everything=everything)
+    stream = open_stream(Settings.from_env(os.environ))
     console = Console(stderr=True, highlight=False, markup=False)
     result = Replayed()
-    shown = track(marks, "replaying", console=console, transient=True, disable=not console.is_terminal)
+    shown = track(chosen, "replaying", console=console, transient=True, disable=not console.is_terminal)
     try:
         replay(store, stream, shown, result, force=force)
     finally:
@@ -270,26 +243,30 @@ def replay_records(store: DeadLetterStore, stream: PutStream, marks: list[str], 
     return 1 if result.undecodable else 0
 
 
-def purge_records(store: DeadLetterStore, marks: list[str], *, confirmed: bool) -> int:
-    """Delete, after asking."""
-    count = f"{len(marks)} dead letter{'' if len(marks) == 1 else 's'}"
-    if marks and not confirmed:
-        if not sys.stdin.isatty():
-            sys.stderr.write(f"liveinsight dlq: nobody is here to confirm that {count} may go: add --yes\n")
-            return 2
-        sys.stdout.write(f"Delete {count} for good? [y/N] ")
-        sys.stdout.flush()
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-            sys.stdout.write("nothing deleted\n")
-            return 2
-    store.delete_dead_letters(marks)
-    sys.stdout.write(f"{count} deleted\n")
-    return 0
+@command.command()
+@click.argument("marks", nargs=-1, metavar="[MARK]...")
+@_all_option
+@yes_option
+def purge(marks: tuple[str, ...], *, everything: bool, yes: bool) -> None:
+    """Delete records for good."""
+    store, chosen = _chosen(marks, everything=everything)
+    count = f"{len(chosen)} dead letter{'' if len(chosen) == 1 else 's'}"
+    confirm(f"Delete {count} for good?", yes=yes or not chosen)
+    store.delete_dead_letters(chosen)
+    click.echo(f"{count} deleted")
 
 
 def _moment(epoch_ms: int) -> str:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
 
 
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+def _store() -> DeadLetterStore:
+    return open_newest_store(Settings.from_env(os.environ))
+
+
+def _chosen(marks: Sequence[str], *, everything: bool) -> tuple[DeadLetterStore, list[str]]:
+    """The store and the chosen marks, fixed before the first record moves: a replay does not meet its own failures."""
+    if bool(marks) == everything:
+        raise click.UsageError("name records by MARK, or use --all")
+    store = _store()
+    return store, [record.mark for record in all_dead_letters(store)] if everything else find_marks(store, marks)

@@ -1,27 +1,26 @@
-"""`liveinsight init`: create the stream and the tables, or bring them into line."""
+"""`liveinsight init`: create the stream and the tables, or update them."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
+
+import click
 
 from liveinsight.bootstrap import initialise
 from liveinsight.settings import Settings
 
 
-def main(arguments: list[str]) -> int:
-    """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog="liveinsight init",
-        description="Create the Kinesis stream and the two DynamoDB tables, with expiry switched on. "
-        "Make the sites of LIVEINSIGHT_SITES that have never been; what is changed about them later is up to "
-        "`liveinsight site`. Safe to run again: what exists is kept, and deletion protection is set as the setting "
-        "says.",
-        epilog="Names, shards and protection come from LIVEINSIGHT_STREAM, LIVEINSIGHT_SHARDS, "
-        "LIVEINSIGHT_TABLE_PREFIX and LIVEINSIGHT_DELETION_PROTECTION; the place from AWS_ENDPOINT_URL or AWS itself.",
-    )
-    parser.parse_args(arguments)
+@click.command()
+def command() -> None:
+    """Create the Kinesis stream, the two DynamoDB tables, and the sites of LIVEINSIGHT_SITES.
+
+    Safe to repeat: what exists is kept, and deletion protection is set as LIVEINSIGHT_DELETION_PROTECTION says. Change
+    sites later with `liveinsight site`. Names and shards come from LIVEINSIGHT_STREAM, LIVEINSIGHT_SHARDS and
+    LIVEINSIGHT_TABLE_PREFIX; without AWS_ENDPOINT_URL it is the real AWS.
+
+    \b
+    Example:
+      LIVEINSIGHT_SITES='shop=Europe/Berlin blog' liveinsight init
+    """
     for line in initialise(Settings.from_env(os.environ)):
-        sys.stdout.write(f"{line}\n")
-    return 0
+        click.echo(line)

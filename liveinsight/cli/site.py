@@ -1,26 +1,22 @@
-"""`liveinsight site`: the sites that are measured, and what each of them wants.
+"""`liveinsight site`: the measured sites, their rules, and their API keys.
 
-    add, edit, remove   change the list; ingest and the API see it within seconds
-    list, show          what there is
-    key                 API keys for events from servers
-
-What is typed becomes values in `liveinsight.sites.rules`, changes are made in `liveinsight.sites.repository`.
+In: the command line, whose values `liveinsight.sites.rules` reads. Out: changes made by `liveinsight.sites.repository`.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import secrets
-import sys
 from collections.abc import Callable
 from typing import Any
 
+import click
 from msgspec.structs import replace
 
 from liveinsight.cli.site_report import described, keys_table, site_json, sites_table
-from liveinsight.model.clock import Clock, system_clock
+from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.command_line import ListCommand, Parsed, confirm, json_option, yes_option
 from liveinsight.runtime.terminal_text import json_text, printable
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import change_sites, load_sites
@@ -30,226 +26,206 @@ from liveinsight.storage.store import DocumentStore
 from liveinsight.wiring import open_store
 
 MAX_KEYS = 20
-"""Of one site: every one of them is compared when an event comes with a key."""
+"""Per site: every key is compared when an event comes with one."""
 _LONGEST_KEY_NAME = 100
+_FIELDS = {field.name: field for field in FIELDS}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line of `liveinsight site`."""
-    parser = argparse.ArgumentParser(
-        prog="liveinsight site",
-        description="The sites that are measured: whose pages may send events, in which time zone their days begin, "
-        "what is left out, and how much is taken. Every running ingest and API sees a change within seconds.",
-        epilog="Example: liveinsight site add shop --time-zone Europe/Berlin --origins https://shop.example.com "
-        "'https://*.shop.example.com' --excluded-paths '/admin/**'. Two operators may change things at once: "
-        "each option replaces its own field only.",
-    )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    adder = _action(actions, "add", "a new site", "Add a site. Its name is what pages give as data-site.")
-    editor = _action(
-        actions,
-        "edit",
-        "change a site",
-        "Change what is given and leave the rest. An option that takes several values replaces all of them; without "
-        "any it empties the list. A new time zone or session gap holds for events from then on.",
-    )
-    for changer in (adder, editor):
-        changer.add_argument("site", metavar="NAME", type=_typed(site_name))
-        for field in FIELDS:
-            changer.add_argument(
-                field.option, dest=field.name, metavar=field.metavar, nargs="*" if field.many else None,
-                help=field.meaning,
-            )  # fmt: skip
-        changer.add_argument("--default", action="store_true", help="make it the site of payloads that name none")
-    remover = _action(
-        actions,
-        "remove",
-        "stop taking events for a site",
-        "Remove a site: its events are refused, and the API does not know it any more. What was counted stays stored, "
-        "and is there again when the site is added again.",
-    )
-    remover.add_argument("site", metavar="NAME")
-    remover.add_argument("--yes", action="store_true", help="do not ask")
-    lister = _action(actions, "list", "all sites", "List the sites.")
-    shower = _action(actions, "show", "all about one site", "Show everything about one site, except its keys' secrets.")
-    shower.add_argument("site", metavar="NAME")
-    for teller in (lister, shower):
-        teller.add_argument("--json", action="store_true", help="as JSON")
-    keys = "With an API key, a server may send events with its own times, visitors and addresses."
-    _add_key_actions(_action(actions, "key", "API keys for events from servers", keys))
-    return parser
+def _read_field(context: click.Context, option: click.Parameter, given: str | tuple[str, ...] | None) -> Any:
+    field = _FIELDS[option.name or ""]
+    if given is None or given == ():
+        return None
+    try:
+        return field.read(given if isinstance(given, str) else [value for value in given if value])
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
-def _action(actions: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=description)
-    return parser
+def _fields(function: Callable[..., None]) -> Callable[..., None]:
+    """Adds an option for each field of a site."""
+    for field in reversed(FIELDS):
+        metavar = f"[{field.metavar}...]" if field.many else field.metavar
+        function = click.option(
+            field.option, field.name, metavar=metavar, multiple=field.many, help=field.meaning, callback=_read_field
+        )(function)
+    return function
 
 
-def _add_key_actions(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="key_action", required=True, metavar="ACTION")
-    adder = _action(actions, "add", "a new key", "Make a key and show it once: only its hash is kept.")
-    adder.add_argument("--name", default="", help="what it is for")
-    lister = _action(actions, "list", "what keys there are", "List the keys of a site, without their secrets.")
-    revoker = _action(actions, "revoke", "a key that holds no longer", "Revoke a key: within seconds it is refused.")
-    for user in (adder, lister, revoker):
-        user.add_argument("site", metavar="SITE")
-    lister.add_argument("--json", action="store_true", help="as JSON")
-    revoker.add_argument("id", metavar="ID", help="the key's id, as `list` shows it")
+_name = click.argument("name", type=Parsed(site_name))
+_default_option = click.option("--default", is_flag=True, help="make it the site of events that name no site")
 
 
-def _typed(read: Callable[[str], str]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
+@click.group()
+def command() -> None:
+    """Manage the measured sites: whose pages may send events, time zones, exclusions and limits.
 
-    return parse
+    Every running ingest and API process notices a change within seconds. Two operators may work at the same time: each
+    option replaces only its own field.
 
-
-def main(arguments: list[str]) -> int:
-    """Entry point: exit code 0, 1 when it cannot be done, 2 when it was asked for in a wrong way."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    changes: dict[str, Any] = {}
-    for field in FIELDS:
-        given = getattr(options, field.name, None)
-        if given is not None:
-            try:
-                changes[field.name] = field.read(given)
-            except ValueError as error:
-                parser.error(f"argument {field.option}: {error}")
-    store = open_store(Settings.from_env(os.environ))
-    return run(store, options, changes, system_clock)
-
-
-def run(store: DocumentStore, options: argparse.Namespace, changes: dict[str, Any], clock: Clock) -> int:
-    """Do what the command line says.
-
-    Raises:
-        LiveInsightError: it cannot be done; the message says why.
+    \b
+    Examples:
+      liveinsight site add shop --time-zone Europe/Berlin \\
+        --origins https://shop.example.com 'https://*.shop.example.com'
+      liveinsight site edit shop --excluded-paths '/admin/**' --session-gap 15
+      liveinsight site key add shop --name backend
     """
-    match options.action:
-        case "add":
-            return _add(store, options, changes)
-        case "edit":
-            return _edit(store, options, changes)
-        case "remove":
-            return _remove(store, options)
-        case "list":
-            sites = load_sites(store)
-            if options.json:
-                _say(json_text([site_json(site, default=site.name == sites.default) for site in sites.sites]))
-            else:
-                _say(sites_table(sites))
-        case "show":
-            sites = load_sites(store)
-            site = _known(sites, options.site)
-            default = site.name == sites.default
-            _say(json_text(site_json(site, default=default)) if options.json else described(site, default=default))
-        case _:
-            return _keys(store, options, clock)
-    return 0
 
 
-def _add(store: DocumentStore, options: argparse.Namespace, changes: dict[str, Any]) -> int:
+@command.command(cls=ListCommand)
+@_name
+@_fields
+@_default_option
+def add(name: str, *, default: bool, **fields: Any) -> None:
+    """Add a site. Pages give its NAME as data-site."""
+
     def change(sites: Sites) -> Sites:
-        if options.site in sites.by_name:
-            raise LiveInsightError(f"there is a site {options.site} already: change it with `liveinsight site edit`")
+        if name in sites.by_name:
+            raise LiveInsightError(f"there is a site {name} already: change it with `liveinsight site edit`")
         return replace(
             sites,
-            sites=(*sites.sites, Site(name=options.site, **changes)),
-            default=options.site if options.default or not sites.default else sites.default,
-            removed=tuple(name for name in sites.removed if name != options.site),
+            sites=(*sites.sites, Site(name=name, **_given(fields))),
+            default=name if default or not sites.default else sites.default,
+            removed=tuple(removed for removed in sites.removed if removed != name),
         )
 
-    _say_changed(change_sites(store, change), options.site, "added")
-    return 0
+    _say_changed(change_sites(_store(), change), name, "added")
 
 
-def _edit(store: DocumentStore, options: argparse.Namespace, changes: dict[str, Any]) -> int:
-    if not changes and not options.default:
+@command.command(cls=ListCommand)
+@_name
+@_fields
+@_default_option
+def edit(name: str, *, default: bool, **fields: Any) -> None:
+    """Change the given fields of a site and keep the others.
+
+    An option that takes several values replaces all of them; without a value it empties the list. A new time zone or
+    session gap applies to events from then on.
+    """
+    changes = _given(fields)
+    if not changes and not default:
         raise LiveInsightError("nothing to change: see `liveinsight site edit --help`")
 
     def change(sites: Sites) -> Sites:
-        edited = sites.with_site(replace(_known(sites, options.site), **changes))
-        return replace(edited, default=options.site) if options.default else edited
+        edited = sites.with_site(replace(_known(sites, name), **changes))
+        return replace(edited, default=name) if default else edited
 
-    _say_changed(change_sites(store, change), options.site, "changed")
-    return 0
+    _say_changed(change_sites(_store(), change), name, "changed")
 
 
-def _remove(store: DocumentStore, options: argparse.Namespace) -> int:
-    _known(load_sites(store), options.site)
-    if not options.yes:
-        if not sys.stdin.isatty():
-            sys.stderr.write("liveinsight site: nobody is here to confirm that the site may go: add --yes\n")
-            return 2
-        sys.stdout.write(f"Refuse all events for {options.site} from now on, and forget its keys? [y/N] ")
-        sys.stdout.flush()
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-            _say("nothing removed")
-            return 2
+@command.command()
+@click.argument("name")
+@yes_option
+def remove(name: str, *, yes: bool) -> None:
+    """Remove a site: its events are refused, and the API does not know it any more.
+
+    Its counters stay stored. They are shown again when the site is added again.
+    """
+    store = _store()
+    _known(load_sites(store), name)
+    confirm(f"Refuse all events for {name} from now on, and forget its keys?", yes=yes)
 
     def change(sites: Sites) -> Sites:
-        _known(sites, options.site)
-        if sites.default == options.site and len(sites.sites) > 1:
+        _known(sites, name)
+        if sites.default == name and len(sites.sites) > 1:
             raise LiveInsightError(
-                f"{options.site} is the default site: make another one the default first, "
+                f"{name} is the default site: make another one the default first, "
                 "with `liveinsight site edit NAME --default`"
             )
-        kept = tuple(site for site in sites.sites if site.name != options.site)
-        default = "" if sites.default == options.site else sites.default
-        return replace(sites, sites=kept, default=default, removed=(*sites.removed, options.site))
+        kept = tuple(site for site in sites.sites if site.name != name)
+        default = "" if sites.default == name else sites.default
+        return replace(sites, sites=kept, default=default, removed=(*sites.removed, name))
 
     change_sites(store, change)
-    _say(f"site {options.site} is removed; what was counted for it stays stored")
-    return 0
+    click.echo(f"site {name} is removed; its counters stay stored")
 
 
-def _keys(store: DocumentStore, options: argparse.Namespace, clock: Clock) -> int:
-    if options.key_action == "add":
-        return _add_key(store, options, clock)
-    if options.key_action == "list":
-        keys = _known(load_sites(store), options.site).keys
-        if options.json:
-            _say(json_text([{"id": key.id, "name": key.name, "created_at": key.created_at} for key in keys]))
-        else:
-            _say(keys_table(keys))
-        return 0
-
-    def change(sites: Sites) -> Sites:
-        site = _known(sites, options.site)
-        kept = tuple(key for key in site.keys if key.id != options.id)
-        if len(kept) == len(site.keys):
-            raise LiveInsightError(f"site {site.name} has no key {printable(options.id)}")
-        return sites.with_site(replace(site, keys=kept))
-
-    change_sites(store, change)
-    _say(f"key {options.id} of site {options.site} is revoked: refused within seconds")
-    return 0
+@command.command("list")
+@json_option
+def list_sites(*, as_json: bool) -> None:
+    """List the sites."""
+    sites = load_sites(_store())
+    if as_json:
+        click.echo(json_text([site_json(site, default=site.name == sites.default) for site in sites.sites]))
+    else:
+        click.echo(sites_table(sites))
 
 
-def _add_key(store: DocumentStore, options: argparse.Namespace, clock: Clock) -> int:
-    if len(options.name) > _LONGEST_KEY_NAME:
+@command.command()
+@click.argument("name")
+@json_option
+def show(name: str, *, as_json: bool) -> None:
+    """Show everything about a site, except the secrets of its keys."""
+    sites = load_sites(_store())
+    site = _known(sites, name)
+    default = site.name == sites.default
+    click.echo(json_text(site_json(site, default=default)) if as_json else described(site, default=default))
+
+
+@command.group()
+def key() -> None:
+    """Manage API keys. With a key a server may send events with its own times, visitors and addresses."""
+
+
+@key.command("add")
+@click.argument("site")
+@click.option("--name", default="", help="purpose of the key")
+def add_key(site: str, name: str) -> None:
+    """Create a key and show it once: only its hash is stored."""
+    if len(name) > _LONGEST_KEY_NAME:
         raise LiveInsightError(f"a key's name has at most {_LONGEST_KEY_NAME} characters")
     key_id = secrets.token_hex(4)
     # The prefix lets secret scanners find keys that went into a repository.
-    key = f"livekey_{key_id}_{secrets.token_urlsafe(32)}"
-    made = ApiKey(key_id, options.name, key_digest(key), clock())
+    secret = f"livekey_{key_id}_{secrets.token_urlsafe(32)}"
+    made = ApiKey(key_id, name, key_digest(secret), system_clock())
 
     def change(sites: Sites) -> Sites:
-        site = _known(sites, options.site)
-        if len(site.keys) >= MAX_KEYS:
-            raise LiveInsightError(f"site {site.name} has {MAX_KEYS} keys: revoke one that is not used any more")
-        return sites.with_site(replace(site, keys=(*site.keys, made)))
+        known = _known(sites, site)
+        if len(known.keys) >= MAX_KEYS:
+            raise LiveInsightError(f"site {site} has {MAX_KEYS} keys: revoke one that is not used any more")
+        return sites.with_site(replace(known, keys=(*known.keys, made)))
 
-    change_sites(store, change)
-    sys.stderr.write(
-        f"key {key_id} of site {options.site}; it holds within seconds, and this is the only time it is shown:\n"
+    change_sites(_store(), change)
+    click.echo(
+        f"key {key_id} of site {site}; it works within seconds, and this is the only time it is shown:", err=True
     )
-    _say(key)
-    return 0
+    click.echo(secret)
+
+
+@key.command("list")
+@click.argument("site")
+@json_option
+def list_keys(site: str, *, as_json: bool) -> None:
+    """List the keys of a site, without their secrets."""
+    keys = _known(load_sites(_store()), site).keys
+    if as_json:
+        click.echo(json_text([{"id": key.id, "name": key.name, "created_at": key.created_at} for key in keys]))
+    else:
+        click.echo(keys_table(keys))
+
+
+@key.command()
+@click.argument("site")
+@click.argument("key_id", metavar="ID")
+def revoke(site: str, key_id: str) -> None:
+    """Revoke the key with the ID that `list` shows: it is refused within seconds."""
+
+    def change(sites: Sites) -> Sites:
+        known = _known(sites, site)
+        kept = tuple(key for key in known.keys if key.id != key_id)
+        if len(kept) == len(known.keys):
+            raise LiveInsightError(f"site {site} has no key {printable(key_id)}")
+        return sites.with_site(replace(known, keys=kept))
+
+    change_sites(_store(), change)
+    click.echo(f"key {key_id} of site {site} is revoked: refused within seconds")
+
+
+def _store() -> DocumentStore:
+    return open_store(Settings.from_env(os.environ))
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _known(sites: Sites, name: str) -> Site:
@@ -261,13 +237,5 @@ def _known(sites: Sites, name: str) -> Site:
 
 
 def _say_changed(sites: Sites, name: str, what: str) -> None:
-    sys.stderr.write(f"site {name} is {what}; it holds within seconds\n")
-    _say(described(sites.by_name[name], default=name == sites.default))
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    click.echo(f"site {name} is {what}; it takes effect within seconds", err=True)
+    click.echo(described(sites.by_name[name], default=name == sites.default))

@@ -6,7 +6,6 @@ Stop:   Ctrl-C or SIGTERM saves
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import socket
@@ -17,6 +16,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
+
+import click
 
 from liveinsight.bootstrap import initialise
 from liveinsight.devstack import resharding_stack
@@ -40,68 +41,49 @@ class Running(Protocol):
         """Save and end."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line of `liveinsight local`."""
-    parser = argparse.ArgumentParser(
-        prog="liveinsight local",
-        description="Start only a local stand-in for AWS, create the stream and the tables in it, and print the "
-        "environment with which ingest, worker, api and other programs find it. Listens on loopback only. "
-        "Ctrl-C saves; the next start goes on from there.",
-        epilog="Without --faithful it is MiniStack, which is fast and needs nothing but Python, but loses what is "
-        "unread in a shard that is split or merged. What is saved goes to <LIVEINSIGHT_DATA_DIR>/local or "
-        "<LIVEINSIGHT_DATA_DIR>/faithful. More in docs/local-aws.md.",
-    )
-    parser.add_argument(
-        "--faithful",
-        action="store_true",
-        help="use kinesis-mock and DynamoDB Local: slower, but shards can be split and merged; needs a checkout of "
-        "the repository, Java 17 and Maven, and downloads 60 MB the first time",
-    )
-    parser.add_argument(
-        "--port",
-        type=port_number,
-        default=PREFERRED_PORT,
-        metavar="N",
-        help="where to listen (default %(default)s); with --faithful Kinesis is there, DynamoDB at the next port, "
-        "and Kinesis with TLS at the one after",
-    )
-    parser.add_argument("--fresh", action="store_true", help="start empty, and save nothing")
-    return parser
+@click.command()
+@click.option("--faithful", is_flag=True, help="kinesis-mock and DynamoDB Local, which can split and merge shards")
+@click.option(
+    "--port", type=click.IntRange(1024, 65_533), default=PREFERRED_PORT, metavar="N", help="first port to use"
+)
+@click.option("--fresh", is_flag=True, help="start empty, and save nothing")
+def command(port: int, *, faithful: bool, fresh: bool) -> int:
+    """Start only the local AWS stack, create the stream and the tables, and print the environment for other programs.
 
+    It listens on loopback only. Ctrl-C saves to <LIVEINSIGHT_DATA_DIR>/local or <LIVEINSIGHT_DATA_DIR>/faithful, and
+    the next start continues from there. Exit code 1: the stack has stopped. See docs/local-aws.md.
 
-def port_number(text: str) -> int:
-    """A port for the command line; two more follow it."""
-    number = int(text)
-    if not 1024 <= number <= 65_533:
-        raise argparse.ArgumentTypeError("use a port from 1024 to 65533")
-    return number
+    The stack is MiniStack: fast, and only Python, but it loses unread records of a shard that is split or merged. The
+    stack of --faithful is slower and keeps them. It needs a checkout of the repository, Java 17 and Maven, downloads 60
+    MB the first time, and uses three ports: Kinesis, DynamoDB, Kinesis with TLS.
 
-
-def main(arguments: list[str]) -> int:
-    """Entry point: exit code 0 after Ctrl-C or SIGTERM, 1 when a stand-in has ended by itself."""
-    options = build_parser().parse_args(arguments)
+    \b
+    Example:
+      liveinsight local --port 4600 > env.sh &
+      . ./env.sh && liveinsight worker
+    """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     environ = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     settings = Settings.from_env(environ)
-    _refuse_taken_ports(range(options.port, options.port + (3 if options.faithful else 1)))
+    _refuse_taken_ports(range(port, port + (3 if faithful else 1)))
     with ExitStack() as stack:
-        if options.fresh:
+        if fresh:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="liveinsight-")))
         else:
-            folder = Path(settings.data_dir) / ("faithful" if options.faithful else "local")
-        start = _start_faithful if options.faithful else _start_ministack
-        servers, exports = start(folder, options.port, stack)
+            folder = Path(settings.data_dir) / ("faithful" if faithful else "local")
+        start = _start_faithful if faithful else _start_ministack
+        servers, exports = start(folder, port, stack)
         for line in initialise(Settings.from_env({**environ, **exports})):
             _say(line)
         sys.stdout.write(_export_lines({**exports, "AWS_REGION": settings.region}))
         sys.stdout.flush()
-        _say("Ctrl-C stops it." if options.fresh else "Ctrl-C saves and stops it.")
+        _say("Ctrl-C stops it." if fresh else "Ctrl-C saves and stops it.")
         while not stop.wait(0.5):
             if not all(server.alive for server in servers):
                 raise LiveInsightError(f"the stand-in has ended by itself: see the logs in {folder}")
-    if not options.fresh:
+    if not fresh:
         _say(f"saved to {folder}")
     return 0
 

@@ -6,7 +6,6 @@ Stop:   visitors -> demo site -> ingest (answers what it has) -> worker (drains)
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.panel import Panel
 
@@ -58,13 +58,13 @@ class Child:
                 self.process.wait()
 
 
-def start_child(name: str, module: str, environ: dict[str, str], log_dir: Path) -> Child:
-    """Start ``python -m module``; its output goes to a file of its own."""
+def start_child(name: str, environ: dict[str, str], log_dir: Path) -> Child:
+    """Start `liveinsight NAME`; its output goes to a file of its own."""
     log_dir.mkdir(parents=True, exist_ok=True)
     log = log_dir / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-m", "liveinsight", name],
             env=environ,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -120,28 +120,10 @@ def _summary(worker: Child) -> str:
     return "the worker left no summary; see " + str(worker.log)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line of `liveinsight up`."""
-    parser = argparse.ArgumentParser(
-        prog="liveinsight up",
-        description="Start a local AWS stand-in, create the stream and tables, start ingest, worker and API, serve a "
-        "demo site with the tracker on it, and let a few synthetic visitors in. Ctrl-C drains and saves.",
-        epilog="With --endpoint (or AWS_ENDPOINT_URL) another local stack is used instead; with --aws the real AWS of "
-        "your credentials (it creates a stream and two tables there, which cost money). Logs are in "
-        "<LIVEINSIGHT_DATA_DIR>/logs.",
-    )
-    parser.add_argument("--no-visitors", action="store_true", help="leave the demo site quiet")
-    parser.add_argument("--endpoint", metavar="URL", help="use the AWS stand-in at this URL")
-    parser.add_argument("--aws", action="store_true", help="use the real AWS, with your credentials")
-    parser.add_argument("--fresh", action="store_true", help="do not load what an earlier run has saved")
-    return parser
-
-
 @dataclass
 class Run:
     """What the steps of a run share. `stack` undoes them in reverse, whatever happens."""
 
-    options: argparse.Namespace
     environ: dict[str, str]
     console: Console
     stop: threading.Event
@@ -157,34 +139,50 @@ class Run:
         self.console.print(f"  {line}")
 
 
-def main(arguments: list[str]) -> int:
-    """Entry point: exit code 0 after Ctrl-C or SIGTERM, 1 when a part failed."""
-    options = build_parser().parse_args(arguments)
+@click.command()
+@click.option("--no-visitors", is_flag=True, help="no demo visitors on the demo site")
+@click.option("--endpoint", metavar="URL", help="use the AWS stack at this URL")
+@click.option(
+    "--aws", is_flag=True, help="use the real AWS with your credentials; it creates a stream and tables, at cost"
+)
+@click.option("--fresh", is_flag=True, help="do not load the state of an earlier run")
+def command(endpoint: str | None, *, no_visitors: bool, aws: bool, fresh: bool) -> int:
+    """Run the whole pipeline on this machine: a local AWS stack, ingest, worker, API, and a demo site with visitors.
+
+    Ctrl-C drains and saves. With AWS_ENDPOINT_URL or --endpoint another local stack is used. Logs are in
+    <LIVEINSIGHT_DATA_DIR>/logs. Exit code 1: a part has failed.
+
+    \b
+    Examples:
+      liveinsight up
+      liveinsight up --fresh --no-visitors
+    """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    environ = {**({} if options.aws else QUICK), **os.environ}
-    if options.endpoint:
-        environ["AWS_ENDPOINT_URL"] = options.endpoint
+    environ = {**({} if aws else QUICK), **os.environ}
+    if endpoint:
+        environ["AWS_ENDPOINT_URL"] = endpoint
     with ExitStack() as stack:
-        run = Run(options, environ, Console(highlight=False), stop, stack)
+        run = Run(environ, Console(highlight=False), stop, stack)
         _refuse_taken_ports(run.settings)
-        _find_aws(run)
+        if not aws:
+            _find_aws(run, fresh=fresh)
         with run.console.status("creating the stream and the tables"):
             for line in initialise(run.settings):
                 run.say(line)
         children = _start_services(run)
-        _open_demo(run)
+        _open_demo(run, visitors=not no_visitors)
         return _watch(run, children)
 
 
-def _find_aws(run: Run) -> None:
+def _find_aws(run: Run, *, fresh: bool) -> None:
     """Start the stand-in, unless AWS is said to be elsewhere."""
     settings = run.settings
-    if run.options.aws or settings.endpoint_url or settings.endpoint_url_kinesis or settings.local:
+    if settings.endpoint_url or settings.endpoint_url_kinesis or settings.local:
         return
     data_dir = Path(settings.data_dir)
-    state = data_dir / "fresh" / str(os.getpid()) if run.options.fresh else data_dir / "state"
+    state = data_dir / "fresh" / str(os.getpid()) if fresh else data_dir / "state"
     with run.console.status("starting the local AWS stand-in"):
         stand_in = StandIn(state)
     run.stack.callback(run.say, f"saved to {state}")
@@ -196,8 +194,8 @@ def _start_services(run: Run) -> list[Child]:
     """The API, the worker and ingest. Undone in reverse: ingest stops before the worker, the worker before the API."""
     log_dir = Path(run.settings.data_dir) / "logs"
     children = []
-    for name, module in (("api", "api"), ("worker", "processor"), ("ingest", "ingest")):
-        child = start_child(name, module, run.environ, log_dir)
+    for name in ("api", "worker", "ingest"):
+        child = start_child(name, run.environ, log_dir)
         children.append(child)
         if name == "worker":
             run.stack.callback(_say_summary, run, child)
@@ -212,13 +210,13 @@ def _say_summary(run: Run, worker: Child) -> None:
     run.say(_summary(worker))
 
 
-def _open_demo(run: Run) -> None:
+def _open_demo(run: Run, *, visitors: bool) -> None:
     settings = run.settings
     ingest_url = f"http://127.0.0.1:{settings.ingest_port}"
     dashboard_url = f"http://127.0.0.1:{settings.api_port}"
     demo = DemoSite(settings.demo_port, ingest_url=ingest_url, dashboard_url=dashboard_url)
     run.stack.callback(demo.stop)
-    if not run.options.no_visitors:
+    if visitors:
         run.stack.callback(Visitors(ingest_url, demo.url, system_clock).stop)
     site = load_sites(open_store(settings)).default
     tag = f'<script defer src="{ingest_url}/tracker.js" data-site="{site}"></script>'

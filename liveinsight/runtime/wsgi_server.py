@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from liveinsight.runtime.cpu_affinity import Cores
+from liveinsight.runtime.metrics import FOLDER_VARIABLE
 
 HEADER_TIMEOUT_MS = 30_000
 """Also for how long an idle connection is kept: proxies that keep theirs longer open new ones."""
@@ -42,6 +44,8 @@ SPARE_FILES = 1024
 def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> None:
     """Serve ``module:app`` until SIGTERM or Ctrl-C; requests under way are answered first.
 
+    The processes share their metrics in a folder that is deleted at the end, unless the environment names another one.
+
     Args:
         target: the WSGI application's import path.
         host: address to listen on.
@@ -50,7 +54,7 @@ def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> N
         threads: requests that one process may have under way.
     """
     _raise_file_limit(workers * (CONNECTIONS_PER_THREAD + 1) * threads + SPARE_FILES)
-    Granian(
+    server = Granian(
         target,
         address=host,
         port=port,
@@ -63,7 +67,10 @@ def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> N
         log_level=LogLevels.warning,
         workers_kill_timeout=15,
         respawn_failed_workers=True,
-    ).serve(target_loader=partial(_load, cores=Cores(workers)))
+    )
+    with tempfile.TemporaryDirectory(prefix="liveinsight-metrics-") as folder:
+        os.environ.setdefault(FOLDER_VARIABLE, folder)
+        server.serve(target_loader=partial(_load, cores=Cores(workers)))
 
 
 def at_exit(work: Callable[[], object]) -> None:

@@ -115,7 +115,7 @@ class Handler:
             # Going on with the first one keeps the way back open.
             logger.error(
                 "another generation is shown, and this function does not count it: use another runtime, or "
-                "`liveinsight rebuild back`",
+                "`liveinsight rebuild rollback`",
                 extra={"action": "other_generation", "newest": newest},
             )
         self._incarnation = self._stream.incarnation()

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.metrics import WorkerMetrics
 from liveinsight.runtime.retry import answer_or, retry_until
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import FIRST
@@ -31,14 +32,21 @@ TICK_SECONDS = 0.1
 
 
 def worker_of(
-    settings: Settings, stream: Stream, store: Store, generation: int, clock: Clock, *, poll_interval: float = 0.0
+    settings: Settings,
+    stream: Stream,
+    store: Store,
+    generation: int,
+    clock: Clock,
+    *,
+    poll_interval: float = 0.0,
+    metrics: WorkerMetrics | None = None,
 ) -> Worker:
     """The worker of one generation, with the cadences that `settings` name."""
     options = ProcessorOptions.from_settings(settings)
     return Worker(
         stream,
         store,
-        lambda incarnation: RecordProcessor(store, incarnation, options, clock),
+        lambda incarnation: RecordProcessor(store, incarnation, options, clock, metrics=metrics),
         clock,
         # LATEST is about a product's first start: a rebuild leaves out nothing that is there.
         start_at=settings.start_at if generation == FIRST else StartAt.TRIM_HORIZON,

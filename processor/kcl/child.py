@@ -22,6 +22,7 @@ from liveinsight.model.clock import Clock, system_clock
 from liveinsight.model.errors import StreamUnavailable
 from liveinsight.runtime.gc_tuning import tune_for_records
 from liveinsight.runtime.json_logs import log_to_stderr
+from liveinsight.runtime.metrics import WorkerMetrics
 from liveinsight.runtime.retry import retry_within
 from liveinsight.settings import Settings
 from liveinsight.storage.stream import Stream
@@ -103,11 +104,12 @@ def _serve(settings: Settings, generation: int, note: Note, protocol: IO[str]) -
 
     options = ProcessorOptions.from_settings(settings)
     tune_for_records()
-    stream, store = open_stream(settings), open_generations(settings)(generation)
+    metrics = WorkerMetrics.from_environment()
+    stream, store = open_stream(settings, metrics), open_generations(settings, metrics=metrics)(generation)
 
     def make_processor() -> RecordProcessor:
         incarnation = incarnation_of(stream, system_clock, time.sleep, options.give_up_after)
-        return RecordProcessor(store, incarnation, options, system_clock)
+        return RecordProcessor(store, incarnation, options, system_clock, metrics=metrics)
 
     adapter = Adapter(make_processor, CheckpointError, note, _leave)
     KCLProcess(adapter, input_file=sys.stdin, output_file=protocol, error_file=sys.stderr).run()

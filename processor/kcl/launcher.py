@@ -23,10 +23,11 @@ from typing import Any
 from liveinsight.aws.clients import dynamodb_client, endpoint_of, is_local
 from liveinsight.aws.kcl_tables import give_up_leadership
 from liveinsight.model.errors import LiveInsightError, SettingsError
+from liveinsight.runtime.metrics import FOLDER_VARIABLE, WorkerMetrics
 from liveinsight.runtime.retry import answer_or, retry_until
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import FIRST, load_pointer
-from liveinsight.wiring import open_generations
+from liveinsight.wiring import open_generations, serve_metrics
 from processor.kcl.exit_codes import DRAINED, GENERATION_CHANGED, MEANINGS, failure, outcome, unfinished
 from processor.kcl.java import daemon_command, find_jars, find_java
 from processor.kcl.properties import daemon_properties, grace_seconds, logback_text, properties_text
@@ -89,7 +90,10 @@ def run(settings: Settings, changes: Sequence[str], environ: Mapping[str, str]) 
         files[0].write_text(properties_text(properties), encoding="ascii")
         files[1].write_text(logback_text(settings.log_level), encoding="utf-8")
         environment = child_environment(environ, Path(sys.executable), local=is_local(kinesis) and is_local(dynamodb))
-        daemon = _start(daemon_command(java, jars, *files), environment)
+        metrics_folder = folder / "metrics"
+        metrics_folder.mkdir()
+        daemon = _start(daemon_command(java, jars, *files), environment | {FOLDER_VARIABLE: str(metrics_folder)})
+        serve_metrics(settings, WorkerMetrics(metrics_folder))
         names = {"worker": properties["workerId"], "application": properties["applicationName"]}
         logger.info("daemon begins", extra={"action": "begin", "pid": daemon.pid, **names})
         changed = _watch(daemon, folder, stop, lambda: answer_or(generation, newest, LiveInsightError) != generation)

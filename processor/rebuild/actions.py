@@ -21,6 +21,7 @@ from liveinsight.aws.schema import TableNames, create_tables, delete_tables, lat
 from liveinsight.model.buckets import day_from_number
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable
+from liveinsight.runtime.command_line import confirm
 from liveinsight.runtime.retry import Answer, retry
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
@@ -135,11 +136,11 @@ class Rebuild:
         save_pointer(self._first, switched(pointer, generation, day, now), version)
         self._say(
             f"generation {generation} holds from {day_from_number(day)} on; the worker and the API notice within "
-            "seconds. `liveinsight rebuild back` undoes it"
+            "seconds. `liveinsight rebuild rollback` undoes it"
         )
         return 0
 
-    def back(self, *, force: bool) -> int:
+    def rollback(self, *, force: bool) -> int:
         """Make active what was before the last switch."""
         pointer, version = load_versioned_pointer(self._first)
         now = self._clock()
@@ -172,7 +173,7 @@ class Rebuild:
             lag = "" if reached is None or now - reached < LAG_MS else f" ({lag_text(now - reached)} ago)"
             self._say(f"generation {generation}: {_state(generation, pointer, days)}; {counted}{lag}{since}")
         if pointer.changed_at:
-            undo = f"; back leads to {_listed(pointer.history[-1])}" if pointer.history else ""
+            undo = f"; rollback leads to {_listed(pointer.history[-1])}" if pointer.history else ""
             self._say(f"last changed {moment_text(pointer.changed_at)}{undo}")
         return 0
 
@@ -182,18 +183,10 @@ class Rebuild:
         if generation == FIRST:
             raise LiveInsightError("generation 1 stays: its tables also hold the pointer and the salts of ingest")
         if generation in pointer.generations:
-            raise LiveInsightError(f"generation {generation} is in use: `liveinsight rebuild back` first")
+            raise LiveInsightError(f"generation {generation} is in use: `liveinsight rebuild rollback` first")
         if generation not in self._existing():
             raise LiveInsightError(f"there is no generation {generation}: see `liveinsight rebuild status`")
-        if not confirmed:
-            if not sys.stdin.isatty():
-                self._say("nobody is here to confirm: add --yes")
-                return 2
-            sys.stdout.write(f"Delete the tables of generation {generation} for good? [y/N] ")
-            sys.stdout.flush()
-            if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-                self._say("nothing deleted")
-                return 2
+        confirm(f"Delete the tables of generation {generation} for good?", yes=confirmed)
         # First of all a new version of the pointer: a switch that is under way meanwhile is refused.
         save_pointer(self._first, forgotten(pointer, generation, self._clock()), version)
         names = TableNames.of_generation(self._settings.table_prefix, generation)

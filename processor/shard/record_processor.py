@@ -24,13 +24,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from liveinsight.counting.fold import fold
 from liveinsight.counting.layout import Cadence
 from liveinsight.counting.previews import PREVIEW_DAYS
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import FlushAbandoned, StoreUnavailable
+from liveinsight.runtime.metrics import WorkerMetrics
 from liveinsight.storage.store import SHARD_END, DeadLetter, ProcessorStore, Watermark
 from liveinsight.storage.stream import Record
 from processor.shard.checkpoints import Checkpointer
@@ -38,6 +38,7 @@ from processor.shard.counter_writer import CounterWriter
 from processor.shard.dead_letter_limit import DeadLetterLimit
 from processor.shard.flush_schedule import Flush, FlushSchedule
 from processor.shard.options import ProcessorOptions
+from processor.shard.progress import Progress, ShardMetrics
 from processor.shard.record_decoder import MarkedEvent, RecordDecoder
 from processor.shard.visitor_writer import VisitorWriter
 
@@ -47,18 +48,6 @@ READ_MARGIN_MS = 250
 """A batch arrives here a moment after it was read: records that arrived in between are not claimed as counted."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 5.0
-
-
-@dataclass
-class Progress:
-    """What a processor has done since it started."""
-
-    records: int = 0
-    events: int = 0
-    skipped: int = 0
-    dead_letters: int = 0
-    counter_writes: int = 0
-    visitor_writes: int = 0
 
 
 class RecordProcessor:
@@ -71,6 +60,7 @@ class RecordProcessor:
         clock: current time.
         sleep: waits between attempts.
         limit: the count of dead letters to continue; a new one by default.
+        metrics: where work is reported.
     """
 
     def __init__(
@@ -82,6 +72,7 @@ class RecordProcessor:
         sleep: Callable[[float], object] = time.sleep,
         *,
         limit: DeadLetterLimit | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._store = store
         self._incarnation = incarnation
@@ -94,6 +85,7 @@ class RecordProcessor:
         self._last_sequence = ""
         self._as_of = self._stored_as_of = self._previewed_as_of = 0
         self._dirty_since_checkpoint = False
+        self._worker_metrics = metrics
         self.progress = Progress()
 
     def initialize(self, shard_id: str, sequence_number: str) -> None:
@@ -102,6 +94,7 @@ class RecordProcessor:
         self._decoder = RecordDecoder(shard_id, self._incarnation, self._limit)
         self._counters = CounterWriter(self._store, shard_id, self._options)
         self._schedule = FlushSchedule(self._options, self._clock)
+        self._metrics = ShardMetrics(self._worker_metrics, shard_id)
         logger.info("shard begins", extra={"action": "initialize", "shard": shard_id, "after": sequence_number})
 
     def process_records(self, records: Sequence[Record], checkpointer: Checkpointer, millis_behind: int) -> None:
@@ -115,6 +108,7 @@ class RecordProcessor:
         as_of = self._clock() - millis_behind - READ_MARGIN_MS
         if records:
             self._take(records)
+        self._metrics.processed(self.progress, millis_behind)
         self._as_of = max(as_of, self._as_of)
         pending = self._counters.pending
         due = self._schedule.due(pending=pending, has_records=bool(records), millis_behind=millis_behind)
@@ -125,6 +119,7 @@ class RecordProcessor:
 
     def lease_lost(self) -> None:
         """Another worker has the shard: it counts whatever is not written here."""
+        self._metrics.ended()
         logger.warning("lease lost", extra={"action": "lease_lost", "shard": self._shard_id})
 
     def shard_ended(self, checkpointer: Checkpointer) -> None:
@@ -132,6 +127,7 @@ class RecordProcessor:
         self._last_sequence = SHARD_END
         self._dirty_since_checkpoint = True
         self._flush_all(checkpointer, self._patience(), closed=True)
+        self._metrics.ended()
         logger.info("shard ended", extra={"action": "shard_ended", "shard": self._shard_id})
 
     def shutdown_requested(self, checkpointer: Checkpointer) -> None:
@@ -172,7 +168,7 @@ class RecordProcessor:
         if self._counters.pending:
             self._write_counters(Cadence.FAST, self._patience())
             self._retry(self._publish_watermark, self._patience())
-        self._schedule.done(Flush.COUNTERS, began)
+        self._metrics.flushed(Flush.COUNTERS, self._schedule.done(Flush.COUNTERS, began))
 
     def _publish_previews(self) -> bool:
         """Show what is pending before it is written; False when it is too much for a preview.
@@ -197,7 +193,7 @@ class RecordProcessor:
         else:
             self._previewed_as_of = self._as_of
         self._retry(self._publish_watermark, self._patience())
-        self._schedule.done(Flush.PREVIEWS, began)
+        self._metrics.flushed(Flush.PREVIEWS, self._schedule.done(Flush.PREVIEWS, began))
         return True
 
     def _write_counters(self, up_to: Cadence, give_up_at: int) -> None:
@@ -216,7 +212,7 @@ class RecordProcessor:
         if self._dirty_since_checkpoint:
             self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_at)
             self._dirty_since_checkpoint = False
-        self._schedule.done(Flush.ALL, began)
+        self._metrics.flushed(Flush.ALL, self._schedule.done(Flush.ALL, began))
 
     def _write_dead_letters(self) -> None:
         if self._dead_letters:
@@ -252,6 +248,7 @@ class RecordProcessor:
                 self._unavailable(error)
             if self._clock() >= give_up_at:
                 raise FlushAbandoned(f"gave up on shard {self._shard_id}: {problem}")
+            self._metrics.retried()
             self._sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 

@@ -8,16 +8,15 @@ Only whole truths are compared: counters of which every event is among the recor
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import click
 from rich.console import Console
 from rich.progress import track
 
@@ -26,6 +25,7 @@ from liveinsight.counting.rollups import DIMENSIONS
 from liveinsight.model.buckets import MINUTE_MS
 from liveinsight.model.clock import Clock, system_clock
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.command_line import DAY, ListCommand, Number, json_option
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
 from liveinsight.storage.store import ReadStore, Watermark
@@ -49,6 +49,7 @@ from processor.verify.stream_reader import Coverage, KeptRecord, WholeStream
 
 LAG_MS = 3 * MINUTE_MS
 """A worker that is further behind is reported as lagging, not as working on it."""
+_path = click.Path(path_type=Path)
 SECOND_LOOK_SECONDS = 1.0
 """Counters are read without strong consistency: what differs is read again after a moment."""
 
@@ -171,63 +172,62 @@ def _notes(decoded: Decoded, recounted: Recount, comparison: Comparison, setting
         yield "LIVEINSIGHT_START_AT is LATEST: what was on the stream before the worker's first start is not counted"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line of `liveinsight verify`."""
-    parser = argparse.ArgumentParser(
-        prog="liveinsight verify",
-        description="Read every record that the stream still holds, count its events again in the plainest way, and "
-        "print every stored counter that says something else. Days are those of a site's time zone.",
-        epilog="Exit code 0: no difference. 1: differences. 2: it cannot be told, and why. Live minutes, sessions and "
-        "timelines are not compared; visitors are, within the error of their sketches. Needs memory for all events.",
-    )
-    parser.add_argument("--from", dest="first", type=date.fromisoformat, metavar="DAY", help="first day, YYYY-MM-DD")
-    parser.add_argument("--to", dest="last", type=date.fromisoformat, metavar="DAY", help="last day, included")
-    parser.add_argument(
-        "--archive", nargs="+", type=Path, metavar="FILE", help="count the records in these files, not on the stream"
-    )
-    parser.add_argument("--save", type=Path, metavar="FILE", help="save the stream's records in a file, too")
-    parser.add_argument(
-        "--wait",
-        type=float,
-        metavar="S",
-        help="seconds to wait for a worker that is running (default: until its next full flush, "
-        "LIVEINSIGHT_SESSIONS_INTERVAL and a moment more)",
-    )
-    parser.add_argument("--json", action="store_true", help="as JSON on standard output")
-    return parser
+@click.command(cls=ListCommand)
+@click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="first day")
+@click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="last day, included")
+@click.option("--archive", "archives", multiple=True, type=_path, metavar="FILE...", help="count the records in files")
+@click.option("--save", type=_path, metavar="FILE", help="also save the records of the stream in a file")
+@click.option("--wait", type=Number(0), metavar="SECONDS", help="for a running worker (default: until its next flush)")
+@json_option
+def command(
+    first: date | None,
+    last: date | None,
+    archives: tuple[Path, ...],
+    save: Path | None,
+    wait: float | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Read every record that the stream still holds, count its events again with a simple reference implementation,
+    and print every stored counter that differs.
 
+    Days are days in the time zone of the site. Live minutes, sessions and timelines are not compared; visitors are,
+    within the error of their sketches. The command needs memory for all events.
 
-def main(arguments: list[str]) -> int:
-    """Entry point: exit code 0, 1 or 2 as the help says."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    if bool(options.first) != bool(options.last) or (options.first and options.first > options.last):
-        parser.error("give both --from and --to, in this order")
-    if options.save and options.archive:
-        parser.error("--save saves what is on the stream: it does not go with --archive")
+    Exit code 0: no difference. 1: differences. 2: no verdict is possible; the message says why.
+
+    \b
+    Examples:
+      liveinsight verify --from 2026-05-01 --to 2026-05-03
+      liveinsight verify --save records.gz; liveinsight verify --archive records.gz older.gz
+    """
+    days = (first, last) if first and last else None
+    if (first or last) and not (days and days[0] <= days[1]):
+        raise click.UsageError("give both --from and --to, in this order")
+    if save and archives:
+        raise click.UsageError("--save saves the records of the stream: it cannot be combined with --archive")
     console = Console(stderr=True, highlight=False, markup=False)
-    days = (options.first, options.last) if options.first else None
     try:
         settings = Settings.from_env(os.environ)
-        gathered = _from_archive(options.archive) if options.archive else _from_stream(settings, console)
-        if options.save:
-            archive.save(options.save, gathered.records, gathered.coverage)
+        gathered = _from_archive(archives) if archives else _from_stream(settings, console)
+        if save:
+            archive.save(save, gathered.records, gathered.coverage)
         store = open_newest_store(settings)
         zones = load_sites(open_store(settings)).zones
         patience = Patience.with_cadence(settings)
-        if options.wait is not None:
-            patience = patience._replace(longest=options.wait)
+        if wait is not None:
+            patience = patience._replace(longest=wait)
         report = verify(gathered, store, settings, days, system_clock, zones=zones, patience=patience, console=console)
     except (LiveInsightError, OSError) as error:
         # Exit code 1 is for differences.
-        sys.stderr.write(f"liveinsight verify: {error}\n")
+        click.echo(f"liveinsight verify: {error}", err=True)
         return 2
-    (show_json if options.json else show_text)(report)
+    (show_json if as_json else show_text)(report)
     return report.exit_code
 
 
-def _from_archive(paths: list[Path]) -> Gathered:
-    records, coverage = archive.load(paths)
+def _from_archive(paths: Sequence[Path]) -> Gathered:
+    records, coverage = archive.load(list(paths))
     moment = datetime.fromtimestamp(coverage.until / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     return Gathered(
         records, coverage, note=f"what arrived after {moment} is not in the archive: it shows as differences"
@@ -244,7 +244,3 @@ def _from_stream(settings: Settings, console: Console) -> Gathered:
                 moment = datetime.fromtimestamp(kept.record.arrived_at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
                 status.update(f"reading the stream: {len(records):,} records, {kept.shard_id} up to {moment}")
     return Gathered(records, reader.coverage, reader.read)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -18,7 +18,8 @@ from liveinsight.sites.cache import SiteDirectory
 from liveinsight.sites.repository import load_sites
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import StartAt, Stream
-from processor.shard.record_processor import ProcessorOptions, RecordProcessor
+from processor.shard.options import ProcessorOptions
+from processor.shard.record_processor import RecordProcessor
 from tests.documents.pipeline import FIREFOX, Checkpoints
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ class Calls:
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
 
 
 def test_a_page_view_takes_the_path_that_the_document_lists(

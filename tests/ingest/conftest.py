@@ -17,8 +17,8 @@ from werkzeug.test import TestResponse
 from ingest.app import Backend, create_app
 from ingest.delivery.group_commit import GroupCommit, Retries
 from ingest.pipeline.drop_ledger import Ledger
-from ingest.runtime.metrics import Metrics
 from liveinsight.model.events import Event, decode_record
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.settings import Settings
 from liveinsight.sites.cache import SiteDirectory
 from liveinsight.sites.repository import change_sites, create_missing, load_sites
@@ -134,7 +134,7 @@ def make_service(clock: FakeClock, tmp_path: Path) -> Callable[..., Service]:
         # What services do aside is done at once here, so that tests see it.
         sites = SiteDirectory(lambda: load_sites(salts), clock, aside=lambda work: work())
         # Nothing is sent by itself: tests say when.
-        metrics = Metrics()
+        metrics = IngestMetrics()
         ledger = Ledger(sites, GroupCommit(stream or memory), clock, gather_seconds=0, metrics=metrics)
         app = create_app(
             parsed,

@@ -15,9 +15,9 @@ import pytest
 from ingest.delivery.commit_batch import CommitBatch, Ticket, WaitingLine
 from ingest.delivery.group_commit import GroupCommit, Pace, QueueFull, Retries
 from ingest.delivery.observed_stream import ObservedStream, StreamMisconfigured
-from ingest.runtime.metrics import Metrics
 from liveinsight.model.errors import LiveInsightError, StreamRefused, StreamUnavailable
 from liveinsight.model.events import VIRTUAL_BUCKETS, Event, decode_record
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.storage.stream import MAX_BYTES_PER_PUT, MAX_RECORD_BYTES, MAX_RECORDS_PER_PUT, OutRecord, PutOutcome
 from liveinsight.testing.builders import an_event
 
@@ -61,7 +61,7 @@ class ScriptedStream:
 
 
 def commit_to(stream: ScriptedStream, pace: Pace | None = None, retries: Retries = QUICK) -> GroupCommit:
-    metrics = Metrics()
+    metrics = IngestMetrics()
     return GroupCommit(ObservedStream(stream, metrics, retries.elapsed), retries, pace or Pace(), metrics)
 
 

@@ -49,7 +49,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "ingest", "--workers", "2", "--threads", "64"]
+        command = [sys.executable, "-m", "liveinsight", "ingest", "--workers", "2", "--threads", "64"]
         self.process = subprocess.Popen(
             command, env=self._environ, cwd=Path(__file__).parents[3], start_new_session=True
         )

@@ -10,9 +10,9 @@ import pytest
 from ingest.contract.reasons import Reason
 from ingest.delivery.observed_stream import ObservedStream
 from ingest.http.readiness import Readiness
-from ingest.runtime.metrics import Metrics
 from liveinsight.model.errors import LiveInsightError, StoreUnavailable, StreamRefused, StreamUnavailable
 from liveinsight.model.events import decode_record
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.storage.stream import OutRecord, PutOutcome
 from liveinsight.testing.builders import FakeClock
 from liveinsight.testing.memory import MemoryStream
@@ -116,7 +116,7 @@ def test_a_stream_that_is_down_is_one_line_of_log_a_second(
 @pytest.mark.parametrize("full", [True, False])
 def test_a_full_queue_is_not_ready(full: bool) -> None:
     """Another process may have room."""
-    stream = ObservedStream(MoodyStream(), Metrics(), lambda: 0.0)
+    stream = ObservedStream(MoodyStream(), IngestMetrics(), lambda: 0.0)
     assert Readiness(stream, lambda: full, dict).trouble() == (Reason.QUEUE_FULL if full else None)
 
 
@@ -126,7 +126,7 @@ def test_without_the_sites_nothing_can_be_taken() -> None:
     def sites() -> object:
         raise StoreUnavailable("down")
 
-    stream = ObservedStream(MoodyStream(), Metrics(), lambda: 0.0)
+    stream = ObservedStream(MoodyStream(), IngestMetrics(), lambda: 0.0)
     assert Readiness(stream, lambda: False, sites).trouble() == Reason.STORE_UNAVAILABLE
 
 
@@ -140,7 +140,7 @@ def test_a_stream_that_hangs_holds_up_one_health_check_only() -> None:
             assert answered.wait(10)
             raise StreamUnavailable("timed out")
 
-    readiness = Readiness(ObservedStream(Hanging(), Metrics(), lambda: 0.0), lambda: False, dict)
+    readiness = Readiness(ObservedStream(Hanging(), IngestMetrics(), lambda: 0.0), lambda: False, dict)
     first = threading.Thread(target=readiness.trouble)
     first.start()
     assert asked.wait(10)

@@ -26,7 +26,7 @@ CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)
 REQUESTS = 300
 GUNICORN = ["gunicorn", "--workers", "2", "--worker-class", "gthread", "--threads", "64", "--log-level", "warning"]
 COMMANDS = {
-    "granian": ["ingest", "--workers", "2", "--threads", "64"],
+    "granian": ["liveinsight", "ingest", "--workers", "2", "--threads", "64"],
     "gunicorn": [*GUNICORN, "ingest.wsgi:app"],
     "gunicorn, loaded before the fork": [*GUNICORN, "--preload", "ingest.wsgi:app"],
 }

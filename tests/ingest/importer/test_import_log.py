@@ -13,9 +13,10 @@ from rich.console import Console
 
 from ingest.delivery.group_commit import GroupCommit
 from ingest.importer.access_log import PageRules, page_requests, parse_lines
-from ingest.importer.import_log import Importer, Target, _send_all, hide_addresses, known_site, main, show
+from ingest.importer.import_log import Importer, Target, _send_all, hide_addresses, known_site, show
 from ingest.pipeline.context import Policy
 from ingest.pipeline.pipeline import Pipeline
+from liveinsight.__main__ import main
 from liveinsight.model.errors import SettingsError
 from liveinsight.model.events import Event, decode_record
 from liveinsight.sites.site import plain_sites
@@ -149,10 +150,10 @@ def test_addresses_are_hidden(text: str, hidden: str) -> None:
     assert hide_addresses(text) == hidden
 
 
-def test_mistakes_are_found_before_anything_is_sent() -> None:
+def test_mistakes_are_found_before_anything_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown site or a missing file is an error that says so."""
-    with pytest.raises(SettingsError, match="no such file"):
-        main(["/does/not/exist"])
+    assert main(["import-log", "/does/not/exist"]) == 1
+    assert "no such file" in capsys.readouterr().err
     sites = plain_sites({"blog": ZoneInfo("UTC")})
     assert known_site(sites, None).name == "blog"
     with pytest.raises(SettingsError, match="nowhere"):

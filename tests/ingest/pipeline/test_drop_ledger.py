@@ -142,12 +142,12 @@ import os, pathlib
 from zoneinfo import ZoneInfo
 from ingest.delivery.group_commit import GroupCommit
 from ingest.pipeline.drop_ledger import Ledger
-from ingest.runtime.metrics import Metrics
+from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.model.clock import system_clock
 from liveinsight.sites.site import plain_sites
 from liveinsight.testing.builders import MemoryStream
 
-metrics = Metrics(pathlib.Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+metrics = IngestMetrics(pathlib.Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
 sites = plain_sites({"default": ZoneInfo("UTC")})
 commit = GroupCommit(MemoryStream(system_clock))
 ledger = Ledger(lambda: sites, commit, system_clock, gather_seconds=0, metrics=metrics)

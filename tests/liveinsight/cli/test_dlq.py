@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from liveinsight.__main__ import main
 from liveinsight.cli import dlq
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable, TooManyDeadLetters, UndecodableRecord
 from liveinsight.model.events import encode_record, partition_key
@@ -41,6 +42,17 @@ def keep(store: MemoryStore, *payloads: bytes) -> list[str]:
     return [record.mark for record in records]
 
 
+Say = Callable[..., int]
+
+
+@pytest.fixture
+def say(store: MemoryStore, stream: MemoryStream, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Runs `liveinsight dlq` on the in-memory store and stream; the exit code."""
+    monkeypatch.setattr(dlq, "open_newest_store", lambda settings: store)
+    monkeypatch.setattr(dlq, "open_stream", lambda settings: stream)
+    return lambda *arguments: main(["dlq", *arguments])
+
+
 def stored(store: MemoryStore) -> list[str]:
     return [summary.mark for summary in dlq.all_dead_letters(store)]
 
@@ -61,36 +73,38 @@ def on_stream(stream: MemoryStream) -> list[Record]:
     return [record for shard in stream._shards.values() for record in shard.records]
 
 
-def test_list_shows_what_there_is(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_what_there_is(say: Say, store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
     """Every record is a line with its full mark, and a page says how to go on."""
     marks = keep(store, GOOD, NASTY, b"")
-    assert dlq.show_list(store, 2, "", as_json=False) == 0
+    assert say("list", "--limit", "2") == 0
     shown = capsys.readouterr().out
     assert all(f"{SHARD}  damaged" in line for line in shown.splitlines()[1:3])
     assert marks[0] in shown
     assert f"dlq list --after {marks[1]}\n" in shown
-    assert dlq.show_list(store, 2, marks[1], as_json=True) == 0
+    assert say("list", "--limit", "2", "--after", marks[1], "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["next"] is None
     assert [(record["mark"], record["size"]) for record in told["records"]] == [(marks[2], 0)]
 
 
-def test_show_never_prints_control_characters(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_never_prints_control_characters(say: Say, store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever a record and its message hold, only printable characters reach the terminal."""
     keep(store, NASTY + bytes(range(256)))
-    dlq.show_record(store, mark(1), 512, raw=False)
-    dlq.show_list(store, 9, "", as_json=False)
+    say("show", mark(1))
+    say("list")
     shown = capsys.readouterr().out
     assert "1b 5b 33 31 6d 72 65 64 07" in shown
     assert r"cut \x1b[2J" in shown
     assert shown.replace("\n", "").isprintable()
 
 
-def test_show_says_whether_a_replay_would_help(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_says_whether_a_replay_would_help(
+    say: Say, store: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A record that this version can decode is told from one that it cannot."""
     marks = keep(store, GOOD, NASTY)
     for found in marks:
-        dlq.show_record(store, found, 4, raw=False)
+        say("show", found, "--bytes", "4")
     shown = capsys.readouterr().out
     assert "now      can be decoded: 2 events" in shown
     assert "now      cannot be decoded (not_ours)" in shown
@@ -98,15 +112,15 @@ def test_show_says_whether_a_replay_would_help(store: MemoryStore, capsys: pytes
 
 
 def test_raw_writes_the_bytes_but_not_to_a_terminal(
-    store: MemoryStore, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+    say: Say, store: MemoryStore, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """--raw gives a file or a pipe exactly the record's bytes, and refuses a terminal."""
     keep(store, NASTY)
-    dlq.show_record(store, mark(1), 4, raw=True)
+    assert say("show", mark(1), "--bytes", "4", "--raw") == 0
     assert capfdbinary.readouterr().out == NASTY
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    with pytest.raises(LiveInsightError, match="file or a pipe"):
-        dlq.show_record(store, mark(1), 4, raw=True)
+    assert say("show", mark(1), "--raw") == 1
+    assert b"file or a pipe" in capfdbinary.readouterr().err
 
 
 def test_record_is_found_by_the_end_of_its_mark(store: MemoryStore) -> None:
@@ -132,13 +146,13 @@ def test_replay_puts_back_what_can_be_decoded(store: MemoryStore, stream: Memory
 
 
 def test_forced_replay_puts_back_everything_once(
-    store: MemoryStore, stream: MemoryStream, capsys: pytest.CaptureFixture[str]
+    say: Say, store: MemoryStore, stream: MemoryStream, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """--force puts back undecodable records, too; without it they are refused and the exit code says so."""
-    marks = keep(store, NASTY)
-    assert dlq.replay_records(store, stream, marks, force=False) == 1
+    (kept,) = keep(store, NASTY)
+    assert say("replay", kept) == 1
     assert "1 kept, as they still cannot be decoded" in capsys.readouterr().err
-    assert dlq.replay_records(store, stream, marks, force=True) == 0
+    assert say("replay", kept, "--force") == 0
     assert "1 put back on the stream" in capsys.readouterr().err
     assert ([record.data for record in on_stream(stream)], stored(store)) == ([NASTY], [])
 
@@ -161,31 +175,35 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("typed", "confirmed", "purged"),
+    ("typed", "options", "purged"),
     [
-        (Terminal("y\n"), False, True),
-        (Terminal("\n"), False, False),
-        (Terminal(""), False, False),
-        (io.StringIO("y\n"), False, False),
-        (io.StringIO(""), True, True),
+        (Terminal("y\n"), [], True),
+        (Terminal("\n"), [], False),
+        (Terminal(""), [], False),
+        (io.StringIO("y\n"), [], False),
+        (io.StringIO(""), ["--yes"], True),
     ],
 )
 def test_purge_asks_first(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, typed: io.StringIO, confirmed: bool, purged: bool
+    say: Say,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    typed: io.StringIO,
+    options: list[str],
+    purged: bool,
 ) -> None:
     """Records go only after a yes on a terminal, or with --yes."""
     marks = keep(store, GOOD, NASTY)
     monkeypatch.setattr("sys.stdin", typed)
-    assert dlq.purge_records(store, marks, confirmed=confirmed) == (0 if purged else 2)
+    assert say("purge", "--all", *options) == (0 if purged else 2)
     assert stored(store) == ([] if purged else marks)
 
 
 @pytest.mark.parametrize("arguments", [["replay"], ["purge", "--all", "x"], [], ["show"]])
 def test_command_line_that_names_no_record_is_refused(arguments: list[str]) -> None:
     """Nothing happens to records that were not named."""
-    with pytest.raises(SystemExit) as caught:
-        dlq.main(arguments)
-    assert caught.value.code == 2
+    assert main(["dlq", *arguments]) == 2
 
 
 def outcomes(limit: DeadLetterLimit, text: str) -> int:
@@ -283,10 +301,10 @@ def test_commands_on_the_stand_in(
     _, store = open_aws(aws)
     records = [DeadLetter(SHARD, mark(n), "damaged", "cut", data, NOON, 2**31) for n, data in ((1, GOOD), (2, NASTY))]
     store.write_dead_letters(records)
-    assert mark(1) in run(aws_environ, "liveinsight.cli.dlq", "list").stdout
-    replayed = run(aws_environ, "liveinsight.cli.dlq", "replay", "--all")
+    assert mark(1) in run(aws_environ, "liveinsight", "dlq", "list").stdout
+    replayed = run(aws_environ, "liveinsight", "dlq", "replay", "--all")
     assert (replayed.returncode, replayed.stderr.split(";")[0]) == (1, "1 put back on the stream")
-    assert run(aws_environ, "liveinsight.cli.dlq", "purge", "--all").returncode == 2
+    assert run(aws_environ, "liveinsight", "dlq", "purge", "--all").returncode == 2
     assert [summary.mark for summary in store.list_dead_letters(9)] == [mark(2)]
-    assert run(aws_environ, "liveinsight.cli.dlq", "purge", "--all", "--yes").stdout == "1 dead letter deleted\n"
+    assert run(aws_environ, "liveinsight", "dlq", "purge", "--all", "--yes").stdout == "1 dead letter deleted\n"
     assert store.list_dead_letters(9) == []

@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
+from liveinsight.__main__ import main
 from liveinsight.bootstrap import initialise
-from liveinsight.cli.site import MAX_KEYS, main
+from liveinsight.cli.site import MAX_KEYS
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import MAX_BYTES, change_sites, create_missing, load_sites
@@ -34,7 +35,7 @@ def say(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setattr("liveinsight.cli.site.open_store", lambda settings: store)
 
     def run(*arguments: str) -> str:
-        assert main(list(arguments)) == 0
+        assert main(["site", *arguments]) == 0
         return capsys.readouterr().out
 
     return run
@@ -65,13 +66,15 @@ def test_a_site_from_its_beginning_to_its_end(say: Say, store: MemoryStore) -> N
     assert load_sites(store) == Sites(sites=(Site(name="shop"),), default="shop")
 
 
-def test_the_default_site_is_the_first_until_told_otherwise(say: Say, store: MemoryStore) -> None:
+def test_the_default_site_is_the_first_until_told_otherwise(
+    say: Say, store: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It cannot be removed while there are others: payloads without a name would be lost."""
     say("add", "one")
     say("add", "two")
     assert load_sites(store).default == "one"
-    with pytest.raises(LiveInsightError, match="default site"):
-        main(["remove", "one", "--yes"])
+    assert main(["site", "remove", "one", "--yes"]) == 1
+    assert "one is the default site" in capsys.readouterr().err
     say("edit", "two", "--default")
     say("remove", "one", "--yes")
     assert load_sites(store) == Sites(sites=(Site(name="two"),), default="two", removed=("one",))
@@ -90,13 +93,14 @@ def test_the_default_site_is_the_first_until_told_otherwise(say: Say, store: Mem
         (["key", "add", "shop", "--name", "x" * 101], "at most 100 characters"),
     ],
 )
-def test_what_cannot_be_done_says_why(say: Say, store: MemoryStore, arguments: list[str], told: str) -> None:
+def test_what_cannot_be_done_says_why(
+    say: Say, store: MemoryStore, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
     """And changes nothing."""
     say("add", "shop")
     before = load_sites(store)
-    with pytest.raises(LiveInsightError) as caught:
-        main(arguments)
-    assert told in str(caught.value)
+    assert main(["site", *arguments]) == 1
+    assert told in capsys.readouterr().err
     assert load_sites(store) == before
 
 
@@ -106,28 +110,26 @@ def test_what_cannot_be_done_says_why(say: Say, store: MemoryStore, arguments: l
         (["add", "Shop"], "lower-case letters"),
         (["add", "a#b"], "lower-case letters"),
         (["add", "x" * 64], "lower-case letters"),
-        (["add", "shop", "--time-zone", "Mars/Olympus"], "--time-zone: 'Mars/Olympus' is no IANA time zone"),
-        (["add", "shop", "--origins", "shop.example"], "--origins: 'shop.example': use an origin"),
+        (["add", "shop", "--time-zone", "Mars/Olympus"], "'--time-zone': 'Mars/Olympus' is no IANA time zone"),
+        (["add", "shop", "--origins", "shop.example"], "'--origins': 'shop.example': use an origin"),
         (["add", "shop", "--honour", "maybe"], "use one of off, anonymous, drop"),
-        (["add", "shop", "--orgins", "x"], "unrecognized arguments"),
-        (["key", "add"], "required"),
+        (["add", "shop", "--orgins", "x"], "No such option '--orgins'"),
+        (["key", "add"], "Missing argument 'SITE'"),
     ],
 )
 def test_what_makes_no_sense_is_a_mistake_in_calling(
     say: Say, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
     """Exit code 2 and one line that says what to write."""
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
+    assert main(["site", *arguments]) == 2
     assert told in capsys.readouterr().err
 
 
 def test_removing_wants_a_yes(say: Say, store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
     """Where nobody can be asked, nothing is removed."""
     say("add", "shop")
-    assert main(["remove", "shop"]) == 2
-    assert "add --yes" in capsys.readouterr().err
+    assert main(["site", "remove", "shop"]) == 2
+    assert "stdin is not a terminal: confirm with --yes" in capsys.readouterr().err
     assert [site.name for site in load_sites(store).sites] == ["shop"]
 
 
@@ -157,13 +159,13 @@ def test_a_key_is_shown_once_and_never_stored(say: Say, store: MemoryStore, caps
     assert (site.accepts_key(key), site.accepts_key(other)) == (False, True)
 
 
-def test_keys_of_a_site_are_few(say: Say) -> None:
+def test_keys_of_a_site_are_few(say: Say, capsys: pytest.CaptureFixture[str]) -> None:
     """All of them are compared for each request with a key."""
     say("add", "shop")
     for _ in range(MAX_KEYS):
         say("key", "add", "shop")
-    with pytest.raises(LiveInsightError, match="revoke one"):
-        main(["key", "add", "shop"])
+    assert main(["site", "key", "add", "shop"]) == 1
+    assert "revoke one" in capsys.readouterr().err
 
 
 def test_the_list_is_bounded(store: MemoryStore) -> None:

@@ -22,6 +22,7 @@ from ingest.importer.access_log import PageRules
 from ingest.importer.import_log import Importer, Target
 from ingest.pipeline.context import Policy
 from ingest.pipeline.pipeline import Pipeline
+from liveinsight.__main__ import main
 from liveinsight.counting.keys import CounterKey, dimension_key
 from liveinsight.model.buckets import day_number, quarter_of
 from liveinsight.model.clock import system_clock
@@ -35,7 +36,6 @@ from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import MemoryStore, MemoryStream, an_event
 from liveinsight.wiring import open_generations, open_reader
 from processor.embedded.generation_worker import GenerationWorker, worker_of
-from processor.rebuild.command import main
 
 QUICK = {
     "LIVEINSIGHT_COUNTERS_INTERVAL": "0.1",
@@ -158,7 +158,7 @@ class Command:
 
     def start_worker(self) -> None:
         with self.log.open("ab") as output:
-            command = [sys.executable, "-m", "processor"]
+            command = [sys.executable, "-m", "liveinsight", "worker"]
             self.worker = subprocess.Popen(command, env=self.environ, stdout=output, stderr=output)
 
     def worker_has(self, generation: int, times: int) -> bool:
@@ -169,7 +169,7 @@ class Command:
         return len(switches) == times
 
     def rebuild(self, *arguments: str, code: int = 0) -> str:
-        command = [sys.executable, "-m", "processor.rebuild.command", *arguments]
+        command = [sys.executable, "-m", "liveinsight", "rebuild", *arguments]
         done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -264,14 +264,14 @@ def test_rebuild_switch_and_back(
     counted(open_generations(aws)(2))
     assert recent_views() == sent[0] - 1
 
-    assert "generation 1 is written and shown again" in command.rebuild("back")
+    assert "generation 1 is written and shown again" in command.rebuild("rollback")
     eventually(lambda: command.worker_has(1, 2))
     counted(old)
     eventually(lambda: about() == right + 7)
     assert recent_views() == sent[0] - 1
-    assert "nothing to go back to" in command.rebuild("back", code=1)
+    assert "nothing to go back to" in command.rebuild("rollback", code=1)
 
-    assert command.rebuild("drop", "2", code=2) == "nobody is here to confirm: add --yes\n"
+    assert command.rebuild("drop", "2", code=2) == "Error: stdin is not a terminal: confirm with --yes\n"
     assert command.rebuild("drop", "2", "--yes").count(" deleted") == 2
     assert "generation 2" not in command.rebuild("status")
     assert about() == right + 7
@@ -287,7 +287,7 @@ def test_rebuild_that_is_interrupted_goes_on(
     """A second start goes on where the first one was ended, and ends by itself when the switch has come."""
     stream, _ = open_aws(aws)
     put(stream, 1, 101, system_clock())
-    arguments = [sys.executable, "-m", "processor.rebuild.command", "start", "--reads-per-second", "5"]
+    arguments = [sys.executable, "-m", "liveinsight", "rebuild", "start", "--reads-per-second", "5"]
 
     def started() -> subprocess.Popen[str]:
         return subprocess.Popen(arguments, env=command.environ, stdout=subprocess.PIPE, text=True)
@@ -316,7 +316,7 @@ def _today(store: ReadStore) -> list[Any]:
 
 
 def test_switch_that_somebody_else_overtakes(
-    aws: Settings, aws_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    aws: Settings, aws_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of two operators at once one gets an error, and the other's change stands."""
     for name, value in aws_environ.items():
@@ -330,6 +330,6 @@ def test_switch_that_somebody_else_overtakes(
         return loaded
 
     monkeypatch.setattr("processor.rebuild.actions.load_versioned_pointer", overtaken)
-    with pytest.raises(LiveInsightError, match="somebody else has changed the active generations"):
-        main(["back"])
+    assert main(["rebuild", "rollback"]) == 1
+    assert "somebody else has changed the active generations" in capsys.readouterr().err
     assert [each.generation for each in load_pointer(store).active] == [1, 2, 3]

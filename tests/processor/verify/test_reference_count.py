@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from liveinsight.counting.contributions import by_counter
-from liveinsight.counting.counters import CounterItem, apply_pending
+from liveinsight.counting.counters import CounterItem
 from liveinsight.counting.fold import fold
 from liveinsight.counting.rollups import MEASURES_BY_TYPE
 from liveinsight.counting.sessions import new_visitor
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.events import CLICK, CONVERSION, ENGAGEMENT, HEARTBEAT, LEDGER, PAGE_EXIT, PAGE_VIEW, Event
 from liveinsight.testing.builders import NOON, an_event
+from liveinsight.testing.counters import apply_pending, by_counter
 from processor.verify.comparison import Key, Stored, Window, compare
 from processor.verify.reference_count import KNOWN_MEASURES, Recount, RowKey, TotalsKey, recount
 

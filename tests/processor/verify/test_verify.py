@@ -371,7 +371,7 @@ def a_worker(environ: dict[str, str]) -> Iterator[None]:
 
 def run_verify(environ: dict[str, str], *arguments: str) -> tuple[int, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "processor.verify.command", "--json", *arguments],
+        [sys.executable, "-m", "liveinsight", "verify", "--json", *arguments],
         env=clean(environ),
         capture_output=True,
         text=True,

@@ -17,8 +17,8 @@ from tests.ingest.conftest import Payload, Service
 PROCESS = """
 import sys, os
 from pathlib import Path
-from ingest.runtime.metrics import Metrics
-metrics = Metrics(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+from liveinsight.runtime.metrics import IngestMetrics
+metrics = IngestMetrics(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
 metrics.accepted.inc(3)
 metrics.refused.labels("bot").inc()
 metrics.waiting_requests.set(2)

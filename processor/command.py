@@ -1,0 +1,107 @@
+"""`liveinsight worker`: the composition root of the embedded worker. Logs go to stderr, nothing to stdout."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import threading
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import click
+
+from liveinsight.model.clock import system_clock
+from liveinsight.runtime.gc_tuning import tune_for_records
+from liveinsight.runtime.json_logs import log_to_stderr
+from liveinsight.runtime.metrics import WorkerMetrics
+from liveinsight.settings import Settings
+from liveinsight.storage.generation_pointer import FIRST, load_pointer
+from liveinsight.wiring import open_generations, open_stream, serve_metrics
+from processor.embedded.generation_worker import GenerationWorker, worker_of
+from processor.embedded.worker import Worker
+from processor.kcl import launcher
+from processor.kcl.exit_codes import MEANINGS
+from processor.shard.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+_EXIT_CODES = "\n".join(f"  {code:<3} {text}" for code, text in MEANINGS.items())
+
+
+@click.command(epilog=f"\b\nExit codes with --runtime kcl:\n{_EXIT_CODES}")
+@click.option(
+    "--runtime",
+    type=click.Choice(["embedded", "kcl"]),
+    default="embedded",
+    help="embedded: this process reads all shards; kcl: the Java daemon of the Kinesis Client Library shares them "
+    "among any number of workers (`make kcl` installs it)",
+)
+@click.option(
+    "--kcl",
+    "properties",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="with --runtime kcl: a property of the daemon, such as metricsLevel=SUMMARY; can be repeated",
+)
+def command(runtime: str, properties: tuple[str, ...]) -> int:
+    """Read every shard of the stream, parents before children, and keep counters and sessions up to date.
+
+    SIGTERM or Ctrl-C drains: everything that was read is written and checkpointed. After `liveinsight rebuild switch`
+    the worker drains too, and continues with the new generation of counters.
+
+    Exit code 0 after a drain. Exit code 1 when a shard failed: nothing is checkpointed past the failure, and the next
+    start continues without a gap or a double count. It is also 1 when too many records of a shard cannot be decoded
+    (LIVEINSIGHT_DEAD_LETTER_LIMIT); the message says what to do.
+
+    With --runtime kcl a supervisor must restart the worker, and wait 45 seconds after SIGTERM. JAVA_TOOL_OPTIONS has
+    more options for Java.
+
+    \b
+    Examples:
+      liveinsight worker
+      liveinsight worker --runtime kcl --kcl failoverTimeMillis=5000
+    """
+    if properties and runtime != "kcl":
+        raise click.UsageError("--kcl is for --runtime kcl")
+    settings = Settings.from_env(os.environ)
+    log_to_stderr(settings.log_level)
+    if runtime == "kcl":
+        return launcher.run(settings, list(properties), os.environ)
+    tune_for_records()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    metrics = WorkerMetrics()
+    serve_metrics(settings, metrics)
+    stream, stores = open_stream(settings, metrics), open_generations(settings, metrics=metrics)
+    worker = GenerationWorker(
+        lambda: load_pointer(stores(FIRST)).newest,
+        lambda generation: worker_of(settings, stream, stores(generation), generation, system_clock, metrics=metrics),
+    )
+    logger.info("worker begins", extra={"action": "begin", "stream": settings.stream_name})
+    try:
+        worker.run(stop)
+    finally:
+        _log_summary(worker.workers)
+    return 0
+
+
+def _log_summary(workers: Sequence[Worker]) -> None:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    progress = [processor.progress for worker in workers for processor in worker.processors.values()]
+    totals = {field.name: sum(getattr(p, field.name) for p in progress) for field in fields(Progress)}
+    cpu_seconds = round(usage.ru_utime + usage.ru_stime, 3)
+    extra = {"action": "end", "cpu_seconds": cpu_seconds, "max_rss_kb": _max_rss_kb(), **totals}
+    logger.info("worker ends", extra=extra)
+
+
+def _max_rss_kb() -> int:
+    """The most memory that this program has had; `getrusage` alone would count that of who started it, too."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
