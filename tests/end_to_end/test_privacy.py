@@ -8,7 +8,6 @@ import json
 import socket
 import time
 import zlib
-from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
+from ingest.tracing.receipts import read_receipt
 from liveinsight.aws.clients import dynamodb_client
 from liveinsight.aws.schema import TableNames
 from liveinsight.settings import Settings
@@ -99,7 +99,7 @@ def use_everything(port: int) -> tuple[bytes, list[str]]:
         assert refused.startswith(b"400"), refused
     post("/v1/events", given)
     receipts = [one["receipt"] for one in json.loads(accepted[accepted.index(b"{") :])["events"]]
-    told += [urlsafe_b64decode(receipt + "=" * (-len(receipt) % 4)) for receipt in receipts]
+    told += [str(read_receipt(receipt, KEY)).encode() for receipt in receipts]
     paths = ["/v1/events/nothing/trace?session_id=x", "/collect.gif?url=/a", "/collect.gif", "/metrics", "/healthz"]
     paths += ["/openapi.json", "/readyz", "/v1/limits", "/tracker.js", "/nothing"]
     told += [ask(port, "GET", path, None, **keyed) for path in paths]
