@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -31,6 +32,7 @@ from liveinsight.testing.resharding_stack import (
     install_kinesis_mock,
     missing,
 )
+from tests.seeds import draw_seed
 
 IN_CI = os.environ.get("CI") == "true"
 _numbers = count()
@@ -61,6 +63,17 @@ def _alone(request: pytest.FixtureRequest, testrun_uid: str) -> Iterator[None]:
         fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(gate, fcntl.LOCK_UN)
         yield
+
+
+@pytest.fixture
+def seed() -> int:
+    return draw_seed()
+
+
+@pytest.fixture
+def rng(seed: int) -> random.Random:
+    """All that is random in a test."""
+    return random.Random(seed)
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ In: contributions in rising order of their marks. Out: sums of all of them, or o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from liveinsight.counting.keys import CounterKey
-from liveinsight.counting.layout import CounterGroup, Target
+from liveinsight.counting.layout import Target
 from liveinsight.counting.rollups import Measures
 
 
@@ -24,14 +23,6 @@ class Contribution(msgspec.Struct, gc=False):
     """Local hour of the page views in `measures`; -1 where they are not kept by hour."""
     visitor: int = 0
     """Visitor to add to the sketch; 0 for none."""
-
-
-def by_counter(contributions: Iterable[Contribution]) -> Iterator[tuple[CounterKey, Contribution]]:
-    """(counter, contribution) pairs, with groups taken apart."""
-    for contribution in contributions:
-        target = contribution.target
-        for key in target.keys if isinstance(target, CounterGroup) else (target,):
-            yield key, contribution
 
 
 class Sums:

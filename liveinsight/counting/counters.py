@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import datasketches
 import msgspec
 
-from liveinsight.counting.contributions import Contribution, PendingContributions
-from liveinsight.counting.keys import CounterKey
-from liveinsight.counting.layout import embedded_key
+from liveinsight.counting.contributions import PendingContributions
 from liveinsight.counting.rollups import MEASURE_CODES, TOTALS_LG_K, Measures, lg_k_of
 from liveinsight.model.marks import NO_MARK
 
@@ -58,11 +56,6 @@ def apply_contributions(
     return mark != start
 
 
-def apply_pending(item: CounterItem, pending: Sequence[Contribution]) -> bool:
-    """`apply_contributions` to this counter alone, in order of their marks."""
-    return apply_contributions(item, [("", PendingContributions(pending))] if pending else [])
-
-
 def _add(item: CounterItem, pending: PendingContributions, lg_k: int) -> None:
     """Add all of `pending` to `item`; a new sketch gets 2^`lg_k` rows."""
     if len(pending.parts) == 1:
@@ -104,14 +97,6 @@ def split_totals(
             if first_quarter <= number <= last_quarter and (counter.measures or counter.sketch is not None):
                 found.append((number, counter))
     return found
-
-
-def split_items(items: Iterable[tuple[CounterKey, CounterItem]]) -> Iterator[tuple[CounterKey, CounterItem]]:
-    """The counters in stored items, one by one."""
-    for key, item in items:
-        yield key, item
-        for name, counter in item.embedded.items():
-            yield embedded_key(key, name), counter
 
 
 _CODE_OF: dict[str, int | str] = {name: code for code, name in enumerate(MEASURE_CODES)}

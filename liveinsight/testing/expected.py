@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from liveinsight.counting.contributions import Contribution, by_counter
-from liveinsight.counting.counters import CounterItem, apply_pending, merge_items, split_items
+from liveinsight.counting.contributions import Contribution
+from liveinsight.counting.counters import CounterItem, merge_items
 from liveinsight.counting.fold import fold
 from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.sessions import VisitorState, new_visitor
@@ -20,6 +20,7 @@ from liveinsight.counting.timeline import Marked, timeline_event, unpack_waiting
 from liveinsight.model.events import Event
 from liveinsight.model.marks import NO_MARK
 from liveinsight.storage.store import DeadLetter, DeadLetterStore, VisitorKey
+from liveinsight.testing.counters import apply_pending, by_counter, split_items
 from liveinsight.testing.memory import MemoryStore
 
 Numbers = dict[CounterKey, tuple[dict[str, int], dict[int, int], int]]

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from liveinsight.counting.contributions import PendingContributions, by_counter
+from liveinsight.counting.contributions import PendingContributions
 from liveinsight.counting.counters import CounterItem, apply_contributions
 from liveinsight.counting.fold import fold
 from liveinsight.counting.keys import CounterKey
@@ -22,6 +22,7 @@ from liveinsight.model.marks import NO_MARK, event_mark, mark_prefix, record_mar
 from liveinsight.settings import Settings
 from liveinsight.storage.store import CounterWrite, TimelineChunk, VisitorWrite, Watermark
 from liveinsight.testing.builders import NOON, FakeClock, MemoryStore, an_event
+from liveinsight.testing.counters import by_counter
 
 SITES = (
     "default=UTC decoy=UTC kolkata=Asia/Kolkata kathmandu=Asia/Kathmandu "

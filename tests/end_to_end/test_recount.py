@@ -173,12 +173,14 @@ def test_import_equals_recount(
 
 
 def test_import_equals_recount_with_the_worker_killed(
-    access_log: Path, aws: Settings, open_aws: OpenAws, start: Callable[..., Any], counted: Callable[[Store], None]
+    access_log: Path,
+    aws: Settings,
+    open_aws: OpenAws,
+    start: Callable[..., Any],
+    counted: Callable[[Store], None],
+    rng: random.Random,
 ) -> None:
     """The same numbers come out when the worker is killed ten times, at random moments, while it counts."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
     stream, store = open_aws(aws)
     lines = access_log.read_text(encoding="utf-8", errors="replace").splitlines()
     importer = an_importer(aws, stream)

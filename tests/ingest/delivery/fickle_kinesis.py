@@ -32,12 +32,12 @@ class FickleKinesis(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, hang_seconds: float = 3.5) -> None:
+    def __init__(self, rng: random.Random, hang_seconds: float = 3.5) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.mood = Mood.WELL
         self.hang_seconds = hang_seconds
-        self.rng = random.Random()
+        self.rng = rng
         self.event_ids: set[int] = set()
         self.refused: Counter[str] = Counter()
         """By reason, as the ledgers say."""

@@ -272,11 +272,10 @@ def test_there_are_never_more_calls_at_once_than_allowed(threads: ThreadPoolExec
     assert sorted(event.event_id for event in stream.events()) == list(range(1, 601))
 
 
-def test_random_faults_never_make_it_claim_what_the_stream_has_not(threads: ThreadPoolExecutor) -> None:
+def test_random_faults_never_make_it_claim_what_the_stream_has_not(
+    threads: ThreadPoolExecutor, rng: random.Random
+) -> None:
     """Refusals of records, failures of calls, bugs: each event that was acknowledged to us is on the stream."""
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
 
     class Unreliable(ScriptedStream):
         def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
@@ -316,11 +315,8 @@ def test_random_faults_never_make_it_claim_what_the_stream_has_not(threads: Thre
     assert not commit._line
 
 
-def test_a_batch_never_exceeds_what_one_call_takes() -> None:
+def test_a_batch_never_exceeds_what_one_call_takes(rng: random.Random) -> None:
     """Random tickets: at most 500 records and 5 MB, each record under its limit, order kept within a bucket."""
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
     for _ in range(20):
         line = WaitingLine()
         size = rng.choice([10, 2_000, 60_000, 150_000])

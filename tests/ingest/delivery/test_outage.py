@@ -153,8 +153,8 @@ class Clients:
 
 
 @pytest.fixture
-def kinesis() -> Iterator[FickleKinesis]:
-    server = FickleKinesis()
+def kinesis(rng: random.Random) -> Iterator[FickleKinesis]:
+    server = FickleKinesis(rng)
     yield server
     server.shutdown()
     server.server_close()

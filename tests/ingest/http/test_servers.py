@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from tests.ingest.delivery.fickle_kinesis import FickleKinesis
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 REQUESTS = 300
+PATIENCE = 30
 GUNICORN = ["gunicorn", "--workers", "2", "--worker-class", "gthread", "--threads", "64", "--log-level", "warning"]
 COMMANDS = {
     "granian": ["liveinsight", "ingest", "--workers", "2", "--threads", "64"],
@@ -73,25 +75,28 @@ def send(url: str, one: str, page: str = "/") -> int:
     request = urllib.request.Request(
         f"{url}/collect", body, {"Content-Type": "text/plain", "User-Agent": CHROME}, method="POST"
     )
+    give_up_at = time.monotonic() + PATIENCE
     while True:
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code != 503:
+            if error.code != 503 or time.monotonic() > give_up_at:
                 return int(error.code)
             time.sleep(1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_it_runs_under(name: str, aws: Settings, aws_environ: dict[str, str], tmp_path: Path) -> None:
+def test_it_runs_under(
+    name: str, aws: Settings, aws_environ: dict[str, str], tmp_path: Path, rng: random.Random
+) -> None:
     """Two processes take events at once; all are on the stream; /metrics of either counts them all.
 
     SIGTERM ends it in order, with what the ledgers have gathered on the stream, too.
     """
-    kinesis = FickleKinesis()
+    kinesis = FickleKinesis(rng)
     environ = {**aws_environ, "AWS_ENDPOINT_URL_KINESIS": kinesis.url}
     try:
         with running(name, environ, tmp_path / "metrics") as (process, url):

@@ -84,11 +84,8 @@ def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
     assert taken(rates, SHOP, HERE, back + 1_000, 5) == 1
 
 
-def test_never_more_than_the_rate_allows() -> None:
+def test_never_more_than_the_rate_allows(rng: random.Random) -> None:
     """At random times, any minute lets in at most two buckets' worth, and all minutes together their rate."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
     rates, now, moments = Rates(), NOON, []
     for _ in range(5_000):
         now += rng.choice((0, 1, 100, 3_000))

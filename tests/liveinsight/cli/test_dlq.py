@@ -240,11 +240,8 @@ class NoCheckpoint:
         raise AssertionError("nothing may be checkpointed")
 
 
-def test_batch_that_is_too_bad_leaves_no_trace(clock: FakeClock) -> None:
+def test_batch_that_is_too_bad_leaves_no_trace(clock: FakeClock, rng: random.Random) -> None:
     """Whatever the cut into batches, the batch beyond the limit is neither counted, nor kept, nor checkpointed."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
     records = [Record(str(n), "k", rng.choice([GOOD, NASTY]), NOON) for n in range(1, 300)]
     stopped_at = set()
     for size in (1, 7, 299):

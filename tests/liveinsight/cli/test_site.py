@@ -193,11 +193,8 @@ def test_init_makes_sites_that_have_never_been(store: MemoryStore) -> None:
     assert create_missing(store, {"one": UTC}) == []
 
 
-def test_two_operators_at_once_both_get_their_way() -> None:
+def test_two_operators_at_once_both_get_their_way(rng: random.Random) -> None:
     """Every change is worked out on what the other has left, whoever comes first."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
 
     class Crowded(MemoryStore):
         """Somebody else writes between reading and writing, now and then."""

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from liveinsight.counting.contributions import by_counter
-from liveinsight.counting.counters import CounterItem, apply_pending
+from liveinsight.counting.counters import CounterItem
 from liveinsight.counting.fold import fold
 from liveinsight.counting.keys import LIVE, CounterKey, dimension_key, minute_key, totals_key
 from liveinsight.counting.sessions import VisitorState
 from liveinsight.model.buckets import minute_of, quarter_of
 from liveinsight.model.events import CLICK, CONVERSION, HEARTBEAT, LEDGER, PAGE_EXIT, PAGE_VIEW, Event
 from liveinsight.testing.builders import NOON, an_event
+from liveinsight.testing.counters import apply_pending, by_counter
 
 MINUTE = 60_000
 DAY = an_event().day

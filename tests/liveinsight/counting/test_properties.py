@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liveinsight.counting.contributions import Contribution
-from liveinsight.counting.counters import CounterItem, apply_pending, merge_items
+from liveinsight.counting.counters import CounterItem, merge_items
 from liveinsight.counting.keys import totals_key
 from liveinsight.counting.rollups import BY_NAME, DIMENSIONS, Scope
 from liveinsight.counting.sessions import SESSION_GAP_MS, Session
@@ -31,6 +31,7 @@ from liveinsight.model.buckets import (
 from liveinsight.model.events import CLICK, CONVERSION, HEARTBEAT, PAGE_VIEW, Event, encode_record
 from liveinsight.storage.stream import Record
 from liveinsight.testing.builders import NOON, FakeClock, an_event
+from liveinsight.testing.counters import apply_pending
 from liveinsight.testing.expected import Numbers, Tally, recount, stored_in
 from liveinsight.testing.memory import MemoryStore
 from liveinsight.testing.simulation import random_log

@@ -8,7 +8,7 @@ import pytest
 
 from liveinsight.bootstrap import initialise
 from liveinsight.counting.contributions import Contribution
-from liveinsight.counting.counters import CounterItem, apply_pending, encode_counter
+from liveinsight.counting.counters import CounterItem, encode_counter
 from liveinsight.counting.fold import fold
 from liveinsight.counting.keys import dimension_key, minute_key, totals_key
 from liveinsight.counting.previews import CounterPreview, PreviewRow, VisitorPreview, encode_rows, pack_row
@@ -28,6 +28,7 @@ from liveinsight.storage.store import (
     Watermark,
 )
 from liveinsight.testing.builders import NOON, an_event
+from liveinsight.testing.counters import apply_pending
 from liveinsight.testing.expected import dead_letters_in
 from liveinsight.testing.memory import MemoryStore
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,9 +39,9 @@ from processor.aws_lambda.handler import Handler
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 from processor.shard.visitor_writer import VisitorWriter
+from tests.seeds import simulation_seeds
 
-RUNS = int(os.environ.get("LAMBDA_RUNS", "600"))
-FIRST_SEED = int(os.environ.get("LAMBDA_SEED", "0"))
+SEEDS = simulation_seeds(600)
 OPTIONS = ProcessorOptions(counters_interval=1, previews_interval=2, sessions_interval=3)
 ARN = "arn:aws:kinesis:eu-central-1:123456789012:stream/shop"
 FUNCTION = "arn:aws:lambda:eu-central-1:123456789012:function:count"
@@ -217,10 +216,9 @@ def hard(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_what_is_stored_equals_a_recount(part: int, hard: None) -> None:
     """Whatever is retried, halved, doubled, killed or answered in part, all that is stored equals the recount."""
-    for seed in range(FIRST_SEED + part, FIRST_SEED + RUNS, 4):
+    for seed in SEEDS[part::4]:
         wrong = differences_of(seed)
-        alone = f"LAMBDA_SEED={seed} LAMBDA_RUNS=1 runs it alone"
-        assert wrong == [], f"seed {seed}: {alone}\n" + "\n".join(wrong)
+        assert wrong == [], f"TEST_SEED={seed} runs it alone\n" + "\n".join(wrong)
 
 
 def answers_too_early(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,12 +191,9 @@ def load(place: Place) -> Iterator[Load]:
     thread.finish()
 
 
-def test_split_and_merge_under_load(place: Place, load: Load) -> None:
+def test_split_and_merge_under_load(place: Place, load: Load, rng: random.Random) -> None:
     """Every event is counted once, whether it was put before, between or after reshards and a restart; no record is
     delivered twice over a drain; and a shard begins when the end of all its parents is stored, not earlier."""
-    seed = random.randrange(1_000_000)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
     seen: dict[str, dict[str, Checkpoint]] = {}
     with running(place, seen) as first:
         wait_for_more(place)
@@ -227,11 +224,8 @@ def test_split_and_merge_under_load(place: Place, load: Load) -> None:
         assert ends == dict.fromkeys(parents[shard_id], SHARD_END), shard_id
 
 
-def test_killed_during_reshards(place: Place, load: Load, tmp_path: Path) -> None:
+def test_killed_during_reshards(place: Place, load: Load, tmp_path: Path, rng: random.Random) -> None:
     """A worker that is killed while shards are split and merged leaves nothing out and nothing counted twice."""
-    seed = random.randrange(1_000_000)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
     for reshard in (place.split, place.split, place.merge):
         with a_worker_process(place, tmp_path) as process:
             wait_for_more(place)

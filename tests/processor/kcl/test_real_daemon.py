@@ -40,6 +40,7 @@ from liveinsight.wiring import open_store, open_stream
 from processor.kcl.exit_codes import CRASHED, DAEMON_FAILED, DRAINED
 from processor.kcl.java import find_jars, find_java
 from processor.verify.stream_reader import WholeStream
+from tests.seeds import draw_seed
 
 pytestmark = pytest.mark.slow
 
@@ -73,8 +74,7 @@ class Place:
         self.stream, self.store = open_stream(self.settings), open_store(self.settings)
         self.kinesis = kinesis_client(self.settings, attempts=3)
         self.dynamo = dynamodb_client(self.settings)
-        self.seed = os.environ.get("TEST_SEED", str(random.randrange(1_000_000)))
-        self.rng = random.Random(self.seed)
+        self.rng = random.Random(draw_seed())
         self._lock = threading.Lock()
         self._event_ids = count(1)
         self.events = 0
@@ -358,7 +358,7 @@ def place(kinesis_mock: KinesisMock, fresh_dynamodb_local: DynamoDBLocal) -> Pla
         if os.environ.get("CI") == "true":
             pytest.fail(str(problem))
         pytest.skip(str(problem))
-    place = Place(
+    return Place(
         {
             "AWS_ENDPOINT_URL_KINESIS": kinesis_mock.url,
             "AWS_ENDPOINT_URL_DYNAMODB": fresh_dynamodb_local.url,
@@ -367,8 +367,6 @@ def place(kinesis_mock: KinesisMock, fresh_dynamodb_local: DynamoDBLocal) -> Pla
             "LIVEINSIGHT_SHARDS": "4",
         }
     )
-    print(f"TEST_SEED={place.seed} draws the same visitors and pages")
-    return place
 
 
 def test_counts_everything_drains_and_goes_on(place: Place, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from liveinsight.counting.contributions import Contribution
-from liveinsight.counting.counters import split_items
 from liveinsight.counting.keys import LIVE, CounterKey, dimension_key, minute_key, totals_key
 from liveinsight.counting.layout import Cadence, CounterGroup
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.storage.store import CounterWrite, Written
+from liveinsight.testing.counters import split_items
 from liveinsight.testing.memory import MemoryStore
 from processor.shard.counter_writer import CounterWriter
 from processor.shard.options import ProcessorOptions

@@ -8,8 +8,6 @@ must equal those of folding each event once, in order.
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from msgspec.structs import replace
 
@@ -20,9 +18,9 @@ from liveinsight.testing.memory import MemoryStore
 from liveinsight.testing.simulation import Simulation
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
+from tests.seeds import simulation_seeds
 
-RUNS = int(os.environ.get("EXACTLY_ONCE_RUNS", "2000"))
-FIRST_SEED = int(os.environ.get("EXACTLY_ONCE_SEED", "0"))
+SEEDS = simulation_seeds(2000)
 OPTIONS = ProcessorOptions(
     counters_interval=1, previews_interval=2, sessions_interval=3, give_up_after=30, drain_within=5
 )
@@ -55,10 +53,9 @@ def make_processor_in_small_steps(store: ProcessorStore, incarnation: int, clock
 @pytest.mark.parametrize("part", range(8))
 def test_what_is_stored_equals_a_recount(part: int) -> None:
     """Whatever dies, stalls or repeats itself, everything stored equals the recount of the distinct events."""
-    for seed in range(FIRST_SEED + part, FIRST_SEED + RUNS, 8):
+    for seed in SEEDS[part::8]:
         store = MemoryStore()
         simulation = Simulation(seed, make_processor_in_small_steps if seed % 2 else make_processor, store=store)
         simulation.run()
         wrong = differences(stored_in(store), simulation.expected())
-        alone = f"EXACTLY_ONCE_SEED={seed} EXACTLY_ONCE_RUNS=1 runs it alone"
-        assert wrong == [], f"seed {seed}: {alone}\n" + "\n".join(wrong)
+        assert wrong == [], f"TEST_SEED={seed} runs it alone\n" + "\n".join(wrong)

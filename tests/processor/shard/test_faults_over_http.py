@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import random
 import threading
 from collections import Counter
@@ -39,9 +38,9 @@ from liveinsight.testing.faulty_store import ONLY_CRASHES
 from liveinsight.testing.simulation import Simulation
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
+from tests.seeds import simulation_seeds
 
-RUNS = int(os.environ.get("EXACTLY_ONCE_HTTP_RUNS", "50"))
-FIRST_SEED = int(os.environ.get("EXACTLY_ONCE_HTTP_SEED", "0"))
+SEEDS = simulation_seeds(50)
 READ_TIMEOUT = 0.5
 OPTIONS = ProcessorOptions(
     counters_interval=1, previews_interval=2, sessions_interval=3, give_up_after=60, drain_within=5
@@ -229,7 +228,7 @@ def test_what_dynamodb_holds_equals_a_recount(
 ) -> None:
     """Whatever the network and DynamoDB do to requests, and whoever crashes, all that is stored equals the recount."""
     monkeypatch.setattr("liveinsight.counting.sessions.MAX_RECENT_IDS", 2)
-    for seed in range(FIRST_SEED, FIRST_SEED + RUNS):
+    for seed in SEEDS:
         proxy.rng = random.Random(seed)
         site = f"s{seed}"
         simulation = Simulation(
@@ -249,7 +248,6 @@ def test_what_dynamodb_holds_equals_a_recount(
         proxy.faulty = False
         expected = simulation.expected()
         wrong = differences(read_back(faulty_dynamo, site, simulation, expected), expected)
-        alone = f"EXACTLY_ONCE_HTTP_SEED={seed} EXACTLY_ONCE_HTTP_RUNS=1 runs it alone (threads may differ)"
-        assert wrong == [], f"seed {seed}: {alone}\n" + "\n".join(wrong)
+        assert wrong == [], f"TEST_SEED={seed} runs it alone (threads may differ)\n" + "\n".join(wrong)
     print(dict(proxy.seen))
-    assert RUNS < 50 or set(proxy.seen) == {"", *ODDS}, "some fault was never injected"
+    assert len(SEEDS) < 50 or set(proxy.seen) == {"", *ODDS}, "some fault was never injected"

@@ -13,15 +13,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from liveinsight.counting.contributions import Contribution, PendingContributions, by_counter
-from liveinsight.counting.counters import (
-    CounterItem,
-    apply_contributions,
-    apply_pending,
-    decode_counter,
-    encode_counter,
-    merge_items,
-)
+from liveinsight.counting.contributions import Contribution, PendingContributions
+from liveinsight.counting.counters import CounterItem, apply_contributions, decode_counter, encode_counter, merge_items
 from liveinsight.counting.fold import Folded, fold
 from liveinsight.counting.keys import CounterKey, totals_key
 from liveinsight.counting.layout import Cadence
@@ -33,6 +26,7 @@ from liveinsight.model.marks import NO_MARK
 from liveinsight.storage.store import CounterWrite, ProcessorStore, VisitorKey, VisitorWrite, Written
 from liveinsight.storage.stream import OutRecord, StartAt
 from liveinsight.testing.builders import NOON, FakeClock, an_event
+from liveinsight.testing.counters import apply_pending, by_counter
 from liveinsight.testing.expected import recount, stored_in
 from liveinsight.testing.memory import MemoryStore, MemoryStream
 from liveinsight.testing.simulation import Simulation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 
@@ -26,11 +25,11 @@ from liveinsight.testing.memory import MemoryStore
 from liveinsight.testing.simulation import Simulation
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
+from tests.seeds import simulation_seeds
 
 SHARD = "shardId-000000000000"
 TODAY = an_event(at=NOON).day
-SEEDS = int(os.environ.get("PREVIEW_RUNS", "150"))
-FIRST_SEED = int(os.environ.get("PREVIEW_SEED", "0"))
+SEEDS = simulation_seeds(150)
 OPTIONS = ProcessorOptions(counters_interval=1, previews_interval=2, sessions_interval=20, give_up_after=30)
 
 
@@ -191,7 +190,7 @@ class Watching(Simulation):
         least, most = views_of(claimed), views_of(self.placed)
         self.checks += 1
         self.parts += partial
-        told = f"seed {self._seed}: PREVIEW_SEED={self._seed} PREVIEW_RUNS=1 runs it alone; partial {partial}"
+        told = f"TEST_SEED={self._seed} runs it alone; partial {partial}"
         for page in most:
             assert least[page] <= shown[page] <= most[page], f"{told}, {page}"
 
@@ -214,11 +213,11 @@ def test_readers_see_what_is_claimed_and_nothing_twice() -> None:
         return RecordProcessor(store, incarnation, OPTIONS, clock, sleep=lambda seconds: clock.advance(seconds=seconds))
 
     checks = parts = 0
-    for seed in range(FIRST_SEED, FIRST_SEED + SEEDS):
+    for seed in SEEDS:
         simulation = Watching(seed, make, store=MemoryStore())
         simulation.run()
         checks += simulation.checks
         parts += simulation.parts
-    assert checks > 20 * SEEDS
-    if SEEDS > 100:
+    assert checks > 20 * len(SEEDS)
+    if len(SEEDS) > 100:
         assert parts > 0, "no run has seen a preview stored in part"

@@ -386,17 +386,16 @@ def test_real_worker_is_held_to_the_recount(
     aws_environ: dict[str, str],
     aws: Settings,
     open_aws: Callable[[Settings], tuple[Stream, Store]],
+    rng: random.Random,
 ) -> None:
     """A counted import has no difference, from the stream and from an archive; one wrong counter is named, exactly."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
     stream, store = open_aws(aws)
     environ = {**aws_environ, "LIVEINSIGHT_SESSIONS_INTERVAL": "0.3"}
     pipeline = Pipeline(
         lambda: plain_sites(aws.sites), GroupCommit(stream), lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None)
     )
     importer = Importer(pipeline, PageRules(), Target("default", "http://blog.example"), system_clock)
-    lines = log_lines(random.Random(seed), 3_000)
+    lines = log_lines(rng, 3_000)
     for start in range(0, len(lines), 500):
         importer.send("log", lines[start : start + 500])
     sent_at = system_clock()
