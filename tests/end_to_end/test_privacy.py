@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
-import socket
 import time
 import zlib
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 from ingest.tracing.receipts import read_receipt
 from liveinsight.aws.clients import dynamodb_client
 from liveinsight.aws.schema import TableNames
+from liveinsight.devstack.loopback import free_port
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import change_sites
 from liveinsight.sites.site import ApiKey, key_digest
@@ -44,12 +44,6 @@ def traces(address: str) -> list[bytes]:
         return [*traces(str(mapped)), parsed.packed]
     forms = [form for text in texts for form in (text.encode(), text.upper().encode(), quote(text, safe="").encode())]
     return [*forms, parsed.packed, parsed.packed[::-1]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None, **more: str) -> bytes:
