@@ -152,11 +152,11 @@ def child_command(python: Path, generation: int, folder: Path) -> str:
 
 
 def child_environment(environ: Mapping[str, str], python: Path, *, local: bool) -> dict[str, str]:
-    """The environment of the daemon and its children: this Python first, and any credentials for a local stand-in."""
+    """The environment of the daemon and its children: this Python first, and any credentials for a local AWS stack."""
     environment = dict(environ)
     environment["PATH"] = os.pathsep.join([str(python.parent), environ.get("PATH", os.defpath)])
     if local and not environ.get("AWS_ACCESS_KEY_ID") and not environ.get("AWS_PROFILE"):
-        # A stand-in wants a signature, but takes anybody's.
+        # A local AWS stack needs a signature and accepts any.
         environment |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "local")
     return environment
 

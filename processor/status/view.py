@@ -37,7 +37,7 @@ def written_at(sequence_number: str, now: int) -> int | None:
     """When Kinesis wrote a record, epoch ms to the second, as far as its sequence number tells.
 
     Nobody documents it: in the numbers that AWS gives today nine hexadecimal digits are the second of the write. None
-    where that makes no sense, as with stand-ins that number otherwise.
+    where that makes no sense, as on local AWS stacks, which number differently.
     """
     digits = f"{int(sequence_number):x}" if sequence_number.isdigit() else ""
     if len(digits) != _DIGITS or digits[0] != _VERSION_DIGIT:

@@ -26,7 +26,6 @@ import pytest
 from liveinsight.aws.clients import dynamodb_client, kinesis_client
 from liveinsight.aws.kcl_tables import coordinator_table, lease_table
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import LiveInsightError
@@ -36,6 +35,7 @@ from liveinsight.storage.store import SHARD_END
 from liveinsight.storage.stream import OutRecord
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.expected import dead_letters_in
+from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.wiring import open_store, open_stream
 from processor.kcl.exit_codes import CRASHED, DAEMON_FAILED, DRAINED
 from processor.kcl.java import find_jars, find_java

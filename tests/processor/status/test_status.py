@@ -21,7 +21,6 @@ from liveinsight.__main__ import main
 from liveinsight.aws.clients import dynamodb_client, kinesis_client
 from liveinsight.aws.kcl_tables import Lease, lease_table, read_leases
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import StreamUnavailable
 from liveinsight.model.events import encode_record, partition_key
@@ -32,6 +31,7 @@ from liveinsight.storage.store import SHARD_END, Checkpoint, DeadLetter, Store, 
 from liveinsight.storage.stream import OutRecord, RecordBatch, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.wiring import open_generations
 from processor.embedded.generation_worker import worker_of
 from processor.status.backlog import Backlog, find_backlog
@@ -354,7 +354,7 @@ def test_json_is_complete(place: Place) -> None:
 
 
 def test_time_in_a_sequence_number() -> None:
-    """In a number of AWS's own documentation the second of its arrival is found; stand-ins' numbers hold none."""
+    """In a number of AWS's own documentation the second of its arrival is found; those of local stacks hold none."""
     documented = "49590338271490256608559692538361571095921575989136588898"
     now = 1_790_000_000_000
     assert written_at(documented, now) == 1_545_084_650_000
@@ -369,7 +369,7 @@ def test_ages() -> None:
     ]  # fmt: skip
 
 
-# --- the command, on stand-ins ---------------------------------------------------------------------------------------
+# --- the command, on local AWS stacks ------------------------------------------------------------------------------
 
 
 def run(environ: dict[str, str], *options: str) -> tuple[int, str, str]:
