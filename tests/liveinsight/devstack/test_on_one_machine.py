@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from liveinsight.devstack.resharding_stack import JAVA_TOOLS, NODE_TOOLS, free_port, missing
+from liveinsight.devstack.loopback import free_port
+from liveinsight.testing.resharding_stack import JAVA_TOOLS, NODE_TOOLS, missing
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 

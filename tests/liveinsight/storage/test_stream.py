@@ -17,7 +17,7 @@ from liveinsight.storage.stream import OutRecord, Record, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, MemoryStream
 
 
-@pytest.fixture(params=["memory", "standin", pytest.param("kinesis-mock", marks=pytest.mark.emulator)])
+@pytest.fixture(params=["memory", "ministack", pytest.param("kinesis-mock", marks=pytest.mark.emulator)])
 def any_stream(request: pytest.FixtureRequest, clock: FakeClock) -> Stream:
     if request.param == "memory":
         return MemoryStream(clock, shards=2)
