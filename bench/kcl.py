@@ -24,13 +24,13 @@ from pathlib import Path
 
 from liveinsight.aws.dynamodb_store import DynamoStore
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.resharding_stack import DynamoDBLocal, KinesisMock, install
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.clock import system_clock
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
 from liveinsight.storage.stream import OutRecord
 from liveinsight.testing.builders import an_event
+from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock, install
 from liveinsight.wiring import open_store, open_stream
 
 KINDS = (("MultiLangDaemon", "daemon (JVM)"), ("processor.kcl.child", "child"), ("liveinsight worker", "worker"))

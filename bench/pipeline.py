@@ -1,4 +1,4 @@
-"""End to end on the stand-in: an access log is imported, and the clock runs until the worker has stored all of it.
+"""End to end on the local AWS stack: an access log is imported, until the worker has stored all of it.
 
 Prints events per second and the worker's own CPU time per event, for a generated log of a busy site and for logs that
 are given: those are sent a number of times, each time as later days, so that seconds of a command's start and of a
@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.ministack import StandIn
+from liveinsight.devstack.ministack import MiniStack
 from liveinsight.devstack.up import QUICK
 from liveinsight.model.clock import system_clock
 from liveinsight.settings import Settings
@@ -71,12 +71,12 @@ def _day(text: str) -> datetime:
     return datetime.strptime(text + "+0000", "[%d/%b/%Y:%z")
 
 
-def measure(log: Path, options: list[str], stand_in: StandIn, name: str) -> None:
+def measure(log: Path, options: list[str], ministack: MiniStack, name: str) -> None:
     """Import one log on fresh tables and print the numbers."""
     environ = {
         **QUICK,
         **{key: value for key, value in os.environ.items() if not key.startswith(("LIVEINSIGHT_", "AWS_"))},
-        "AWS_ENDPOINT_URL": stand_in.url,
+        "AWS_ENDPOINT_URL": ministack.url,
         "LIVEINSIGHT_STREAM": name,
         "LIVEINSIGHT_TABLE_PREFIX": name,
     }
@@ -128,18 +128,18 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=10, help="times that given logs are sent (default 10)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        stand_in = StandIn(Path(folder) / "state")
+        ministack = MiniStack(Path(folder) / "state")
         try:
             generated = Path(folder) / "generated.log"
             write_log(generated, options.requests)
-            measure(generated, [], stand_in, "bench-generated")
+            measure(generated, [], ministack, "bench-generated")
             for number, log in enumerate(options.logs):
                 repeated = Path(folder) / log.name
                 write_repeated(log, options.repeat, repeated)
-                measure(repeated, [], stand_in, f"bench-log{number}")
-                measure(repeated, ["--include-static", "--include-bots"], stand_in, f"bench-all{number}")
+                measure(repeated, [], ministack, f"bench-log{number}")
+                measure(repeated, ["--include-static", "--include-bots"], ministack, f"bench-all{number}")
         finally:
-            stand_in.stop()
+            ministack.stop()
 
 
 if __name__ == "__main__":

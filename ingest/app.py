@@ -16,8 +16,8 @@ from ingest.enrichment.geo import open_atlas
 from ingest.enrichment.user_agents import classify
 from ingest.http.body_watchdog import BodyWatchdog
 from ingest.http.readiness import Readiness
-from ingest.http.routes import Routes, build_app
-from ingest.http.server_events import ServerEvents
+from ingest.http.routes import build_app
+from ingest.http.service import Service
 from ingest.pipeline.cardinality import ValueGuard
 from ingest.pipeline.context import Policy
 from ingest.pipeline.drop_ledger import Ledger
@@ -91,23 +91,19 @@ def create_app(
     bodies = bodies or BodyWatchdog(max(1, settings.queue_requests // 2))
     # The first classification compiles thousands of patterns: do that before the first request.
     classify("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
-    server_events = ServerEvents(
-        Pipeline(backend.sites, commit, salt_of, policy=replace(policy, drop_bots=False), ledger=ledger),
+    service = Service(
+        pipeline=Pipeline(backend.sites, commit, salt_of, policy=policy, ledger=ledger),
+        server_pipeline=Pipeline(
+            backend.sites, commit, salt_of, policy=replace(policy, drop_bots=False), ledger=ledger
+        ),
         read_body=bodies.read,
-        sites=backend.sites,
+        readiness=Readiness(stream, lambda: commit.full, backend.sites),
         clock=backend.clock,
-        open_store=backend.open_store,
-    )
-    routes = Routes(
-        Pipeline(backend.sites, commit, salt_of, policy=policy, ledger=ledger),
-        Readiness(stream, lambda: commit.full, backend.sites),
-        settings,
-        backend.clock,
         sites=backend.sites,
+        open_store=backend.open_store,
         tracker_file=tracker_file,
         ledger=ledger,
-        server_events=server_events,
-        read_body=bodies.read,
         metrics=metrics,
+        behind_proxy=settings.trusted_proxies > 0,
     )
-    return build_app(routes, settings.trusted_proxies)
+    return build_app(service, settings.trusted_proxies)

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a clock to turn, the in-memory backends, and one stand-in for AWS per run."""
+"""Fixtures for all tests: a clock to turn, the in-memory backends, and one local AWS stack per run."""
 
 from __future__ import annotations
 
@@ -19,27 +19,40 @@ from liveinsight.aws.dynamodb_store import DynamoStore
 from liveinsight.aws.kinesis import KinesisStream
 from liveinsight.aws.schema import TableNames
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.ministack import StandIn
-from liveinsight.devstack.resharding_stack import (
+from liveinsight.devstack.loopback import free_port
+from liveinsight.devstack.ministack import MiniStack
+from liveinsight.settings import Settings
+from liveinsight.testing.builders import FakeClock, MemoryStore, MemoryStream
+from liveinsight.testing.resharding_stack import (
     JAVA_TOOLS,
     NODE_TOOLS,
     DynamoDBLocal,
     KinesisMock,
-    free_port,
     install_dynamodb_local,
     install_kinesis_mock,
     missing,
 )
-from liveinsight.settings import Settings
-from liveinsight.testing.builders import FakeClock, MemoryStore, MemoryStream
 from tests.seeds import draw_seed
 
+SLOW_SUITES = ("browser", "emulator", "end_to_end", "kcl", "outage", "simulation")
+EMULATORS = {"kinesis_mock", "dynamodb_local", "fresh_dynamodb_local"}
 IN_CI = os.environ.get("CI") == "true"
 _numbers = count()
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("any-machine", deadline=None)
 hypothesis.settings.load_profile("any-machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow suites. The longest comes first, so that two processes share the rest and end together."""
+    for item in items:
+        if EMULATORS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.emulator)
+        if any(item.get_closest_marker(suite) for suite in SLOW_SUITES):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("kcl") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -92,9 +105,9 @@ def stream(clock: FakeClock) -> MemoryStream:
 
 
 @pytest.fixture(scope="session")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
     """A MiniStack on loopback, shared by the tests of a process: each uses names of its own."""
-    process = StandIn(Path(tmp_path_factory.mktemp("standin")), port=free_port())
+    process = MiniStack(Path(tmp_path_factory.mktemp("ministack")), port=free_port())
     yield process
     process.stop()
 
@@ -139,11 +152,11 @@ def fresh_dynamodb_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
 
 @pytest.fixture
-def aws_environ(stand_in: StandIn) -> dict[str, str]:
-    """Environment for a program that works on a fresh stream and fresh tables of the stand-in."""
+def aws_environ(ministack: MiniStack) -> dict[str, str]:
+    """Environment for a program that works on a fresh stream and fresh tables of the local AWS stack."""
     name = f"test{next(_numbers)}"
     return {
-        "AWS_ENDPOINT_URL": stand_in.url,
+        "AWS_ENDPOINT_URL": ministack.url,
         "LIVEINSIGHT_STREAM": name,
         "LIVEINSIGHT_TABLE_PREFIX": name,
     }

@@ -14,7 +14,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 from werkzeug.security import safe_join
 
-from api.http.parameters import Parameter
+from liveinsight.runtime.openapi import Parameter
 
 CONTENT_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 VENDOR = PurePosixPath("node_modules/uplot/dist")

@@ -8,8 +8,9 @@ from enum import Enum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from api.http.parameters import Parameter, Values
+from api.http.parameters import Values
 from api.query.freshness import Freshness
+from liveinsight.runtime.openapi import Parameter
 from liveinsight.storage.store import ReadStore
 
 

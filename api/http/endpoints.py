@@ -6,12 +6,13 @@ from typing import Any
 
 from api.http import legacy_endpoints, openapi, v1_endpoints
 from api.http.endpoint_types import Answer, Endpoint, Shape
-from api.http.parameters import Parameter, one_of, whole_number
+from api.http.parameters import one_of, whole_number
 from api.query.answers import BreakdownRow, HourCount, Live, PageViews, Point, Site, Status, Totals
 from api.query.intervals import INTERVALS
 from api.query.periods import MAX_DAYS, PERIODS
 from api.query.session_answers import ActiveSession, SessionEvent
 from liveinsight.counting.rollups import BY_NAME, LIVE_OF_EVENT, LIVE_OF_VISIT
+from liveinsight.runtime.openapi import Parameter
 
 _SITE_PATH = Parameter("site", {"type": "string"}, "name of the site", required=True, in_path=True)
 _SITE_QUERY = Parameter("site", {"type": "string"}, "name of the site; absent means the default site")

@@ -1,7 +1,6 @@
-"""The OpenAPI 3.1 document, made from the tables that the routes and the assets are made from.
+"""The read API's OpenAPI document, made from the tables that its routes are made from.
 
-In: endpoints. Out: the document as plain values. Schemas come from the types that the answers are written from,
-so the document cannot promise a field that an answer lacks.
+In: endpoints. Out: the document as plain values.
 """
 
 from __future__ import annotations
@@ -9,19 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from api.http import dashboard_files, request_metrics
 from api.http.endpoint_types import Endpoint, Shape
-from api.http.parameters import Parameter
 from api.query.answers import Error, Meta
-from liveinsight import __version__
+from liveinsight.runtime import openapi
+from liveinsight.runtime.openapi import Answer, Content, Operation, Schema
 
-_REFUSALS = {
-    "400": "a parameter is not known or does not fit",
-    "404": "the site or the session is not known",
-    "503": "the store does not answer; Retry-After says when to try again",
-}
+_BAD_REQUEST = "bad request: unknown parameter or invalid value"
+_NOT_FOUND = "not found: site or session"
+_UNAVAILABLE = "unavailable: the store does not answer; retry after Retry-After"
 _FRESHNESS_HEADERS: dict[str, tuple[str, str]] = {
     "X-LiveInsight-As-Of": ("integer", "everything that arrived before is in the answer, epoch ms; absent if unknown"),
     "X-LiveInsight-Lag-Ms": ("integer", "how far that is behind now; absent if unknown"),
@@ -32,49 +27,32 @@ _FRESHNESS_HEADERS: dict[str, tuple[str, str]] = {
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The whole document."""
-    types = [Error, Meta, *(endpoint.answer for endpoint in endpoints)]
-    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    answers = dict(zip((endpoint.path for endpoint in endpoints), schemas[2:], strict=True))
-    paths = {endpoint.path: {"get": _operation(endpoint, answers[endpoint.path])} for endpoint in endpoints}
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "LiveInsight read API",
-            "version": __version__,
-            "description": "Precomputed web analytics. Every answer says how fresh it is and what it cost to read.",
-        },
-        "paths": {
-            **paths,
-            **{route.path: {"get": _asset(route)} for route in dashboard_files.ROUTES},
-            request_metrics.PATH: {"get": _metrics()},
-        },
-        "components": {"schemas": components},
+    return openapi.document(
+        "LiveInsight read API",
+        "Precomputed web analytics. Every answer says how fresh it is and what it cost to read.",
+        [*map(_operation, endpoints), *map(_asset, dashboard_files.ROUTES), _metrics()],
+        types=(Meta,),
+    )
+
+
+def _operation(endpoint: Endpoint) -> Operation:
+    headers = {
+        name: {"description": meaning, "schema": {"type": kind}} for name, (kind, meaning) in _FRESHNESS_HEADERS.items()
     }
+    content = Content(endpoint.answer, _envelope) if endpoint.shape is Shape.ENVELOPE else Content(endpoint.answer)
+    answers = {200: Answer(endpoint.summary, content, headers if endpoint.shape is Shape.PLAIN else {})}
+    if endpoint.strict or endpoint.parameters:
+        answers[400] = _failure(_BAD_REQUEST)
+    if endpoint.of_site:
+        answers[404] = _failure(_NOT_FOUND)
+    if endpoint.reads:
+        answers[503] = _failure(_UNAVAILABLE)
+    return Operation(
+        endpoint.path, "get", _identifier(endpoint.path), endpoint.summary, answers, parameters=endpoint.parameters
+    )
 
 
-def _operation(endpoint: Endpoint, data: dict[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": endpoint.summary, "content": _json(_written(endpoint, data))}
-    if endpoint.shape is Shape.PLAIN:
-        answer["headers"] = {
-            name: {"description": meaning, "schema": {"type": kind}}
-            for name, (kind, meaning) in _FRESHNESS_HEADERS.items()
-        }
-    operation: dict[str, Any] = {
-        "operationId": _identifier(endpoint.path),
-        "summary": endpoint.summary,
-        "parameters": [_parameter(parameter) for parameter in endpoint.parameters],
-        "responses": {"200": answer},
-    }
-    possible = {"400": endpoint.strict or bool(endpoint.parameters), "404": endpoint.of_site, "503": endpoint.reads}
-    for status, words in _REFUSALS.items():
-        if possible[status]:
-            operation["responses"][status] = _failure(words)
-    return operation
-
-
-def _written(endpoint: Endpoint, data: dict[str, Any]) -> dict[str, Any]:
-    if endpoint.shape is not Shape.ENVELOPE:
-        return data
+def _envelope(data: Schema) -> Schema:
     return {
         "type": "object",
         "required": ["data", "meta"],
@@ -83,48 +61,22 @@ def _written(endpoint: Endpoint, data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
-    schema = dict(parameter.schema)
-    if parameter.default is not None:
-        schema["default"] = parameter.default
-    return {
-        "name": parameter.name,
-        "in": "path" if parameter.in_path else "query",
-        "required": parameter.required,
-        "description": parameter.meaning,
-        "schema": schema,
-    }
+def _asset(route: dashboard_files.AssetRoute) -> Operation:
+    content = Content(media_types={kind: {} for kind in route.content_types})
+    answers = {200: Answer(route.summary, content), 404: _failure("not found")}
+    name = _identifier(route.path) or "dashboard"
+    return Operation(route.path, "get", name, route.summary, answers, parameters=route.parameters)
 
 
-def _asset(route: dashboard_files.AssetRoute) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "operationId": _identifier(route.path) if route.path != "/" else "dashboard",
-        "summary": route.summary,
-        "parameters": [_parameter(parameter) for parameter in route.parameters],
-        "responses": {
-            "200": {"description": route.summary, "content": {kind: {} for kind in route.content_types}},
-            "404": _failure("there is no such file"),
-        },
-    }
-    return operation
-
-
-def _metrics() -> dict[str, Any]:
+def _metrics() -> Operation:
     summary = request_metrics.SUMMARY
-    return {
-        "operationId": "metrics",
-        "summary": summary,
-        "parameters": [],
-        "responses": {"200": {"description": summary, "content": {"text/plain": {}}}},
-    }
+    return Operation(
+        request_metrics.PATH, "get", "metrics", summary, {200: Answer(summary, Content(media_types={"text/plain": {}}))}
+    )
 
 
-def _failure(words: str) -> dict[str, Any]:
-    return {"description": words, "content": _json({"$ref": "#/components/schemas/Error"})}
-
-
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+def _failure(description: str) -> Answer:
+    return Answer(description, Content(Error))
 
 
 def _identifier(path: str) -> str:

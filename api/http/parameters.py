@@ -8,41 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
 from liveinsight.model.errors import InvalidPayload
+from liveinsight.runtime.openapi import Parameter
 
 Values = Mapping[str, Any]
 """Parsed parameters by name; None for one that was not given and has no default."""
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _SHOWN = 60
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter.
-
-    Args:
-        name: what the request calls it.
-        schema: JSON schema of the value: an integer with bounds, a boolean, or a string (with `enum` or without).
-        meaning: one sentence for the document.
-        default: the value when it is not given.
-        required: whether it must be given.
-        in_path: whether it is a part of the path.
-        reason: the error's reason when it does not fit.
-    """
-
-    name: str
-    schema: Mapping[str, Any]
-    meaning: str
-    default: Any = None
-    required: bool = False
-    in_path: bool = False
-    reason: str = "bad_parameter"
 
 
 def whole_number(name: str, least: int, most: int, default: int, meaning: str) -> Parameter:

@@ -45,7 +45,7 @@ class Charge:
 
 @dataclass
 class Metering:
-    """A stand-in for a boto3 client, and its bill."""
+    """A replacement for a boto3 client, and its bill."""
 
     items: dict[tuple[str, str], Item] = field(default_factory=dict)
     """By key; of timelines, which nobody reads here, only that they are there."""

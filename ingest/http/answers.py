@@ -1,6 +1,6 @@
-"""Outcomes become answers: a status and a JSON body. Errors name fields and reasons, never what a payload held.
+"""Answers: from the outcome of a request to a status, a JSON body, and a response that no cache stores.
 
-The shapes are types, so that the OpenAPI document is made from what is really sent.
+Errors name fields and reasons, never values of a payload. The OpenAPI document is made from the types of the bodies.
 
     all accepted (or dropped)   202  {"accepted": 2, "ids": ["a", "b"]}
     some refused                207  {"accepted": 1, "refused": 1, "ids": ["a"], "events": [{"index": 0, ...}, ...]}
@@ -9,14 +9,24 @@ The shapes are types, so that the OpenAPI document is made from what is really s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+from flask import Response
 from msgspec import UNSET, Struct, UnsetType
 
 from ingest.contract.reasons import Reason
 from ingest.pipeline.pipeline import Outcome, Refused
 from liveinsight.model.errors import InvalidPayload
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_encode = msgspec.json.Encoder().encode
+NOT_STORED = ("Cache-Control", "no-store")
+ANY_ORIGIN = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", "Retry-After"))
+"""Lets pages of every origin read a response."""
 
 
 class EventStatus(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -137,6 +147,25 @@ def refusal(invalid: InvalidPayload, request_id: str) -> Answer:
     body = error(Reason(invalid.reason), invalid.message, request_id)
     body.error.field = invalid.field or UNSET
     return Answer(invalid.status, body)
+
+
+class JsonResponse(Response):
+    """A JSON body with headers that are sent as they are given. `headers` holds the type and what is added later."""
+
+    def __init__(self, body: bytes, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(None, status, content_type="application/json")
+        self._given = headers
+        self.response = self._body = [body]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        length = ("Content-Length", str(len(self._body[0])))
+        start_response(self.status, [*self.headers.to_wsgi_list(), NOT_STORED, *self._given, length])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else self._body
+
+
+def json_response(status: int, body: Any, headers: Sequence[tuple[str, str]] = ()) -> Response:
+    """`body` as JSON."""
+    return JsonResponse(_encode(body), status, headers)
 
 
 def _described(one: Refused) -> EventStatus:

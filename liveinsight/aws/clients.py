@@ -51,7 +51,7 @@ def _client(settings: Settings, service: str, read_timeout: float, attempts: int
     )
     session = boto3.Session(region_name=settings.region)
     if is_local(url) and session.get_credentials() is None:
-        # A local stand-in wants a signature, but takes anybody's.
+        # The local AWS stack needs a signature and accepts any.
         session = boto3.Session("local", "local", region_name=settings.region)
     client: BaseClient = session.client(service, endpoint_url=url or None, config=config)  # type: ignore[call-overload]
     botocore_codec.install(client)

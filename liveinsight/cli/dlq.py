@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
 import click
@@ -25,6 +24,7 @@ from rich.table import Table
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable, UndecodableRecord
 from liveinsight.model.events import decode_record, partition_key
 from liveinsight.runtime.command_line import confirm, json_option, yes_option
+from liveinsight.runtime.report_text import report_console, time_text
 from liveinsight.runtime.terminal_text import hex_dump, json_text, printable
 from liveinsight.settings import Settings
 from liveinsight.storage.store import DeadLetter, DeadLetterStore, DeadLetterSummary
@@ -35,8 +35,6 @@ PAGE = 500
 PUT_ATTEMPTS = 6
 NO_VISITOR = "dead-letter"
 """Partition key of a record without a visitor."""
-WIDE = 200
-"""Columns of a table that goes to a file or a pipe: a mark must stay on its line."""
 
 
 class PutStream(Protocol):
@@ -172,16 +170,16 @@ def list_dead_letters(limit: int, after: str, *, as_json: bool) -> None:
     rows = _store().list_dead_letters(limit + 1, after)
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:
-        records = [{**row._asdict(), "arrived_at": _moment(row.arrived_at)} for row in rows]
+        records = [{**row._asdict(), "arrived_at": time_text(row.arrived_at)} for row in rows]
         click.echo(json_text({"records": records, "next": rows[-1].mark if more else None}))
         return
     table = Table("arrived", "shard", "reason", "bytes", box=None, padding=(0, 2, 0, 0))
     table.columns[3].justify = "right"
     table.add_column("mark", overflow="fold")
     for row in rows:
-        cells = (_moment(row.arrived_at), row.shard_id, row.reason, f"{row.size:,}", row.mark)
+        cells = (time_text(row.arrived_at), row.shard_id, row.reason, f"{row.size:,}", row.mark)
         table.add_row(*(printable(cell) for cell in cells))
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDE)
+    console = report_console()
     console.print(table if rows else "there are no dead letters")
     if more:
         console.print(f"there are more: liveinsight dlq list --after {rows[-1].mark}", soft_wrap=True)
@@ -211,7 +209,7 @@ def show(mark: str, count: int, *, raw: bool) -> None:
 
 def _described(record: DeadLetter, count: int) -> Iterator[str]:
     yield f"mark     {printable(record.mark)}"
-    yield f"arrived  {_moment(record.arrived_at)}, kept until {_moment(1000 * record.expires_at)}"
+    yield f"arrived  {time_text(record.arrived_at)}, kept until {time_text(1000 * record.expires_at)}"
     yield f"reason   {printable(record.reason)}: {printable(record.message)}"
     try:
         yield f"now      can be decoded: {len(decode_record(record.data))} events; `liveinsight dlq replay` counts them"
@@ -254,10 +252,6 @@ def purge(marks: tuple[str, ...], *, everything: bool, yes: bool) -> None:
     confirm(f"Delete {count} for good?", yes=yes or not chosen)
     store.delete_dead_letters(chosen)
     click.echo(f"{count} deleted")
-
-
-def _moment(epoch_ms: int) -> str:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
 
 
 def _store() -> DeadLetterStore:

@@ -1,6 +1,6 @@
-"""Gentle synthetic visitors for the demo: they read a few pages, click, sometimes buy, and leave.
+"""Demo visitors: synthetic visits that read a few pages, click, sometimes buy, and leave.
 
-They post to ingest what the tracker would post, so the whole pipeline sees ordinary traffic.
+In: the URLs of ingest and of the demo site. Out: requests to ingest like those of the tracker.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def visit(rng: random.Random, site_url: str, clock: Clock) -> Iterator[tuple[Pay
         referrer, page = site_url + page, _pick(rng, PAGES)
 
 
-class Visitors:
-    """Visits that begin every few seconds, until `stop`. Failures are waited out: a demo must not stop for one."""
+class DemoVisitors:
+    """Visits that begin every few seconds until `stop`. A failed request is logged, and the visit continues."""
 
     def __init__(self, ingest_url: str, site_url: str, clock: Clock, *, every_seconds: float = 2.5) -> None:
         self._collect_url = f"{ingest_url}/collect"
@@ -84,11 +84,11 @@ class Visitors:
         self._clock = clock
         self._every = every_seconds
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="visitors", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="demo-visitors", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """No more visits; those under way end where they are."""
+        """End all visits where they are."""
         self._stopping.set()
         self._thread.join(5)
 
@@ -119,4 +119,6 @@ class Visitors:
         try:
             urllib.request.urlopen(request, timeout=5).close()
         except (urllib.error.URLError, OSError) as error:
-            logger.warning("a demo visitor was not heard", extra={"action": "demo", "problem": str(error)})
+            logger.warning(
+                "an event of a demo visitor was not accepted", extra={"action": "demo", "problem": str(error)}
+            )

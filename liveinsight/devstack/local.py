@@ -1,18 +1,16 @@
-"""`liveinsight local`: only the stand-in for AWS, for whoever starts ingest, worker and API by hand.
+"""`liveinsight local`: only the local AWS stack, for developers who start ingest, worker and API by hand.
 
-Start:  stand-in(s) -> init -> the environment for other programs, on stdout
+Start:  local AWS stack -> init -> the environment for other programs, on stdout; all else goes to stderr
 Stop:   Ctrl-C or SIGTERM saves
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
-import socket
-import sys
 import tempfile
 import threading
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -20,18 +18,22 @@ from typing import Protocol
 import click
 
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack import resharding_stack
-from liveinsight.devstack.ministack import PREFERRED_PORT, StandIn
-from liveinsight.devstack.resharding_stack import DynamoDBLocal, KinesisMock
+from liveinsight.devstack.loopback import is_free
+from liveinsight.devstack.ministack import PREFERRED_PORT, MiniStack
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.settings import Settings
 
-ELSEWHERE = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL_DYNAMODB", "LIVEINSIGHT_LOCAL")
-"""Variables that say where AWS is: what they say does not matter to the one that is being started here."""
+ENDPOINT_VARIABLES = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_KINESIS",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "LIVEINSIGHT_LOCAL",
+)
+"""Ignored here: this command starts the stack that they would name."""
 
 
-class Running(Protocol):
-    """A stand-in that has come up."""
+class Server(Protocol):
+    """A server of the stack that has started."""
 
     @property
     def alive(self) -> bool:
@@ -65,9 +67,11 @@ def command(port: int, *, faithful: bool, fresh: bool) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    environ = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    environ = {name: value for name, value in os.environ.items() if name not in ENDPOINT_VARIABLES}
     settings = Settings.from_env(environ)
-    _refuse_taken_ports(range(port, port + (3 if faithful else 1)))
+    for used in range(port, port + (3 if faithful else 1)):
+        if not is_free(used):
+            raise LiveInsightError(f"port {used} is taken: choose another with --port")
     with ExitStack() as stack:
         if fresh:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="liveinsight-")))
@@ -76,51 +80,35 @@ def command(port: int, *, faithful: bool, fresh: bool) -> int:
         start = _start_faithful if faithful else _start_ministack
         servers, exports = start(folder, port, stack)
         for line in initialise(Settings.from_env({**environ, **exports})):
-            _say(line)
-        sys.stdout.write(_export_lines({**exports, "AWS_REGION": settings.region}))
-        sys.stdout.flush()
-        _say("Ctrl-C stops it." if fresh else "Ctrl-C saves and stops it.")
+            click.echo(line, err=True)
+        for name, value in {**exports, "AWS_REGION": settings.region}.items():
+            click.echo(f"export {name}={value}")
+        click.echo("Ctrl-C stops it." if fresh else "Ctrl-C saves and stops it.", err=True)
         while not stop.wait(0.5):
             if not all(server.alive for server in servers):
-                raise LiveInsightError(f"the stand-in has ended by itself: see the logs in {folder}")
+                raise LiveInsightError(f"the local AWS stack has stopped: see the logs in {folder}")
     if not fresh:
-        _say(f"saved to {folder}")
+        click.echo(f"saved to {folder}", err=True)
     return 0
 
 
-def _start_ministack(folder: Path, port: int, stack: ExitStack) -> tuple[list[Running], dict[str, str]]:
-    stand_in = StandIn(folder, port=port)
-    stack.callback(stand_in.stop)
-    return [stand_in], {"AWS_ENDPOINT_URL": stand_in.url}
+def _start_ministack(folder: Path, port: int, stack: ExitStack) -> tuple[list[Server], dict[str, str]]:
+    ministack = MiniStack(folder, port=port)
+    stack.callback(ministack.stop)
+    return [ministack], {"AWS_ENDPOINT_URL": ministack.url}
 
 
-def _start_faithful(folder: Path, port: int, stack: ExitStack) -> tuple[list[Running], dict[str, str]]:
-    _say("looking for kinesis-mock and DynamoDB Local (the first time they are downloaded)")
-    resharding_stack.install()
-    kinesis = KinesisMock(folder, port=port, tls_port=port + 2, keep=True)
+def _start_faithful(folder: Path, port: int, stack: ExitStack) -> tuple[list[Server], dict[str, str]]:
+    try:
+        # Test machinery, which only a checkout has.
+        resharding = importlib.import_module("liveinsight.testing.resharding_stack")
+    except ModuleNotFoundError as error:
+        raise LiveInsightError("--faithful needs a checkout of the repository") from error
+    click.echo("looking for kinesis-mock and DynamoDB Local (the first time they are downloaded)", err=True)
+    resharding.install()
+    kinesis = resharding.KinesisMock(folder, port=port, tls_port=port + 2, keep=True)
     stack.callback(kinesis.stop)
-    dynamodb = DynamoDBLocal(folder, port=port + 1, keep=True)
+    dynamodb = resharding.DynamoDBLocal(folder, port=port + 1, keep=True)
     stack.callback(dynamodb.stop)
-    return [kinesis, dynamodb], {
-        "AWS_ENDPOINT_URL_KINESIS": kinesis.url,
-        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
-    }
-
-
-def _export_lines(environ: Mapping[str, str]) -> str:
-    return "".join(f"export {name}={value}\n" for name, value in environ.items())
-
-
-def _refuse_taken_ports(ports: range) -> None:
-    for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                raise LiveInsightError(f"port {port} is taken: choose another with --port") from None
-
-
-def _say(line: str) -> None:
-    """To stderr: stdout is for the environment."""
-    sys.stderr.write(f"{line}\n")
+    exports = {"AWS_ENDPOINT_URL_KINESIS": kinesis.url, "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url}
+    return [kinesis, dynamodb], exports

@@ -1,7 +1,7 @@
-"""`liveinsight up`: the whole pipeline on this machine, with a demo site and visitors, until Ctrl-C.
+"""`liveinsight up`: the whole pipeline on this machine, with a demo site and demo visitors, until Ctrl-C.
 
-Start:  stand-in -> init -> worker, ingest, api (child processes) -> demo site -> visitors
-Stop:   visitors -> demo site -> ingest (answers what it has) -> worker (drains) -> api -> stand-in (saves)
+Start:  local AWS stack -> init -> api, worker, ingest (child processes) -> demo site -> demo visitors
+Stop:   demo visitors -> demo site -> ingest (finishes requests) -> worker (drains) -> api -> local AWS stack (saves)
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,76 +20,22 @@ from rich.console import Console
 from rich.panel import Panel
 
 from liveinsight.bootstrap import initialise
+from liveinsight.devstack.child_process import ChildProcess
 from liveinsight.devstack.demo_site import DemoSite
-from liveinsight.devstack.demo_visitors import Visitors
-from liveinsight.devstack.ministack import StandIn, http_status
+from liveinsight.devstack.demo_visitors import DemoVisitors
+from liveinsight.devstack.loopback import http_status, is_free
+from liveinsight.devstack.ministack import MiniStack
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import LiveInsightError
-from liveinsight.runtime.retry import wait_until
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
 from liveinsight.wiring import open_store
 
-READY_SECONDS = 60.0
 DRAIN_SECONDS = 40.0
 
 QUICK = {"LIVEINSIGHT_COUNTERS_INTERVAL": "0.4", "LIVEINSIGHT_SESSIONS_INTERVAL": "2"}
-"""On one machine writes are free, so freshness comes first; the environment may say otherwise."""
-
-
-@dataclass
-class Child:
-    """A service as a child process, with its log file."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def stop(self) -> None:
-        """SIGTERM, and wait until it has drained."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(DRAIN_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-
-def start_child(name: str, environ: dict[str, str], log_dir: Path) -> Child:
-    """Start `liveinsight NAME`; its output goes to a file of its own."""
-    log_dir.mkdir(parents=True, exist_ok=True)
-    log = log_dir / f"{name}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "liveinsight", name],
-            env=environ,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            cwd=Path(__file__).resolve().parent.parent.parent,
-            # Ctrl-C at the terminal is for us: we stop the children one by one, in order.
-            start_new_session=True,
-        )
-    return Child(name, process, log)
-
-
-def wait_until_ready(child: Child, port: int) -> None:
-    """Wait for a service to answer 200.
-
-    Raises:
-        LiveInsightError: it has ended, or does not answer in time.
-    """
-
-    def alive() -> bool:
-        return child.process.poll() is None
-
-    if not wait_until(lambda: http_status(port, "/readyz") == 200, possible=alive, seconds=READY_SECONDS):
-        raise LiveInsightError(f"{child.name} did not come up:\n{_tail(child.log)}")
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+"""Writes to the local stack are free, so freshness comes first. The environment overrides it."""
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 def _refuse_taken_ports(settings: Settings) -> None:
@@ -100,24 +44,19 @@ def _refuse_taken_ports(settings: Settings) -> None:
         ("LIVEINSIGHT_INGEST_PORT", settings.ingest_port),
         ("LIVEINSIGHT_DEMO_PORT", settings.demo_port),
     ):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                raise LiveInsightError(f"port {port} is taken; set {name} to another") from None
+        if not is_free(port):
+            raise LiveInsightError(f"port {port} is taken; set {name} to another")
 
 
-def _summary(worker: Child) -> str:
-    """The worker's own last word on what it has counted."""
+def _say_summary(run: Run, worker: ChildProcess) -> None:
+    """What the worker has counted, by the last line of its log."""
     for line in reversed(worker.log.read_text(errors="replace").splitlines()):
-        try:
+        with suppress(ValueError):
             entry = json.loads(line)
-        except ValueError:
-            continue
-        if entry.get("action") == "end":
-            return f"{entry['events']} events from {entry['records']} records were counted since the start"
-    return "the worker left no summary; see " + str(worker.log)
+            if entry.get("action") == "end":
+                run.say(f"{entry['events']} events from {entry['records']} records were counted since the start")
+                return
+    run.say(f"the worker left no summary; see {worker.log}")
 
 
 @dataclass
@@ -177,37 +116,36 @@ def command(endpoint: str | None, *, no_visitors: bool, aws: bool, fresh: bool) 
 
 
 def _find_aws(run: Run, *, fresh: bool) -> None:
-    """Start the stand-in, unless AWS is said to be elsewhere."""
+    """Start the local AWS stack, unless the settings name an endpoint."""
     settings = run.settings
     if settings.endpoint_url or settings.endpoint_url_kinesis or settings.local:
         return
     data_dir = Path(settings.data_dir)
     state = data_dir / "fresh" / str(os.getpid()) if fresh else data_dir / "state"
-    with run.console.status("starting the local AWS stand-in"):
-        stand_in = StandIn(state)
+    with run.console.status("starting the local AWS stack"):
+        ministack = MiniStack(state)
     run.stack.callback(run.say, f"saved to {state}")
-    run.stack.callback(stand_in.stop)
-    run.environ["AWS_ENDPOINT_URL"] = stand_in.url
+    run.stack.callback(ministack.stop)
+    run.environ["AWS_ENDPOINT_URL"] = ministack.url
 
 
-def _start_services(run: Run) -> list[Child]:
+def _start_services(run: Run) -> list[ChildProcess]:
     """The API, the worker and ingest. Undone in reverse: ingest stops before the worker, the worker before the API."""
-    log_dir = Path(run.settings.data_dir) / "logs"
-    children = []
+    settings, children = run.settings, []
     for name in ("api", "worker", "ingest"):
-        child = start_child(name, run.environ, log_dir)
+        log = Path(settings.data_dir).resolve() / "logs" / f"{name}.log"
+        log.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "liveinsight", name]
+        child = ChildProcess(name, command, environ=run.environ, log=log, folder=REPOSITORY)
         children.append(child)
         if name == "worker":
             run.stack.callback(_say_summary, run, child)
-        run.stack.callback(child.stop)
+        run.stack.callback(child.stop, DRAIN_SECONDS)
+    api, _, ingest = children
     with run.console.status("starting ingest, worker and API"):
-        for child, port in ((children[2], run.settings.ingest_port), (children[0], run.settings.api_port)):
-            wait_until_ready(child, port)
+        ingest.wait_until_ready(lambda: http_status(settings.ingest_port, "/readyz") == 200)
+        api.wait_until_ready(lambda: http_status(settings.api_port, "/readyz") == 200)
     return children
-
-
-def _say_summary(run: Run, worker: Child) -> None:
-    run.say(_summary(worker))
 
 
 def _open_demo(run: Run, *, visitors: bool) -> None:
@@ -217,7 +155,7 @@ def _open_demo(run: Run, *, visitors: bool) -> None:
     demo = DemoSite(settings.demo_port, ingest_url=ingest_url, dashboard_url=dashboard_url)
     run.stack.callback(demo.stop)
     if visitors:
-        run.stack.callback(Visitors(ingest_url, demo.url, system_clock).stop)
+        run.stack.callback(DemoVisitors(ingest_url, demo.url, system_clock).stop)
     site = load_sites(open_store(settings)).default
     tag = f'<script defer src="{ingest_url}/tracker.js" data-site="{site}"></script>'
     run.console.print(
@@ -231,21 +169,18 @@ def _open_demo(run: Run, *, visitors: bool) -> None:
 
 
 def _elsewhere(run: Run) -> str:
-    """How other commands find the stand-in that was started here; it may be at another port than the usual one."""
+    """How commands in other terminals find the local AWS stack; its port may not be the usual one."""
     if "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT_URL" not in run.environ:
         return ""
-    return (
-        "import-log, status and the like, in another terminal:\n"
-        f"export AWS_ENDPOINT_URL={run.environ['AWS_ENDPOINT_URL']}\n\n"
-    )
+    return f"For other commands, in another terminal:\nexport AWS_ENDPOINT_URL={run.environ['AWS_ENDPOINT_URL']}\n\n"
 
 
-def _watch(run: Run, children: list[Child]) -> int:
+def _watch(run: Run, children: list[ChildProcess]) -> int:
     while not run.stop.wait(0.5):
         for child in children:
-            if child.process.poll() is not None:
-                run.console.print(f"[red]{child.name} has stopped[/] (exit code {child.process.returncode}):")
-                run.console.print(_tail(child.log), markup=False)
+            if not child.alive:
+                run.console.print(f"[red]{child.name} has stopped[/] (exit code {child.exit_code}):")
+                run.console.print(child.last_lines, markup=False)
                 return 1
     run.console.print("draining")
     return 0

@@ -67,6 +67,12 @@ def local_midnight_ms(day: date, zone: ZoneInfo) -> int:
     return int(naive_start.astimezone(UTC).timestamp() * 1000)
 
 
+def quarters_of_day(day: date, zone: ZoneInfo) -> tuple[int, int]:
+    """First and last 15-minute bucket of a local day."""
+    start, end = (local_midnight_ms(midnight, zone) for midnight in (day, day + timedelta(days=1)))
+    return quarter_of(start), quarter_of(end) - 1
+
+
 def utc_day_of_quarter(quarter: int) -> int:
     """UTC day of a 15-minute bucket as the number yyyymmdd."""
     return local_day_and_hour(quarter * QUARTER_MS, _UTC_ZONE)[0]

@@ -91,6 +91,6 @@ def no_answer(service: str, problem: str) -> str:
     if "Credentials" in problem:
         return (
             f"{service} cannot be asked without credentials ({problem}): name them as boto3 finds them, or set "
-            "AWS_ENDPOINT_URL to where a local stand-in listens (`liveinsight up` prints it)"
+            "AWS_ENDPOINT_URL to the URL of a local AWS stack (`liveinsight up` prints it)"
         )
     return f"{service} did not answer: {problem}"

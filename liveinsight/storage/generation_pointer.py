@@ -17,10 +17,10 @@ POINTER = "pointer"
 
 
 class Active(msgspec.Struct, frozen=True):
-    """A generation, and the local day (yyyymmdd, 0: all days) from which it holds, up to the next one's."""
+    """A generation, and its cutover day: the site-local day (yyyymmdd, 0: all days) from which it is read."""
 
     generation: int
-    from_day: int
+    cutover_day: int = msgspec.field(name="from_day")
 
 
 ONLY_FIRST = (Active(FIRST, 0),)
@@ -45,10 +45,10 @@ class Pointer(msgspec.Struct, frozen=True):
         return {active.generation for active in self.active}
 
 
-def switched(pointer: Pointer, generation: int, from_day: int, now: int) -> Pointer:
-    """`generation` holds from `from_day` on."""
-    kept = tuple(active for active in pointer.active if active.from_day < from_day)
-    return Pointer((*kept, Active(generation, from_day)), (*pointer.history, pointer.active), now)
+def switched(pointer: Pointer, generation: int, cutover_day: int, now: int) -> Pointer:
+    """`generation` holds from `cutover_day` on."""
+    kept = tuple(active for active in pointer.active if active.cutover_day < cutover_day)
+    return Pointer((*kept, Active(generation, cutover_day)), (*pointer.history, pointer.active), now)
 
 
 def switched_back(pointer: Pointer, now: int) -> Pointer:

@@ -15,20 +15,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from liveinsight.counting.counters import CounterItem
 from liveinsight.counting.sessions import VisitorState
 from liveinsight.counting.timeline import Marked
 from liveinsight.model.buckets import (
-    QUARTER_MS,
     day_from_number,
-    day_number,
     days_between,
     local_day_and_hour,
-    local_midnight_ms,
     quarter_start,
+    quarters_of_day,
 )
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import StoreUnavailable
@@ -40,13 +38,6 @@ REFRESH_MS = 5_000
 FOR_EVER = 1 << 40
 """A bucket after all others."""
 _UTC = ZoneInfo("UTC")
-
-
-def quarters_of_day(day: int, zone: ZoneInfo) -> tuple[int, int]:
-    """First and last 15-minute bucket of a site-local day (yyyymmdd)."""
-    this = day_from_number(day)
-    first, end = (local_midnight_ms(midnight, zone) // QUARTER_MS for midnight in (this, this + timedelta(days=1)))
-    return first, end - 1
 
 
 class GenerationalReader:
@@ -91,7 +82,7 @@ class GenerationalReader:
 
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
         active = self._active()
-        number = max(number for number, generation in enumerate(active) if generation.from_day <= day)
+        number = max(number for number, generation in enumerate(active) if generation.cutover_day <= day)
         return self._dimension(active[number:], site, day, dimension)
 
     def read_minutes(
@@ -136,7 +127,9 @@ class GenerationalReader:
     def _spans(self, active: Sequence[Active], site: str) -> list[tuple[int, int]]:
         """First and last bucket for which each generation holds."""
         zone = self._zone(site)
-        starts = [quarters_of_day(each.from_day, zone)[0] if each.from_day else 0 for each in active]
+        starts = [
+            quarters_of_day(day_from_number(each.cutover_day), zone)[0] if each.cutover_day else 0 for each in active
+        ]
         return list(zip(starts, [*(start - 1 for start in starts[1:]), FOR_EVER], strict=True))
 
     def _totals(self, holders: Sequence[Active], site: str, first: int, last: int) -> Read[tuple[int, CounterItem]]:
@@ -145,8 +138,8 @@ class GenerationalReader:
         if len(holders) == 1:
             return read
         local_day = self._local_day(site)
-        days = days_between(*(day_from_number(local_day(quarter)) for quarter in (first, last)))
-        unknown = {day_number(day) for day in days} - {local_day(quarter) for quarter, _ in read.rows}
+        days = days_between(*(local_day(quarter) for quarter in (first, last)))
+        unknown = set(days) - {local_day(quarter) for quarter, _ in read.rows}
         if not unknown:
             return read
         zone = self._zone(site)
@@ -155,9 +148,9 @@ class GenerationalReader:
         rows = [row for row in later.rows if local_day(row[0]) in unknown]
         return Read([*read.rows, *rows], read.items_read + later.items_read)
 
-    def _local_day(self, site: str) -> Callable[[int], int]:
+    def _local_day(self, site: str) -> Callable[[int], date]:
         zone = self._zone(site)
-        return lambda quarter: local_day_and_hour(quarter_start(quarter), zone)[0]
+        return lambda quarter: day_from_number(local_day_and_hour(quarter_start(quarter), zone)[0])
 
     def _dimension(
         self, holders: Sequence[Active], site: str, day: int, dimension: str
@@ -171,5 +164,5 @@ class GenerationalReader:
         items_read = read.items_read + later.items_read
         if not later.rows:
             return Read([], items_read)
-        known = store.read_totals(site, *quarters_of_day(day, self._zone(site)))
+        known = store.read_totals(site, *quarters_of_day(day_from_number(day), self._zone(site)))
         return Read([] if known.rows else later.rows, items_read + known.items_read)

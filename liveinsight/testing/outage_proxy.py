@@ -1,6 +1,6 @@
 """DynamoDB that fails for a while, for tests of whatever works on it: a proxy that a program is pointed at.
 
-    program --HTTP--> OutageProxy --HTTP--> stand-in
+    program --HTTP--> OutageProxy --HTTP--> local AWS stack
 
 While an outage lasts nothing gets through: requests are throttled, in all the ways in which DynamoDB says so, or told
 that the table is not there. Requests that were on their way are carried out.
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
             response = self._onward.getresponse()
             return response.status, response.read()
         except (http.client.HTTPException, OSError):
-            # The stand-in has closed a connection that was idle.
+            # The stack has closed an idle connection.
             self._onward.close()
             self._onward.request("POST", "/", body, headers)
             response = self._onward.getresponse()

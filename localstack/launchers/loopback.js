@@ -1,5 +1,5 @@
 // kinesis-mock listens on all addresses and has no setting for it. Loaded with `node -r`, this makes every
-// server of the process listen on loopback only: nobody else on the network is to reach a stand-in.
+// server of the process listen on loopback only: other machines must not reach the local AWS stack.
 "use strict";
 
 const { Server } = require("net");

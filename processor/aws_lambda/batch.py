@@ -34,7 +34,7 @@ from processor.shard.dead_letter_limit import DeadLetterLimit
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_decoder import RecordDecoder
 from processor.shard.record_processor import RecordProcessor
-from processor.status.backlog import oldest_waiting
+from processor.status.backlog import find_backlog
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +145,8 @@ class BatchCounter:
                 continue
             now = self._clock()
             after = point.sequence_number
-            waiting = oldest_waiting(self._stream, parent, after, not_before=0, now=now, sleep=self._sleep)
-            if not waiting.at_end:
+            backlog = find_backlog(self._stream, parent, after, not_before=0, now=now, sleep=self._sleep)
+            if not backlog.at_end:
                 raise LambdaRefused(f"shard {shard_id} comes before its parent {parent} is read to its end: try again")
             self._store.write_watermark(Watermark(parent, now, True, incarnation, now))
             self._store.write_checkpoint(parent, Checkpoint(incarnation, SHARD_END))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError
@@ -65,17 +65,21 @@ def run_until(
     halt = threading.Event()
     with ThreadPoolExecutor(1, thread_name_prefix="worker") as pool:
         running = pool.submit(worker.run, halt)
-        waited = 0.0
         try:
-            while not running.done() and not stop.wait(TICK_SECONDS):
-                waited += TICK_SECONDS
-                if waited >= look_seconds:
-                    waited = 0.0
-                    if enough():
-                        break
+            _wait(running, stop, enough, look_seconds)
         finally:
             halt.set()
     running.result()
+
+
+def _wait(running: Future[None], stop: threading.Event, enough: Callable[[], bool], look_seconds: float) -> None:
+    waited = 0.0
+    while not running.done() and not stop.wait(TICK_SECONDS):
+        waited += TICK_SECONDS
+        if waited >= look_seconds:
+            waited = 0.0
+            if enough():
+                return
 
 
 class GenerationWorker:

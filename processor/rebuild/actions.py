@@ -22,6 +22,7 @@ from liveinsight.model.buckets import day_from_number
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable
 from liveinsight.runtime.command_line import confirm
+from liveinsight.runtime.report_text import duration_text, time_text
 from liveinsight.runtime.retry import Answer, retry
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
@@ -39,11 +40,11 @@ from liveinsight.storage.generation_pointer import (
 from liveinsight.storage.generation_reader import GenerationalReader
 from liveinsight.storage.store import freshest_possible
 from liveinsight.wiring import open_generations, open_stream
-from processor.rebuild.cutover_day import choose_from_day, moment_text
+from processor.rebuild.cutover_day import choose_cutover_day
 from processor.rebuild.diff import SiteDay, compare_generations, scope_of
 from processor.rebuild.replay import PacedStream, begin_replay, counted_until, load_replay, rested_too_long
 from processor.rebuild.report import Report, show_json, show_text
-from processor.rebuild.run import Following, lag_text
+from processor.rebuild.run import Following
 from processor.verify.settled import Patience, wait_for_watermarks
 
 LAG_MS = 180_000
@@ -106,11 +107,11 @@ class Rebuild:
         scope = scope_of(replay, sites, new.counted_days(), until, now)
         found = compare_generations(old, new, scope, lambda: self._wait_for((old, new), now), self._tracked)
         notes = [
-            f"generation {generation} has replayed what arrived since {moment_text(replay.first_arrival)}; compared is "
-            f"what was over by {moment_text(scope.settled_before)}"
+            f"generation {generation} has replayed what arrived since {time_text(replay.first_arrival)}; compared is "
+            f"what was over by {time_text(scope.settled_before)}"
         ]
         if now - until > LAG_MS:
-            notes.append(f"one of the two has not counted anything since {moment_text(until)}: later is not compared")
+            notes.append(f"one of the two has not counted anything since {time_text(until)}: later is not compared")
         if scope.left_out:
             notes.append(f"{scope.left_out:,} days left out: they began before the replay")
         if found.unsettled:
@@ -119,7 +120,7 @@ class Rebuild:
         (show_json if as_json else show_text)(report)
         return report.exit_code
 
-    def switch(self, from_day: date | None, *, force: bool) -> int:
+    def switch(self, cutover_day: date | None, *, force: bool) -> int:
         """Let the generation that was built hold from a day on."""
         pointer, version = load_versioned_pointer(self._first)
         generation = self._built(pointer)
@@ -128,11 +129,11 @@ class Rebuild:
         store, now = self._stores(generation), self._clock()
         replay, reached = load_replay(store), self._reached(store)
         if not force and (reached is None or now - reached > LAG_MS):
-            lag = "has not begun all shards" if reached is None else f"lags by {lag_text(now - reached)}"
+            lag = "has not begun all shards" if reached is None else f"lags by {duration_text(now - reached)}"
             raise LiveInsightError(
                 f"generation {generation} {lag}: let `liveinsight rebuild start` run until it has caught up"
             )
-        day = choose_from_day(replay, load_sites(self._first), now, from_day, force=force)
+        day = choose_cutover_day(replay, load_sites(self._first), now, cutover_day, force=force)
         save_pointer(self._first, switched(pointer, generation, day, now), version)
         self._say(
             f"generation {generation} holds from {day_from_number(day)} on; the worker and the API notice within "
@@ -163,18 +164,18 @@ class Rebuild:
     def status(self) -> int:
         """Say which generations there are."""
         pointer, _ = load_versioned_pointer(self._first)
-        days = {active.generation: active.from_day for active in pointer.active}
+        days = {active.generation: active.cutover_day for active in pointer.active}
         now = self._clock()
         for generation in (FIRST, *self._existing()):
             store = self._stores(generation)
             since = "" if generation == FIRST else f", {self._replayed(store)}"
             reached = freshest_possible(store.read_watermarks().rows)
-            counted = "nothing counted" if reached is None else f"counted up to {moment_text(reached)}"
-            lag = "" if reached is None or now - reached < LAG_MS else f" ({lag_text(now - reached)} ago)"
+            counted = "nothing counted" if reached is None else f"counted up to {time_text(reached)}"
+            lag = "" if reached is None or now - reached < LAG_MS else f" ({duration_text(now - reached)} ago)"
             self._say(f"generation {generation}: {_state(generation, pointer, days)}; {counted}{lag}{since}")
         if pointer.changed_at:
             undo = f"; rollback leads to {_listed(pointer.history[-1])}" if pointer.history else ""
-            self._say(f"last changed {moment_text(pointer.changed_at)}{undo}")
+            self._say(f"last changed {time_text(pointer.changed_at)}{undo}")
         return 0
 
     def drop(self, generation: int, *, confirmed: bool) -> int:
@@ -210,7 +211,7 @@ class Rebuild:
 
     def _replayed(self, store: DynamoStore) -> str:
         try:
-            return f"replayed since {moment_text(load_replay(store).first_arrival)}"
+            return f"replayed since {time_text(load_replay(store).first_arrival)}"
         except LiveInsightError:
             return "not begun"
 

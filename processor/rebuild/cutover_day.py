@@ -6,13 +6,13 @@ first record is counted in the older generation only, so a day must begin after 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from liveinsight.model.buckets import MINUTE_MS, day_from_number, day_number, local_day_and_hour, local_midnight_ms
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.report_text import time_text
 from liveinsight.sites.site import Sites
 from processor.rebuild.replay import Replay
 from processor.verify.comparison import complete_from
@@ -41,7 +41,7 @@ def _first_day_from(moment: int, zone: ZoneInfo) -> date:
     return day if local_midnight_ms(day, zone) >= moment else day + timedelta(days=1)
 
 
-def choose_from_day(replay: Replay, sites: Sites, now: int, wanted: date | None, *, force: bool = False) -> int:
+def choose_cutover_day(replay: Replay, sites: Sites, now: int, wanted: date | None, *, force: bool = False) -> int:
     """The day (yyyymmdd) from which a rebuilt generation may hold.
 
     Raises:
@@ -56,7 +56,7 @@ def choose_from_day(replay: Replay, sites: Sites, now: int, wanted: date | None,
         return day_number(wanted)
     if wanted:
         raise LiveInsightError(
-            f"the stream held only what arrived since {moment_text(replay.first_arrival)}, so {wanted} is not whole in "
+            f"the stream held only what arrived since {time_text(replay.first_arrival)}, so {wanted} is not whole in "
             f"the new generation: take --from-day {whole} or later, or --force to show it as it is"
         )
     if whole <= today:
@@ -70,11 +70,6 @@ def choose_from_day(replay: Replay, sites: Sites, now: int, wanted: date | None,
         else "--force switches with what there is of today"
     )
     raise LiveInsightError(
-        f"no day is whole in the new generation yet: it holds what arrived since {moment_text(replay.first_arrival)}. "
+        f"no day is whole in the new generation yet: it holds what arrived since {time_text(replay.first_arrival)}. "
         f"Let `liveinsight rebuild start` follow until {whole} has begun. {hint}"
     )
-
-
-def moment_text(epoch_ms: int) -> str:
-    """A moment for people."""
-    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(epoch_ms / 1000))

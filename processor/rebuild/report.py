@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 
+from liveinsight.runtime.report_text import report_console
 from liveinsight.runtime.terminal_text import json_text, printable
 from processor.rebuild.diff import Found
 from processor.verify.comparison import Difference
 from processor.verify.reference_count import RowKey
 
-WIDE = 200
 ROWS_SHOWN = 100
 
 
@@ -45,7 +44,7 @@ class Report:
 
 def show_text(report: Report) -> None:
     """Print differences and the verdict to standard output."""
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDE)
+    console = report_console()
     differences = report.found.differences
     if differences:
         table = Table("site", "bucket or day", "dimension", "value", "measure", box=None, padding=(0, 2, 0, 0))

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import StoreUnavailable, StreamUnavailable
+from liveinsight.runtime.report_text import duration_text
 from liveinsight.settings import Settings
 from liveinsight.storage.store import Store
 from processor.embedded.generation_worker import run_until, worker_of
@@ -96,7 +97,7 @@ class Following:
             return False  # The worker has its own ways to wait.
         records = sum(processor.progress.records for processor in list(self._worker.processors.values()))
         if reached is not None:
-            behind = lag_text(self._clock() - reached)
+            behind = duration_text(self._clock() - reached)
             bar.update(
                 task, completed=reached - self._replay.first_arrival, told=f"{records:,} records, {behind} behind"
             )
@@ -110,11 +111,3 @@ class Following:
     def _say(self, line: str) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
-
-
-def lag_text(milliseconds: int) -> str:
-    """A length of time for people."""
-    seconds = max(0, milliseconds) // 1000
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds // 60 % 60:02d} min"

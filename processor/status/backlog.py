@@ -18,7 +18,7 @@ ATTEMPTS = 4
 """A shard gives five reads a second, and its worker takes most of them."""
 
 
-class Waiting(NamedTuple):
+class Backlog(NamedTuple):
     """What is on a shard beyond a position."""
 
     since: int | None
@@ -27,7 +27,7 @@ class Waiting(NamedTuple):
     """Whether the shard is closed, and that was all."""
 
 
-def oldest_waiting(
+def find_backlog(
     stream: Stream,
     shard_id: str,
     after: str | None,
@@ -35,7 +35,7 @@ def oldest_waiting(
     not_before: int,
     now: int,
     sleep: Sleep,
-) -> Waiting:
+) -> Backlog:
     """The oldest record after a sequence number (None: of the shard) that arrived at `not_before` or later.
 
     Where Kinesis keeps answering with nothing although it says that more comes, that is taken as a record.
@@ -55,15 +55,15 @@ def oldest_waiting(
         for record in batch.records:
             after = record.sequence_number
             if record.arrived_at >= not_before:
-                return Waiting(record.arrived_at, False)
+                return Backlog(record.arrived_at, False)
         reads += 1
         iterator = batch.next_iterator
         if iterator is None:
-            return Waiting(None, True)
+            return Backlog(None, True)
         if not batch.records and not batch.millis_behind:
-            return Waiting(None, False)
+            return Backlog(None, False)
         if reads >= EMPTY_READS:
-            return Waiting(max(now - batch.millis_behind, not_before), False)
+            return Backlog(max(now - batch.millis_behind, not_before), False)
         sleep(READ_PAUSE)
 
 

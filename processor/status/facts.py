@@ -15,7 +15,7 @@ from liveinsight.aws.kcl_tables import Lease
 from liveinsight.storage.store import SHARD_END, Checkpoint, DeadLetterSummary, Watermark
 from liveinsight.storage.store import Read as ReadAnswer
 from liveinsight.storage.stream import Shard, StartAt, Stream
-from processor.status.backlog import Waiting, ask_stream, oldest_waiting
+from processor.status.backlog import Backlog, ask_stream, find_backlog
 
 DEAD_LETTERS_COUNTED = 100
 """Dead letters are counted up to here: reading on would cost more than knowing is worth."""
@@ -45,7 +45,7 @@ class ShardFacts:
     """A sequence number, `SHARD_END`, or "" when nothing was checkpointed."""
     flushed_up_to: int | None
     """What arrived before is in counters; it moves with every flush, and when nothing comes with every tick."""
-    waiting_since: int | None
+    backlog_since: int | None
     """Arrival of the oldest record beyond the checkpoint."""
     ended: bool
     """Closed, and everything in it is counted."""
@@ -121,16 +121,16 @@ class _Finder:
     now: int
     sleep: Callable[[float], object]
 
-    def waiting(self, shard: Shard, checkpoint: str, mark: Watermark | None) -> Waiting:
+    def backlog(self, shard: Shard, checkpoint: str, mark: Watermark | None) -> Backlog:
         if checkpoint == SHARD_END or (mark and mark.closed):
-            return Waiting(None, True)
+            return Backlog(None, True)
         not_before = 0
         if not checkpoint and self.start_at is StartAt.LATEST and not self._child_of_a_listed_one(shard):
             # What was there before the first start is left out on purpose; before any start nothing is waited for.
             if mark is None:
-                return Waiting(None, False)
+                return Backlog(None, False)
             not_before = max(mark.as_of, 1)
-        return oldest_waiting(
+        return find_backlog(
             self.stream,
             shard.shard_id,
             checkpoint or None,
@@ -145,14 +145,14 @@ class _Finder:
 
 
 def _facts(find: _Finder, shard: Shard, checkpoint: str, mark: Watermark | None, lease: Lease | None) -> ShardFacts:
-    waiting = find.waiting(shard, checkpoint, mark)
+    backlog = find.backlog(shard, checkpoint, mark)
     return ShardFacts(
         shard_id=shard.shard_id,
         parents=shard.parents,
         children=tuple(child.shard_id for child in find.shards if shard.shard_id in child.parents),
         checkpoint=checkpoint,
         flushed_up_to=max(mark.as_of, mark.fresh_as_of) if mark else None,
-        waiting_since=waiting.since,
-        ended=waiting.at_end,
+        backlog_since=backlog.since,
+        ended=backlog.at_end,
         lease=lease,
     )

@@ -96,39 +96,40 @@ class History:
 
 
 def judge(facts: Facts, history: History, limit_ms: int) -> Status:
-    """The status by these facts. `history` must have taken them in."""
-    ended = {shard.shard_id for shard in facts.shards if shard.ended}
-    listed = {shard.shard_id for shard in facts.shards}
-    rows = []
+    """The status by these facts. `history` must have noted them."""
+    open_ids = {shard.shard_id for shard in facts.shards if not shard.ended}
+    shards = []
     for shard in facts.shards:
         moved = history.moved.get(shard.shard_id)
         last_flush = _latest(moved, shard.flushed_up_to)
-        blocked = not shard.begun and any(parent in listed - ended for parent in shard.parents)
-        if shard.ended:
-            state = State.DONE
-        elif blocked:
+        # A worker that catches up has an old watermark; what matters is whether it moves.
+        seen_at = last_flush if shard.backlog_since is None else moved
+        is_active = seen_at is not None and facts.at - seen_at <= limit_ms
+        lag_ms = _lag(shard, facts.at)
+        if not shard.begun and open_ids.intersection(shard.parents) and not shard.ended:
             state = State.WAITS_FOR_PARENT
-        elif shard.waiting_since is None:
-            state = State.UP_TO_DATE if _within(limit_ms, last_flush, facts.at) else State.QUIET
-        elif _lag(shard, facts.at) <= limit_ms:
-            state = State.WORKING
         else:
-            # The watermark of a worker that catches up is from long ago: what matters is whether anything moves it.
-            state = State.CATCHING_UP if _within(limit_ms, moved, facts.at) else State.STALLED
-        renewed = history.renewed.get(shard.shard_id)
-        rows.append(ShardStatus(shard, state, _lag(shard, facts.at), last_flush, renewed))
+            state = _state(shard, lag_ms, limit_ms, is_active=is_active)
+        shards.append(ShardStatus(shard, state, lag_ms, last_flush, history.renewed.get(shard.shard_id)))
     watched_ms = facts.at - (facts.at if history.began is None else history.began)
-    return Status(facts.at, tuple(rows), facts.lost, facts.dead_letters, watched_ms)
+    return Status(facts.at, tuple(shards), facts.lost, facts.dead_letters, watched_ms)
 
 
-def _within(limit_ms: int, moment: int | None, now: int) -> bool:
-    return moment is not None and now - moment <= limit_ms
+def _state(shard: ShardFacts, lag_ms: int, limit_ms: int, *, is_active: bool) -> State:
+    """The state of a shard whose parents are done; `is_active` says whether it was flushed within the limit."""
+    if shard.ended:
+        return State.DONE
+    if shard.backlog_since is None:
+        return State.UP_TO_DATE if is_active else State.QUIET
+    if lag_ms <= limit_ms:
+        return State.WORKING
+    return State.CATCHING_UP if is_active else State.STALLED
 
 
 def _lag(shard: ShardFacts, now: int) -> int:
-    if shard.waiting_since is None or shard.ended:
+    if shard.backlog_since is None or shard.ended:
         return 0
-    return max(0, now - max(shard.waiting_since, shard.flushed_up_to or 0))
+    return max(0, now - max(shard.backlog_since, shard.flushed_up_to or 0))
 
 
 def _latest(*times: int | None) -> int | None:

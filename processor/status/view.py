@@ -6,7 +6,6 @@ In: a `Status`. Out: a rich table with a verdict under it, or plain values that 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from liveinsight.aws.keys import shard_tag
+from liveinsight.runtime.report_text import duration_text, time_text
 from liveinsight.runtime.terminal_text import printable
 from liveinsight.storage.store import SHARD_END
 from processor.status.facts import DEAD_LETTERS_COUNTED
@@ -37,7 +37,7 @@ def written_at(sequence_number: str, now: int) -> int | None:
     """When Kinesis wrote a record, epoch ms to the second, as far as its sequence number tells.
 
     Nobody documents it: in the numbers that AWS gives today nine hexadecimal digits are the second of the write. None
-    where that makes no sense, as with stand-ins that number otherwise.
+    where that makes no sense, as on local AWS stacks, which number differently.
     """
     digits = f"{int(sequence_number):x}" if sequence_number.isdigit() else ""
     if len(digits) != _DIGITS or digits[0] != _VERSION_DIGIT:
@@ -47,19 +47,9 @@ def written_at(sequence_number: str, now: int) -> int | None:
     return second * 1000 if 1_356_998_400 <= second <= now // 1000 + 86_400 else None
 
 
-def age(ms: int) -> str:
-    """A length of time in its largest whole unit."""
-    seconds = max(0, ms) / 1000
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def screen(status: Status, *, stream: str, generation: int, limit_ms: int) -> Group:
     """The table, and the verdict in words under it."""
-    moment = datetime.fromtimestamp(status.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    table = Table(title=f"{printable(stream)}, generation {generation}, {moment}", title_justify="left")
+    table = Table(title=f"{printable(stream)}, generation {generation}, {time_text(status.at)}", title_justify="left")
     with_leases = any(shard.facts.lease for shard in status.shards)
     owner = ["owner", "renewed"] if with_leases else []
     for name in ("shard", "from", "into", "state", "lag", "last flush", "checkpoint", *owner):
@@ -76,12 +66,16 @@ def _cells(shard: ShardStatus, status: Status, with_leases: bool) -> list[str | 
         ", ".join(map(shard_tag, facts.parents)),
         ", ".join(map(shard_tag, facts.children)),
         Text(shard.state.value, STYLES[shard.state]),
-        "-" if facts.ended else age(shard.lag_ms),
-        "never" if shard.last_flush is None else f"{age(now - shard.last_flush)} ago",
+        "-" if facts.ended else duration_text(shard.lag_ms),
+        "never" if shard.last_flush is None else f"{duration_text(now - shard.last_flush)} ago",
         _checkpoint(facts.checkpoint, now),
     ]
     if with_leases:
-        renewed = f"over {age(status.watched_ms)} ago" if shard.renewed is None else f"{age(now - shard.renewed)} ago"
+        renewed = (
+            f"over {duration_text(status.watched_ms)} ago"
+            if shard.renewed is None
+            else f"{duration_text(now - shard.renewed)} ago"
+        )
         cells += [printable(facts.lease.owner) or "nobody", renewed] if facts.lease else ["no lease", ""]
     return cells
 
@@ -92,7 +86,7 @@ def _checkpoint(checkpoint: str, now: int) -> str:
     if checkpoint == SHARD_END:
         return "end of shard"
     at = written_at(checkpoint, now)
-    moment = f"  ~{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%SZ}" if at else ""
+    moment = f"  ~{time_text(at)}" if at else ""
     return f"...{checkpoint[-16:]}{moment}" if len(checkpoint) > 20 else f"{checkpoint}{moment}"
 
 
@@ -114,7 +108,7 @@ def _lines(status: Status, limit_ms: int) -> Iterator[tuple[str, str]]:
     if status.stalled:
         shards = ", ".join(map(shard_tag, status.stalled))
         yield (
-            f"UNHEALTHY: records wait, and nothing was flushed for {age(limit_ms)} or longer: shard {shards}",
+            f"UNHEALTHY: records wait, and nothing was flushed for {duration_text(limit_ms)} or longer: shard {shards}",
             "bold red",
         )
     else:
@@ -146,7 +140,7 @@ def _shard_json(shard: ShardStatus, now: int) -> dict[str, Any]:
         "closed": bool(facts.children) or facts.ended,
         "state": shard.state.value,
         "lag_ms": shard.lag_ms,
-        "waiting_since": facts.waiting_since,
+        "waiting_since": facts.backlog_since,
         "counted_up_to": facts.flushed_up_to,
         "last_flush": shard.last_flush,
         "checkpoint": facts.checkpoint or None,

@@ -22,7 +22,7 @@ from rich.progress import track
 
 from liveinsight.counting.counters import CounterItem, merge_items
 from liveinsight.counting.rollups import DIMENSIONS
-from liveinsight.model.buckets import MINUTE_MS
+from liveinsight.model.buckets import MINUTE_MS, quarters_of_day
 from liveinsight.model.clock import Clock, system_clock
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.runtime.command_line import DAY, ListCommand, Number, json_option
@@ -40,12 +40,11 @@ from processor.verify.comparison import (
     compare,
     complete_from,
     days_to_read,
-    quarters_of_day,
 )
-from processor.verify.reference_count import Recount, RowKey, TotalsKey, recount
+from processor.verify.reference_count import ReferenceCount, RowKey, TotalsKey, count_events
 from processor.verify.report import Report, show_json, show_text
 from processor.verify.settled import Decoded, Patience, is_counted, unsettled_keys, wait_for_watermarks
-from processor.verify.stream_reader import Coverage, KeptRecord, WholeStream
+from processor.verify.stream_reader import Coverage, KeptRecord, StreamReader
 
 LAG_MS = 3 * MINUTE_MS
 """A worker that is further behind is reported as lagging, not as working on it."""
@@ -96,7 +95,7 @@ def verify(
     console: Console,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Report:
-    """Recount, read, compare."""
+    """ReferenceCount, read, compare."""
     last = {(kept.incarnation, kept.shard_id): kept for kept in gathered.records}
 
     def all_counted(rows: list[Watermark]) -> bool:
@@ -111,16 +110,16 @@ def verify(
         decoded.add(kept, counted=is_counted(kept, watermarks))
     gap_ms = max((event.gap_minutes for event in decoded.events), default=30) * MINUTE_MS
     window = Window(zones, days, complete_from(gathered.coverage, gap_ms))
-    to_read = days_to_read(window, recount(decoded.events), clock())
-    behind = len(decoded.uncertain) if decoded.uncertain and clock() - decoded.uncertain_since > LAG_MS else 0
+    to_read = days_to_read(window, count_events(decoded.events), clock())
+    behind = len(decoded.unsettled) if decoded.unsettled and clock() - decoded.unsettled_since > LAG_MS else 0
     for look in range(2):
         sleep(look * SECOND_LOOK_SECONDS)
         shown = track(to_read, "reading counters", console=console, transient=True, disable=not console.is_terminal)
         stored = read_stored(store, shown, window)
         for kept in gathered.more():
             decoded.add(kept, counted=False)
-        recounted = recount(decoded.events)
-        comparison = compare(stored, recounted, window, unsettled_keys(recounted, decoded.uncertain))
+        recounted = count_events(decoded.events)
+        comparison = compare(stored, recounted, window, unsettled_keys(recounted, decoded.unsettled))
         if not comparison.differences:
             break
     return Report(
@@ -130,7 +129,7 @@ def verify(
         items_read=stored.items,
         coverage=gathered.coverage,
         complete_from=window.complete_from,
-        problem=_problem(comparison, window, behind, decoded.uncertain_since),
+        problem=_problem(comparison, window, behind, decoded.unsettled_since),
         notes=[*filter(None, [gathered.note]), *_notes(decoded, recounted, comparison, settings)],
     )
 
@@ -149,7 +148,7 @@ def _problem(comparison: Comparison, window: Window, behind: int, since: int) ->
     return ""
 
 
-def _notes(decoded: Decoded, recounted: Recount, comparison: Comparison, settings: Settings) -> Iterator[str]:
+def _notes(decoded: Decoded, recounted: ReferenceCount, comparison: Comparison, settings: Settings) -> Iterator[str]:
     if decoded.undecodable:
         yield f"{decoded.undecodable:,} records cannot be decoded and are left out: see `liveinsight dlq list`"
     if comparison.unknown:
@@ -235,7 +234,7 @@ def _from_archive(paths: Sequence[Path]) -> Gathered:
 
 
 def _from_stream(settings: Settings, console: Console) -> Gathered:
-    reader = WholeStream(open_stream(settings), system_clock)
+    reader = StreamReader(open_stream(settings), system_clock)
     records: list[KeptRecord] = []
     with console.status("reading the stream") as status:
         for kept in reader.read():

@@ -22,7 +22,7 @@ from liveinsight.model.buckets import (
     local_midnight_ms,
     quarter_start,
 )
-from processor.verify.reference_count import KNOWN_MEASURES, Recount, RowKey, Tally, TotalsKey
+from processor.verify.reference_count import KNOWN_MEASURES, ReferenceCount, RowKey, Tally, TotalsKey
 from processor.verify.stream_reader import Coverage
 
 CLOCKS_DIFFER_MS = 5 * MINUTE_MS
@@ -129,7 +129,7 @@ class Comparison:
     """Measures that the recount does not know."""
 
 
-def compare(stored: Stored, recounted: Recount, window: Window, unsettled: set[Key]) -> Comparison:
+def compare(stored: Stored, recounted: ReferenceCount, window: Window, unsettled: set[Key]) -> Comparison:
     """All differences, in order. Totals in `unsettled` stand for themselves, rows for their whole day."""
     result = Comparison()
     expected: dict[Key, Tally] = {
@@ -186,7 +186,7 @@ def tolerance(visitors: int, lg_k: int) -> int:
     return 0 if visitors < 2 else max(1, int(5 * relative_error(lg_k) * visitors))
 
 
-def days_to_read(window: Window, recounted: Recount, now: int) -> list[tuple[str, date]]:
+def days_to_read(window: Window, recounted: ReferenceCount, now: int) -> list[tuple[str, date]]:
     """Sites and local days whose stored counters to read: also days without events, where a range is known."""
     found: set[tuple[str, int]] = {(key.site, key.day) for key in recounted.rows}
     for key in recounted.totals:
@@ -209,10 +209,3 @@ def _local_day(at: int, zone: ZoneInfo) -> date:
 
 def _days(first: date, last: date) -> list[date]:
     return [date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1)]
-
-
-def quarters_of_day(day: date, zone: ZoneInfo) -> tuple[int, int]:
-    """First and last 15-minute bucket of a local day."""
-    start = local_midnight_ms(day, zone)
-    end = local_midnight_ms(date.fromordinal(day.toordinal() + 1), zone)
-    return start // QUARTER_MS, end // QUARTER_MS - 1

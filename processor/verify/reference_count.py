@@ -84,7 +84,7 @@ Visit = list[Event]
 
 
 @dataclass
-class Recount:
+class ReferenceCount:
     """All counters, and the visits they were counted from."""
 
     totals: dict[TotalsKey, Tally] = field(default_factory=lambda: defaultdict(Tally))
@@ -97,12 +97,12 @@ class Recount:
     """Events counted again, as their ids were too long ago to be recognised."""
 
 
-def recount(events: Iterable[Event]) -> Recount:
+def count_events(events: Iterable[Event]) -> ReferenceCount:
     """Count `events`, given in the order of the stream, each an object of its own."""
     by_visitor: dict[tuple[str, int], list[Event]] = defaultdict(list)
     for event in events:
         by_visitor[event.site, event.visitor].append(event)
-    result = Recount()
+    result = ReferenceCount()
     for sent in by_visitor.values():
         distinct = _distinct(sent, result)
         result.events += len(distinct)
@@ -165,7 +165,7 @@ def _as_sets(visits: list[Visit]) -> set[frozenset[int]]:
     return {frozenset(id(event) for event in visit) for visit in visits}
 
 
-def _distinct(events: list[Event], result: Recount) -> list[Event]:
+def _distinct(events: list[Event], result: ReferenceCount) -> list[Event]:
     distinct: list[Event] = []
     seen: dict[int, int] = {}
     for event in events:
@@ -185,13 +185,13 @@ def _totals_of(event: Event) -> TotalsKey:
     return TotalsKey(event.site, event.occurred_at // QUARTER)
 
 
-def _count_ledger(event: Event, result: Recount) -> None:
+def _count_ledger(event: Event, result: ReferenceCount) -> None:
     for reason, count in (event.props or {}).items():
         if isinstance(count, int):
             result.rows[RowKey(event.site, event.day, DROPPED, reason)].measures["events"] += count
 
 
-def _count_event(event: Event, result: Recount) -> None:
+def _count_event(event: Event, result: ReferenceCount) -> None:
     measures = measures_of(event)
     result.totals[_totals_of(event)].add(measures, -1, event.visitor)
     for dimension in DIMENSIONS:
@@ -214,7 +214,7 @@ def measures_of(event: Event) -> dict[str, int]:
     return measures
 
 
-def _count_visit(visit: Visit, result: Recount) -> None:
+def _count_visit(visit: Visit, result: ReferenceCount) -> None:
     first, last = visit[0], visit[-1]
     views = [event for event in visit if event.type == "page_view"]
     interest = any(event.type not in SHOWS_NO_INTEREST for event in visit)

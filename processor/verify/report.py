@@ -6,15 +6,13 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich.console import Console
 from rich.table import Table
 
+from liveinsight.runtime.report_text import report_console, time_text
 from liveinsight.runtime.terminal_text import json_text, printable
 from processor.verify.comparison import Comparison, Difference
 from processor.verify.reference_count import RowKey
 from processor.verify.stream_reader import Coverage
-
-WIDE = 200
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Report:
 
 def show_text(report: Report) -> None:
     """Print differences and the verdict to standard output."""
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDE)
+    console = report_console()
     if report.comparison.differences:
         table = Table("site", "bucket or day", "dimension", "value", "measure", box=None, padding=(0, 2, 0, 0))
         table.add_column("stored", justify="right")
@@ -58,8 +56,8 @@ def show_text(report: Report) -> None:
             table.add_row(*(printable(cell) for cell in _cells(difference)))
         console.print(table)
         console.print()
-    known = "all of it" if report.complete_from is None else f"known from {_moment(report.complete_from)} on"
-    console.print(f"{report.records:,} records that arrived up to {_moment(report.coverage.until)}, {known}")
+    known = "all of it" if report.complete_from is None else f"known from {time_text(report.complete_from)} on"
+    console.print(f"{report.records:,} records that arrived up to {time_text(report.coverage.until)}, {known}")
     for note in report.notes:
         console.print(printable(note), soft_wrap=True)
     if report.problem and report.comparison.differences:
@@ -78,9 +76,9 @@ def show_json(report: Report) -> None:
         "records": report.records,
         "events": report.events,
         "items_read": report.items_read,
-        "arrived_since": None if report.coverage.since is None else _moment(report.coverage.since),
-        "arrived_until": _moment(report.coverage.until),
-        "known_from": None if report.complete_from is None else _moment(report.complete_from),
+        "arrived_since": None if report.coverage.since is None else _iso(report.coverage.since),
+        "arrived_until": _iso(report.coverage.until),
+        "known_from": None if report.complete_from is None else _iso(report.complete_from),
         "counters": {
             "compared": comparison.compared,
             "not_known": comparison.unknown,
@@ -102,5 +100,5 @@ def _cells(difference: Difference) -> tuple[str, ...]:
     return (key.site, difference.place, dimension, value, difference.measure, *numbers)
 
 
-def _moment(epoch_ms: int) -> str:
+def _iso(epoch_ms: int) -> str:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -16,7 +16,7 @@ from liveinsight.model.events import Event, decode_record
 from liveinsight.settings import Settings
 from liveinsight.storage.store import Watermark
 from processor.verify.comparison import Key, settles_with
-from processor.verify.reference_count import Recount, RowKey, TotalsKey
+from processor.verify.reference_count import ReferenceCount, RowKey, TotalsKey
 from processor.verify.stream_reader import KeptRecord
 
 WATERMARK_POLL_SECONDS = 0.2
@@ -27,11 +27,11 @@ QUIET_SECONDS = 10.0
 
 @dataclass
 class Decoded:
-    """Events in the order of the stream; the `uncertain` ones may not be counted yet."""
+    """Events in the order of the stream; the `unsettled` ones may not be counted yet."""
 
     events: list[Event] = field(default_factory=list)
-    uncertain: list[Event] = field(default_factory=list)
-    uncertain_since: int = 0
+    unsettled: list[Event] = field(default_factory=list)
+    unsettled_since: int = 0
     undecodable: int = 0
 
     def add(self, kept: KeptRecord, *, counted: bool) -> None:
@@ -43,8 +43,8 @@ class Decoded:
             return
         self.events.extend(events)
         if not counted:
-            self.uncertain.extend(events)
-            self.uncertain_since = min(self.uncertain_since or kept.record.arrived_at, kept.record.arrived_at)
+            self.unsettled.extend(events)
+            self.unsettled_since = min(self.unsettled_since or kept.record.arrived_at, kept.record.arrived_at)
 
 
 def is_counted(kept: KeptRecord, watermarks: dict[str, Watermark]) -> bool:
@@ -87,10 +87,10 @@ def wait_for_watermarks(
         waited += WATERMARK_POLL_SECONDS
 
 
-def unsettled_keys(recounted: Recount, uncertain: list[Event]) -> set[Key]:
-    """The counters that uncertain events may change: where they happened, and wherever their visits have been."""
-    wanted = {id(event) for event in uncertain}
-    touched = list(uncertain)
+def unsettled_keys(recounted: ReferenceCount, unsettled: list[Event]) -> set[Key]:
+    """The counters that unsettled events may change: where they happened, and wherever their visits have been."""
+    wanted = {id(event) for event in unsettled}
+    touched = list(unsettled)
     for visit in recounted.visits if wanted else ():
         if any(id(event) in wanted for event in visit):
             touched.extend(visit)

@@ -39,7 +39,7 @@ class Coverage(NamedTuple):
     until: int
 
 
-class WholeStream:
+class StreamReader:
     """Reads a stream from its oldest record on."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Real processes on a real stand-in: the worker as an operator starts it, and a log to import."""
+"""Real processes on the local AWS stack: the worker as an operator starts it, and a log to import."""
 
 from __future__ import annotations
 

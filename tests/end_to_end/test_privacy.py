@@ -5,24 +5,27 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
-import socket
 import time
 import zlib
-from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from msgspec.structs import replace
 
+from ingest.tracing.receipts import read_receipt
 from liveinsight.aws.clients import dynamodb_client
 from liveinsight.aws.schema import TableNames
+from liveinsight.devstack.loopback import free_port
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import change_sites
 from liveinsight.sites.site import ApiKey, key_digest
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import StartAt, Stream
+
+pytestmark = pytest.mark.end_to_end
 
 CLIENT = "127.0.0.77"
 FORWARDED = ("203.0.113.77", "2001:db8::dead:beef")
@@ -44,12 +47,6 @@ def traces(address: str) -> list[bytes]:
         return [*traces(str(mapped)), parsed.packed]
     forms = [form for text in texts for form in (text.encode(), text.upper().encode(), quote(text, safe="").encode())]
     return [*forms, parsed.packed, parsed.packed[::-1]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None, **more: str) -> bytes:
@@ -99,7 +96,7 @@ def use_everything(port: int) -> tuple[bytes, list[str]]:
         assert refused.startswith(b"400"), refused
     post("/v1/events", given)
     receipts = [one["receipt"] for one in json.loads(accepted[accepted.index(b"{") :])["events"]]
-    told += [urlsafe_b64decode(receipt + "=" * (-len(receipt) % 4)) for receipt in receipts]
+    told += [str(read_receipt(receipt, KEY)).encode() for receipt in receipts]
     paths = ["/v1/events/nothing/trace?session_id=x", "/collect.gif?url=/a", "/collect.gif", "/metrics", "/healthz"]
     paths += ["/openapi.json", "/readyz", "/v1/limits", "/tracker.js", "/nothing"]
     told += [ask(port, "GET", path, None, **keyed) for path in paths]

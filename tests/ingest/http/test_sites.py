@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from ingest.http.limits_view import Limits
+from ingest.http.service_views import Limits
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.model.events import LEDGER
 from liveinsight.sites.repository import create_missing

@@ -1,6 +1,6 @@
 """The files in `localstack/`: valid by their schema, on loopback only, and with one way to make stream and tables.
 
-No container is started here: that needs Docker. The hook is run, against a stand-in.
+No container is started here: that needs Docker. The hook is run, against MiniStack.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from liveinsight.aws.clients import dynamodb_client, endpoint_of, kinesis_client
 from liveinsight.aws.schema import TableNames
-from liveinsight.devstack.ministack import StandIn
+from liveinsight.devstack.ministack import MiniStack
 from liveinsight.settings import SETTINGS, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -83,7 +83,7 @@ def test_hook_installs_all_packages() -> None:
     assert os.access(HOOK, os.X_OK)
 
 
-def test_hook_makes_stream_and_tables(stand_in: StandIn, tmp_path: Path) -> None:
+def test_hook_makes_stream_and_tables(ministack: MiniStack, tmp_path: Path) -> None:
     """The hook ends with `liveinsight init`, under the names of the settings; a second run changes nothing."""
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "liveinsight"
@@ -93,7 +93,7 @@ def test_hook_makes_stream_and_tables(stand_in: StandIn, tmp_path: Path) -> None
         "PATH": os.defpath,
         "PYTHONPATH": str(ROOT),
         "VENV": str(tmp_path),
-        "AWS_ENDPOINT_URL": stand_in.url,
+        "AWS_ENDPOINT_URL": ministack.url,
         "LIVEINSIGHT_STREAM": "hooked",
         "LIVEINSIGHT_TABLE_PREFIX": "hooked",
         "LIVEINSIGHT_SHARDS": "",

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from liveinsight.devstack.resharding_stack import JAVA_TOOLS, NODE_TOOLS, free_port, missing
+from liveinsight.devstack.loopback import free_port
+from liveinsight.testing.resharding_stack import JAVA_TOOLS, NODE_TOOLS, missing
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
@@ -115,7 +116,7 @@ def run(environ: dict[str, str], *command: str) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_up_saves_at_ctrl_c_and_goes_on(start: Start, environ: dict[str, str]) -> None:
     """Ctrl-C counts what was taken, says how much that was and where it is kept; the second start shows it. Another
     terminal finds it with what it prints."""
@@ -137,7 +138,7 @@ def test_up_saves_at_ctrl_c_and_goes_on(start: Start, environ: dict[str, str]) -
     assert second.interrupt() == 0, second.said
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("options", [(), ("--faithful",)], ids=["MiniStack", "faithful"])
 def test_local_tells_others_where_it_is_and_keeps_its_state(
     start: Start, environ: dict[str, str], options: tuple[str, ...]

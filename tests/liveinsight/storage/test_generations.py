@@ -235,7 +235,7 @@ def test_pointer_that_cannot_be_read_for_a_while(
     assert generations.reader.read_watermarks().rows[0].as_of == 2
 
 
-@pytest.fixture(params=["memory", "standin"])
+@pytest.fixture(params=["memory", "ministack"])
 def any_store(request: pytest.FixtureRequest) -> Store:
     if request.param == "memory":
         return MemoryStore()

@@ -22,7 +22,7 @@ import pytest
 from liveinsight.aws.dynamodb_store import DynamoStore
 from liveinsight.aws.kinesis import KinesisStream
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.resharding_stack import free_port
+from liveinsight.devstack.loopback import free_port
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.clock import system_clock
 from liveinsight.model.events import encode_record, partition_key

@@ -23,7 +23,6 @@ import pytest
 
 from liveinsight.aws.clients import kinesis_client
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.resharding_stack import KinesisMock
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.clock import system_clock
 from liveinsight.model.events import encode_record, partition_key
@@ -31,6 +30,7 @@ from liveinsight.settings import Settings
 from liveinsight.storage.store import SHARD_END, Checkpoint, Store
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import an_event
+from liveinsight.testing.resharding_stack import KinesisMock
 from processor.embedded.worker import Worker
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor

@@ -222,7 +222,7 @@ def test_recreated_stream_is_counted_from_its_start(store: MemoryStore) -> None:
 
 
 def test_on_dynamodb_and_kinesis(aws: object, open_aws: Callable[[object], tuple[Stream, Store]]) -> None:
-    """The same worker on the stand-in for Kinesis and DynamoDB, stopped and started again."""
+    """The same worker on the local AWS stack, stopped and started again."""
     stream, store = open_aws(aws)
     put(stream, 1, 101)
     with running(make_worker(stream, store)):

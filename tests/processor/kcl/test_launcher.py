@@ -179,7 +179,7 @@ def test_children_are_started_with_this_python(tmp_path: Path) -> None:
     assert environment == {"PATH": f"/a b{os.pathsep}/bin"}
 
 
-def test_a_local_stand_in_gets_any_credentials() -> None:
+def test_a_local_aws_stack_gets_any_credentials() -> None:
     """Unless there are some; AWS itself never gets made-up ones."""
     made_up = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
     python = Path("/python")

@@ -26,7 +26,6 @@ import pytest
 from liveinsight.aws.clients import dynamodb_client, kinesis_client
 from liveinsight.aws.kcl_tables import coordinator_table, lease_table
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import LiveInsightError
@@ -36,13 +35,14 @@ from liveinsight.storage.store import SHARD_END
 from liveinsight.storage.stream import OutRecord
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.expected import dead_letters_in
+from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.wiring import open_store, open_stream
 from processor.kcl.exit_codes import CRASHED, DAEMON_FAILED, DRAINED
 from processor.kcl.java import find_jars, find_java
-from processor.verify.stream_reader import WholeStream
+from processor.verify.stream_reader import StreamReader
 from tests.seeds import draw_seed
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kcl
 
 QUICK = {
     "failoverTimeMillis": "3000",
@@ -203,7 +203,7 @@ class Place:
 
     def last_sequence_numbers(self) -> dict[str, str]:
         """Of the last record in each shard that has any."""
-        return {kept.shard_id: kept.record.sequence_number for kept in WholeStream(self.stream, system_clock).read()}
+        return {kept.shard_id: kept.record.sequence_number for kept in StreamReader(self.stream, system_clock).read()}
 
     def unread(self) -> dict[str, tuple[str, str]]:
         """Shards whose checkpoint is not at their last record."""
@@ -225,7 +225,7 @@ class Place:
         def covers(checkpoint: str, sequence_number: str) -> bool:
             return checkpoint == SHARD_END or (checkpoint.isdigit() and int(sequence_number) <= int(checkpoint))
 
-        kept = WholeStream(self.stream, system_clock).read()
+        kept = StreamReader(self.stream, system_clock).read()
         return sum(covers(points[one.shard_id], one.record.sequence_number) for one in kept)
 
     def assert_equal_to_the_recount(self) -> None:

@@ -17,7 +17,7 @@ from liveinsight.storage.store import Watermark
 from liveinsight.storage.stream import OutRecord, Shard, StartAt, Stream
 from liveinsight.testing.builders import NOON, FakeClock, MemoryStore, MemoryStream, an_event
 from processor.embedded.generation_worker import worker_of
-from processor.rebuild.cutover_day import choose_from_day, first_whole_day
+from processor.rebuild.cutover_day import choose_cutover_day, first_whole_day
 from processor.rebuild.replay import PacedStream, Replay, begin_replay, counted_until, load_replay
 
 SETTINGS = Settings.from_env({"LIVEINSIGHT_SITES": "default=UTC west=America/New_York east=Asia/Tokyo"})
@@ -44,38 +44,38 @@ def test_first_whole_day_is_whole_in_every_zone() -> None:
     assert first_whole_day(noon - 12 * HOUR_MS, [SETTINGS.sites["default"]]) == date(2026, 11, 20)
 
 
-def test_from_day_by_default() -> None:
+def test_cutover_day_by_default() -> None:
     """The first day that begins after the first record, and later by what a visit may be silent and clocks differ."""
     utc = Settings.from_env({})
     midnight = local_midnight_ms(date(2026, 11, 20), utc.sites["default"])
     now = midnight + 3 * DAY_MS
-    assert choose_from_day(replay(since=midnight - 2 * HOUR_MS), plain_sites(utc.sites), now, None) == 20261120
-    assert choose_from_day(replay(since=midnight - 10 * 60_000), plain_sites(utc.sites), now, None) == 20261121
-    assert choose_from_day(replay(incarnation=midnight + 1), plain_sites(utc.sites), now, None) == 20261121
+    assert choose_cutover_day(replay(since=midnight - 2 * HOUR_MS), plain_sites(utc.sites), now, None) == 20261120
+    assert choose_cutover_day(replay(since=midnight - 10 * 60_000), plain_sites(utc.sites), now, None) == 20261121
+    assert choose_cutover_day(replay(incarnation=midnight + 1), plain_sites(utc.sites), now, None) == 20261121
 
 
-def test_from_day_when_no_day_is_whole() -> None:
+def test_cutover_day_when_no_day_is_whole() -> None:
     """A stream that holds too little is refused with the reason; force takes today."""
     utc = Settings.from_env({})
     midnight = local_midnight_ms(date(2026, 11, 20), utc.sites["default"])
     short = replay(since=midnight - 60_000)
     with pytest.raises(LiveInsightError, match=r"2026-11-19 23:59:00Z.*until 2026-11-21 has begun"):
-        choose_from_day(short, plain_sites(utc.sites), midnight + 23 * HOUR_MS, None)
-    assert choose_from_day(short, plain_sites(utc.sites), midnight + 23 * HOUR_MS, None, force=True) == 20261120
+        choose_cutover_day(short, plain_sites(utc.sites), midnight + 23 * HOUR_MS, None)
+    assert choose_cutover_day(short, plain_sites(utc.sites), midnight + 23 * HOUR_MS, None, force=True) == 20261120
 
 
-def test_from_day_that_is_asked_for() -> None:
+def test_cutover_day_that_is_asked_for() -> None:
     """A day that is not whole is refused unless nothing was dropped, or by force; a day to come always is."""
     utc = Settings.from_env({})
     midnight = local_midnight_ms(date(2026, 11, 20), utc.sites["default"])
     trimmed, whole = replay(since=midnight - 2 * HOUR_MS), replay(incarnation=midnight - 2 * HOUR_MS)
     with pytest.raises(LiveInsightError, match="--from-day 2026-11-20 or later"):
-        choose_from_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY)
-    assert choose_from_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY, force=True) == 20150518
-    assert choose_from_day(whole, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY) == 20150518
-    assert choose_from_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, date(2026, 11, 20)) == 20261120
+        choose_cutover_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY)
+    assert choose_cutover_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY, force=True) == 20150518
+    assert choose_cutover_day(whole, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY) == 20150518
+    assert choose_cutover_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, date(2026, 11, 20)) == 20261120
     with pytest.raises(LiveInsightError, match="has not begun everywhere"):
-        choose_from_day(whole, plain_sites(SETTINGS.sites), midnight + HOUR_MS, date(2026, 11, 20), force=True)
+        choose_cutover_day(whole, plain_sites(SETTINGS.sites), midnight + HOUR_MS, date(2026, 11, 20), force=True)
 
 
 def test_replay_of_a_young_stream_holds_all(clock: FakeClock) -> None:

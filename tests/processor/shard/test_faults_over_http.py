@@ -1,6 +1,6 @@
 """Counting once on DynamoDB's own semantics, when the network and DynamoDB misbehave.
 
-    RecordProcessor -> FaultyStore (crashes) -> DynamoStore -> boto3 --HTTP--> proxy (faults) --HTTP--> stand-in
+    RecordProcessor -> FaultyStore (crashes) -> DynamoStore -> boto3 --HTTP--> proxy (faults) --HTTP--> MiniStack
 
 The proxy cuts connections before or after a request was carried out, throttles requests or single statements, leaves
 keys unprocessed, answers 500 or answers late, so the client's own retries and time limits are at work, too.
@@ -28,7 +28,7 @@ from liveinsight.aws.dynamodb_store import DynamoStore
 from liveinsight.aws.schema import TableNames
 from liveinsight.counting.keys import CounterKey
 from liveinsight.counting.rollups import DIMENSIONS
-from liveinsight.devstack.ministack import StandIn
+from liveinsight.devstack.ministack import MiniStack
 from liveinsight.model.buckets import DAY_MS, day_from_number, day_number, days_between, minute_of, quarter_of
 from liveinsight.settings import Settings
 from liveinsight.storage.store import ProcessorStore, Store
@@ -173,8 +173,8 @@ def in_part(operation: str, request: dict[str, Any], ask: Ask, rng: random.Rando
 
 
 @pytest.fixture
-def proxy(stand_in: StandIn) -> Iterator[FaultyProxy]:
-    server = FaultyProxy(stand_in.port)
+def proxy(ministack: MiniStack) -> Iterator[FaultyProxy]:
+    server = FaultyProxy(ministack.port)
     yield server
     server.shutdown()
     server.server_close()
@@ -222,7 +222,7 @@ def read_back(store: Store, site: str, simulation: Simulation, expected: Tally) 
     )
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 def test_what_dynamodb_holds_equals_a_recount(
     faulty_dynamo: DynamoStore, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,7 +237,7 @@ def test_what_dynamodb_holds_equals_a_recount(
             store=faulty_dynamo,
             faults=ONLY_CRASHES,
             events=30,
-            # The stand-in removes what has expired by the clock on the wall.
+            # MiniStack removes expired items by the wall clock.
             start=NOON + 3650 * DAY_MS,
             site=site,
             # Incarnations rise: checkpoints of the runs before are of no account.

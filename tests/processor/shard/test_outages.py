@@ -28,8 +28,7 @@ import pytest
 from liveinsight.aws.clients import dynamodb_client
 from liveinsight.aws.schema import TableNames, create_tables, delete_tables
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.ministack import StandIn
-from liveinsight.devstack.resharding_stack import DynamoDBLocal, KinesisMock
+from liveinsight.devstack.ministack import MiniStack
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable
@@ -38,6 +37,7 @@ from liveinsight.settings import Settings
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.outage_proxy import GONE, THROTTLED, OutageProxy
+from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.wiring import open_store, open_stream
 from processor.kcl.java import find_jars, find_java
 
@@ -215,14 +215,14 @@ class Stories:
         for proxy in self._proxies:
             proxy.close()
 
-    def embedded(self, kind: str, stand_in: StandIn) -> None:
+    def embedded(self, kind: str, ministack: MiniStack) -> None:
         """The embedded worker, with the proxy making the outage."""
-        outage, proxy = self._behind_a_proxy(stand_in.port, {"AWS_ENDPOINT_URL": stand_in.url}, ("worker",))
+        outage, proxy = self._behind_a_proxy(ministack.port, {"AWS_ENDPOINT_URL": ministack.url}, ("worker",))
         self._ride_out(outage, proxy, kind)
 
-    def not_there_yet(self, stand_in: StandIn) -> None:
+    def not_there_yet(self, ministack: MiniStack) -> None:
         """The embedded worker, before there are any tables."""
-        outage = Outage(_named({"AWS_ENDPOINT_URL": stand_in.url}), {}, ("worker",), self._folder)
+        outage = Outage(_named({"AWS_ENDPOINT_URL": ministack.url}), {}, ("worker",), self._folder)
         client = dynamodb_client(outage.settings)
         names = TableNames.with_prefix(outage.settings.table_prefix)
         list(delete_tables(client, names))
@@ -261,7 +261,7 @@ def _named(environ: Mapping[str, str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def stories(
-    request: pytest.FixtureRequest, stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, ministack: MiniStack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stories]:
     told = Stories(tmp_path_factory.mktemp("outages"))
     try:
@@ -274,13 +274,13 @@ def stories(
         for kind in (THROTTLED, GONE):
             told.begin(f"{kind} under the client library", told.client_library, kind, *pair)
     for kind in (THROTTLED, GONE):
-        told.begin(kind, told.embedded, kind, stand_in)
-    told.begin("not there yet", told.not_there_yet, stand_in)
+        told.begin(kind, told.embedded, kind, ministack)
+    told.begin("not there yet", told.not_there_yet, ministack)
     yield told
     told.close()
 
 
-@pytest.mark.slow
+@pytest.mark.outage
 @pytest.mark.parametrize(
     "story",
     [THROTTLED, GONE, "not there yet", f"{THROTTLED} under the client library", f"{GONE} under the client library"],

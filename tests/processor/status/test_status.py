@@ -21,23 +21,24 @@ from liveinsight.__main__ import main
 from liveinsight.aws.clients import dynamodb_client, kinesis_client
 from liveinsight.aws.kcl_tables import Lease, lease_table, read_leases
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import StreamUnavailable
 from liveinsight.model.events import encode_record, partition_key
+from liveinsight.runtime.report_text import duration_text
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import load_versioned_pointer, save_pointer, switched
 from liveinsight.storage.store import SHARD_END, Checkpoint, DeadLetter, Store, Watermark
 from liveinsight.storage.stream import OutRecord, RecordBatch, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.wiring import open_generations
 from processor.embedded.generation_worker import worker_of
-from processor.status.backlog import Waiting, oldest_waiting
+from processor.status.backlog import Backlog, find_backlog
 from processor.status.command import Watcher
 from processor.status.facts import Facts, gather
 from processor.status.health import State, Status
-from processor.status.view import age, as_json, screen, written_at
+from processor.status.view import as_json, screen, written_at
 
 ROOT = "shardId-000000000000"
 MINUTE = 60_000
@@ -278,8 +279,8 @@ def test_empty_answers_are_not_taken_for_the_end(clock: FakeClock, empty: int) -
     arrived = clock()
     clock.advance(seconds=90)
     stream.empty = empty
-    waiting = oldest_waiting(stream, ROOT, None, not_before=0, now=clock(), sleep=lambda _: None)
-    assert waiting == Waiting(arrived, False)
+    waiting = find_backlog(stream, ROOT, None, not_before=0, now=clock(), sleep=lambda _: None)
+    assert waiting == Backlog(arrived, False)
 
 
 def test_stream_that_is_busy_is_asked_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +354,7 @@ def test_json_is_complete(place: Place) -> None:
 
 
 def test_time_in_a_sequence_number() -> None:
-    """In a number of AWS's own documentation the second of its arrival is found; stand-ins' numbers hold none."""
+    """In a number of AWS's own documentation the second of its arrival is found; those of local stacks hold none."""
     documented = "49590338271490256608559692538361571095921575989136588898"
     now = 1_790_000_000_000
     assert written_at(documented, now) == 1_545_084_650_000
@@ -363,12 +364,12 @@ def test_time_in_a_sequence_number() -> None:
 
 def test_ages() -> None:
     """Times are said in a unit that fits."""
-    assert [age(ms) for ms in (0, 1_499, 119_000, 125_000, 7_300_000, 2 * 86_400_000)] == [
+    assert [duration_text(ms) for ms in (0, 1_499, 119_000, 125_000, 7_300_000, 2 * 86_400_000)] == [
         "0 s", "1 s", "119 s", "2 min", "2 h", "2 d",
     ]  # fmt: skip
 
 
-# --- the command, on stand-ins ---------------------------------------------------------------------------------------
+# --- the command, on local AWS stacks ------------------------------------------------------------------------------
 
 
 def run(environ: dict[str, str], *options: str) -> tuple[int, str, str]:

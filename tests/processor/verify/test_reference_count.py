@@ -17,18 +17,18 @@ from liveinsight.model.events import CLICK, CONVERSION, ENGAGEMENT, HEARTBEAT, L
 from liveinsight.testing.builders import NOON, an_event
 from liveinsight.testing.counters import apply_pending, by_counter
 from processor.verify.comparison import Key, Stored, Window, compare
-from processor.verify.reference_count import KNOWN_MEASURES, Recount, RowKey, TotalsKey, recount
+from processor.verify.reference_count import KNOWN_MEASURES, ReferenceCount, RowKey, TotalsKey, count_events
 
 MINUTE = 60_000
 DAY = an_event().day
 
 
-def row(result: Recount, dimension: str, value: str) -> dict[str, int]:
+def row(result: ReferenceCount, dimension: str, value: str) -> dict[str, int]:
     tally = result.rows.get(RowKey("default", DAY, dimension, value))
     return {name: amount for name, amount in tally.measures.items() if amount} if tally else {}
 
 
-def totals(result: Recount, at: int) -> dict[str, int]:
+def totals(result: ReferenceCount, at: int) -> dict[str, int]:
     measures = result.totals[TotalsKey("default", quarter_of(at))].measures
     return {name: amount for name, amount in measures.items() if amount}
 
@@ -38,7 +38,7 @@ def test_visit_by_hand() -> None:
 
     12:00 view /a   12:10 click   12:20 view /b (+ 3 s engaged)   12:21 exit, 80 % scrolled
     """
-    result = recount(
+    result = count_events(
         [
             an_event(at=NOON, page="/a", source="Google"),
             an_event(at=NOON + 10 * MINUTE, page="/a", type=CLICK),
@@ -61,35 +61,37 @@ def test_visit_by_hand() -> None:
 def test_gap_cuts_a_visit() -> None:
     """Thirty minutes without an event are still one visit, a millisecond more makes two, each a bounce or not."""
     gap = 30 * MINUTE
-    assert totals(recount([an_event(), an_event(at=NOON + gap)]), NOON)["visits"] == 1
-    result = recount([an_event(), an_event(at=NOON + gap + 1)])
+    assert totals(count_events([an_event(), an_event(at=NOON + gap)]), NOON)["visits"] == 1
+    result = count_events([an_event(), an_event(at=NOON + gap + 1)])
     assert totals(result, NOON) == {"events": 1, "pageviews": 1, "visits": 1, "bounces": 1}
     assert totals(result, NOON + gap + 1) == {"events": 1, "pageviews": 1, "visits": 1, "bounces": 1}
 
 
 def test_repeated_event_is_a_duplicate() -> None:
     """An id that was just seen counts as a duplicate and as nothing else; one from long before counts again."""
-    once = recount([an_event()])
-    twice = recount([an_event(), an_event()])
+    once = count_events([an_event()])
+    twice = count_events([an_event(), an_event()])
     assert totals(twice, NOON) == {**totals(once, NOON), "duplicates": 1}
     assert row(twice, "dropped", "duplicate") == {"events": 1}
     between = [an_event(at=NOON + number, event_id=number + 10) for number in range(64)]
-    again = recount([an_event(event_id=1), *between, an_event(event_id=1)])
+    again = count_events([an_event(event_id=1), *between, an_event(event_id=1)])
     assert (again.forgotten_ids, totals(again, NOON)["pageviews"]) == (1, 66)
 
 
 def test_event_between_two_visits_is_told_apart() -> None:
     """A late event that closes the gap between two visits does not merge them, as the worker has it, and is noted."""
     events = [an_event(at=NOON), an_event(at=NOON + 50 * MINUTE), an_event(at=NOON + 25 * MINUTE)]
-    result = recount(events)
+    result = count_events(events)
     assert (len(result.visits), result.cut_by_arrival) == (2, 1)
-    in_order = recount(sorted(events, key=lambda event: event.occurred_at))
+    in_order = count_events(sorted(events, key=lambda event: event.occurred_at))
     assert (len(in_order.visits), in_order.cut_by_arrival) == (1, 0)
 
 
 def test_ledger_counts_what_was_dropped() -> None:
     """Ingest's own report is a row per reason, and no event."""
-    result = recount([an_event(type=LEDGER, props={"bot": 3}), an_event(at=NOON + 1, type=LEDGER, props={"bot": 4})])
+    result = count_events(
+        [an_event(type=LEDGER, props={"bot": 3}), an_event(at=NOON + 1, type=LEDGER, props={"bot": 4})]
+    )
     assert row(result, "dropped", "bot") == {"events": 7}
     assert (len(result.rows), result.totals, result.visits) == (1, {}, [])
 
@@ -152,7 +154,7 @@ def test_naive_counter_and_fold_agree(part: int, seed: int) -> None:
     late = forgotten = 0
     for number in range(100):
         log = random_log(random.Random(f"{seed} {part} {number}"))
-        recounted = recount(log)
+        recounted = count_events(log)
         late += recounted.cut_by_arrival
         forgotten += recounted.forgotten_ids
         result = compare(folded(log), recounted, Window({}, None, None), set())

@@ -43,7 +43,7 @@ from processor.verify.command import Gathered, verify
 from processor.verify.comparison import tolerance
 from processor.verify.report import Report, show_json, show_text
 from processor.verify.settled import Patience, wait_for_watermarks
-from processor.verify.stream_reader import Coverage, KeptRecord, WholeStream
+from processor.verify.stream_reader import Coverage, KeptRecord, StreamReader
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -64,7 +64,7 @@ def put(stream: MemoryStream, *events: Event) -> None:
 def count(stream: MemoryStream, store: MemoryStore, clock: FakeClock) -> None:
     """The worker's work, done a second later."""
     clock.advance(seconds=1)
-    kept = WholeStream(stream, clock, sleep=lambda _: None)
+    kept = StreamReader(stream, clock, sleep=lambda _: None)
     records: dict[str, list[Record]] = {shard.shard_id: [] for shard in stream.shards()}
     for found in kept.read():
         records[found.shard_id].append(found.record)
@@ -82,7 +82,7 @@ def check(
     days: tuple[date, date] | None = None,
     meanwhile: Sequence[Event] = (),
 ) -> Report:
-    reader = WholeStream(stream, clock, sleep=lambda _: None)
+    reader = StreamReader(stream, clock, sleep=lambda _: None)
     records = list(reader.read())
 
     def more() -> Iterator[KeptRecord]:
@@ -320,7 +320,7 @@ def test_stream_that_is_throttled_is_read_all_the_same(stream: MemoryStream, clo
         slept.append(seconds)
         stream.down = len(slept) < 3
 
-    reader = WholeStream(stream, clock, sleep=sleep)
+    reader = StreamReader(stream, clock, sleep=sleep)
     stream.down = True
     assert len(list(reader.read())) == 50
     assert len(slept) >= 3

@@ -1,8 +1,8 @@
-"""The stand-ins that can reshard: kinesis-mock for Kinesis, DynamoDB Local for DynamoDB.
+"""The local AWS stack that can reshard: kinesis-mock for Kinesis, DynamoDB Local for DynamoDB.
 
-Slower than MiniStack and with more to install (Node; Java and Maven), but they keep the records of a closed shard
-until its end is read, as AWS does. Both run as child processes that listen on loopback only. `install` puts them
-into the checkout's `localstack` folder, once.
+It is slower than MiniStack and needs more (Node; Java and Maven), but keeps the records of a closed shard until its end
+is read, as AWS does. Both are child processes that listen on loopback only. `install` puts them into the folder
+`localstack` of the checkout, once.
 """
 
 from __future__ import annotations
@@ -12,21 +12,19 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from liveinsight.devstack.ministack import http_status
+from liveinsight.devstack.child_process import ChildProcess, neutral_environ
+from liveinsight.devstack.loopback import free_port, http_status
 from liveinsight.model.errors import LiveInsightError
-from liveinsight.runtime.retry import wait_until
 
 LOCALSTACK_DIR = Path(__file__).resolve().parent.parent.parent / "localstack"
 NODE_TOOLS = ("node", "npm")
 JAVA_TOOLS = ("java", "javac", "mvn")
-START_SECONDS = 60.0
 SAVE_SECONDS = 15.0
 SAVE_INTERVAL = 1.0
 """kinesis-mock saves every so many seconds, and not when it ends."""
@@ -55,7 +53,7 @@ def missing(tools: Sequence[str]) -> str:
 
 
 def install(localstack_dir: Path = LOCALSTACK_DIR) -> None:
-    """Install both stand-ins, unless they are there already.
+    """Install both servers, unless they are installed already.
 
     Raises:
         LiveInsightError: a tool is missing, or a download failed.
@@ -126,41 +124,25 @@ class _Server:
     def __init__(self, name: str, port: int, command: list[str], *, folder: Path, environ: dict[str, str]) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self._name = name
         tool = _tool(command[0])
         if tool is None:
             raise LiveInsightError(missing(NODE_TOOLS if command[0] in NODE_TOOLS else JAVA_TOOLS))
-        self._log = (folder / f"{name}.log").open("ab")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LIVEINSIGHT_"))}
-        self._process = subprocess.Popen(
-            [tool, *command[1:]],
-            cwd=folder,
-            env={**inherited, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            # Ctrl-C at the terminal is for us; a stand-in stops last, when everybody has written.
-            start_new_session=True,
+        environ = {**neutral_environ(), **environ}
+        self._process = ChildProcess(
+            name, [tool, *command[1:]], environ=environ, log=folder / f"{name}.log", folder=folder
         )
 
     @property
     def alive(self) -> bool:
         """Whether the process runs."""
-        return self._process.poll() is None
+        return self._process.alive
 
     def stop(self) -> None:
-        """End it. Asked politely, it would wait for clients to close their connections; everything is on disk."""
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
+        """End it. After SIGTERM it would wait for clients to close their connections; everything is on disk."""
+        self._process.stop(0)
 
     def _wait_until(self, path: str, statuses: range) -> None:
-        def answers() -> bool:
-            return http_status(self.port, path) in statuses
-
-        if not wait_until(answers, possible=lambda: self.alive, seconds=START_SECONDS):
-            _Server.stop(self)
-            raise LiveInsightError(f"{self._name} did not come up on port {self.port}: see {self._log.name}")
+        self._process.wait_until_ready(lambda: http_status(self.port, path) in statuses)
 
 
 class KinesisMock(_Server):
@@ -184,7 +166,6 @@ class KinesisMock(_Server):
         package = localstack_dir / "node_modules" / "kinesis-local"
         if not (package / "main.js").is_file():
             raise LiveInsightError("kinesis-mock is not installed: `liveinsight local --faithful` installs it")
-        folder.mkdir(parents=True, exist_ok=True)
         self.tls_port = tls_port or free_port()
         self._data = folder / "kinesis-data.json" if keep else None
         port = port or free_port()
@@ -245,7 +226,6 @@ class DynamoDBLocal(_Server):
         lib = localstack_dir / "lib"
         if not (lib / ".installed").is_file():
             raise LiveInsightError("DynamoDB Local is not installed: `liveinsight local --faithful` installs it")
-        folder.mkdir(parents=True, exist_ok=True)
         port = port or free_port()
         storage = ["-dbPath", str(folder.resolve())] if keep else ["-inMemory"]
         java = ["java", f"-Djava.library.path={lib}", "-cp", f"{lib}{os.pathsep}{lib}/*", "LoopbackDynamoDB"]
@@ -253,10 +233,3 @@ class DynamoDBLocal(_Server):
         super().__init__("dynamodb-local", port, command, folder=folder, environ={})
         # It refuses a request without a signature: any answer will do.
         self._wait_until("/", range(200, 500))
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
