@@ -75,40 +75,55 @@ def run(settings: Settings, changes: Sequence[str], environ: Mapping[str, str]) 
         return DRAINED
     with tempfile.TemporaryDirectory(prefix="liveinsight-kcl-") as name:
         folder = Path(name)
-        kinesis, dynamodb = endpoint_of(settings, "kinesis"), endpoint_of(settings, "dynamodb")
+        worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         properties = daemon_properties(
             settings,
             command=child_command(Path(sys.executable), generation, folder),
-            worker_id=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+            worker_id=worker_id,
             generation=generation,
-            kinesis_endpoint=kinesis,
-            dynamodb_endpoint=dynamodb,
+            kinesis_endpoint=endpoint_of(settings, "kinesis"),
+            dynamodb_endpoint=endpoint_of(settings, "dynamodb"),
             changes=changes,
         )
-        grace = grace_seconds(properties)
-        files = folder / "kcl.properties", folder / "logback.xml"
-        files[0].write_text(properties_text(properties), encoding="ascii")
-        files[1].write_text(logback_text(settings.log_level), encoding="utf-8")
-        environment = child_environment(environ, Path(sys.executable), local=is_local(kinesis) and is_local(dynamodb))
-        metrics_folder = folder / "metrics"
-        metrics_folder.mkdir()
-        daemon = _start(daemon_command(java, jars, *files), environment | {FOLDER_VARIABLE: str(metrics_folder)})
-        serve_metrics(settings, WorkerMetrics(metrics_folder))
-        names = {"worker": properties["workerId"], "application": properties["applicationName"]}
+        within = grace_seconds(properties) + KILL_AFTER
+        environment = child_environment(environ, Path(sys.executable), local=_is_local(settings))
+        environment[FOLDER_VARIABLE] = _serve_metrics(settings, folder)
+        daemon = _start(daemon_command(java, jars, *_write_files(settings, properties, folder)), environment)
+        application = properties["applicationName"]
+        names = {"worker": worker_id, "application": application}
         logger.info("daemon begins", extra={"action": "begin", "pid": daemon.pid, **names})
         changed = _watch(daemon, folder, stop, lambda: answer_or(generation, newest, LiveInsightError) != generation)
         told = stop.told or changed
-        drained = _end(daemon, folder, grace + KILL_AFTER)
+        drained = _end(daemon, folder, within)
         daemon_code = daemon.wait()
         code = outcome(folder, told_to_stop=told, drained=drained, daemon_code=daemon_code)
-        give_up_leadership(dynamodb_client(settings), properties["applicationName"], properties["workerId"])
-    if changed and code == DRAINED:
-        code = GENERATION_CHANGED
-    logger.log(
-        logging.INFO if code in {DRAINED, GENERATION_CHANGED} else logging.ERROR,
-        "daemon ends",
-        extra={"action": "end", "daemon_code": daemon_code, "exit_code": code, "meaning": MEANINGS[code]},
-    )
+        give_up_leadership(dynamodb_client(settings), application, worker_id)
+    return _report(GENERATION_CHANGED if changed and code == DRAINED else code, daemon_code)
+
+
+def _is_local(settings: Settings) -> bool:
+    return all(is_local(endpoint_of(settings, service)) for service in ("kinesis", "dynamodb"))
+
+
+def _serve_metrics(settings: Settings, folder: Path) -> str:
+    """Serve the sums of the children's metrics; returns the folder that the children share."""
+    shared = folder / "metrics"
+    shared.mkdir()
+    serve_metrics(settings, WorkerMetrics(shared))
+    return str(shared)
+
+
+def _write_files(settings: Settings, properties: Mapping[str, str], folder: Path) -> tuple[Path, Path]:
+    files = folder / "kcl.properties", folder / "logback.xml"
+    files[0].write_text(properties_text(properties), encoding="ascii")
+    files[1].write_text(logback_text(settings.log_level), encoding="utf-8")
+    return files
+
+
+def _report(code: int, daemon_code: int) -> int:
+    level = logging.INFO if code in {DRAINED, GENERATION_CHANGED} else logging.ERROR
+    extra = {"action": "end", "daemon_code": daemon_code, "exit_code": code, "meaning": MEANINGS[code]}
+    logger.log(level, "daemon ends", extra=extra)
     return code
 
 

@@ -1,10 +1,10 @@
-"""The two files that the Java daemon reads, as text made of our settings. Pure: nothing is looked up here.
+"""The two files that the Java daemon reads, as text made from the settings. Nothing is looked up here.
 
-Times fit into each other, so that the gentler end comes first:
+The time-outs are ordered so that the gentler end comes first:
 
-    drain_within  <  shutdownGraceMillis  <  KILL_AFTER        a stop: write, checkpoint, leave, or be killed
+    drain_within  <  shutdownGraceMillis  <  KILL_AFTER        a stop: write, checkpoint, exit, or be killed
     drain_within  <  gracefulLeaseHandoffTimeoutMillis         a shard moves to another worker
-    give_up_after  <  timeoutInSeconds                         the tables are gone: the child's own end comes first
+    give_up_after  <  timeoutInSeconds                         the tables are gone: the child exits by itself first
 """
 
 from __future__ import annotations
@@ -24,16 +24,32 @@ MOST_RECORDS = 10_000
 LEAST_IDLE_MS = 200
 """Kinesis allows five reads a second and shard."""
 GRACE_MS = 25_000
-"""What the daemon gives its record processors to write and checkpoint. Its default is nothing at all."""
+"""Time for the record processors to write and checkpoint at a stop. The library's default is none."""
 HANDOFF_MS = 30_000
 CHILD_TIMEOUT_SECONDS = 900
-"""A child that has not answered by then hangs. It gives up by itself long before when the tables are gone."""
+"""A child that does not answer for so long hangs. When the tables are gone, it exits long before."""
 SLOW_TASK_MS = 60_000
 SHARD_SYNC_MS = 5_000
-"""The library rests for so long after it has listed the shards at the very first start. Its default is a minute."""
+"""Pause of the library between two listings of the shards. Its default is a minute."""
 
-FIXED = frozenset({"executableName", "streamName", "streamArn", "applicationName", "tableName"})
-"""Properties that counting depends on: they follow from the settings, and nobody may set them beside."""
+DERIVED = frozenset({"executableName", "streamName", "streamArn", "applicationName", "tableName"})
+"""Properties that counting depends on: derived from the settings, and not to be changed."""
+DEFAULTS: Mapping[str, str] = {
+    "AwsCredentialsProvider": "DefaultCredentialsProvider",
+    "processingLanguage": "python",
+    # The library's default is enhanced fan-out, which costs extra.
+    "retrievalMode": "POLLING",
+    "maxRecords": str(MAX_RECORDS),
+    # Empty batches are the ticks on which a quiet shard is flushed.
+    "callProcessRecordsEvenForEmptyRecordList": "true",
+    "metricsLevel": "NONE",
+    "shutdownGraceMillis": str(GRACE_MS),
+    "gracefulLeaseHandoffTimeoutMillis": str(HANDOFF_MS),
+    "timeoutInSeconds": str(CHILD_TIMEOUT_SECONDS),
+    "logWarningForTaskAfterMillis": str(SLOW_TASK_MS),
+    "shardSyncIntervalMillis": str(SHARD_SYNC_MS),
+}
+"""Properties that every worker has, unless they are changed."""
 
 
 def daemon_properties(
@@ -60,35 +76,20 @@ def daemon_properties(
     Raises:
         SettingsError: a change is not allowed or not of that form.
     """
-    # LATEST is about a product's first start: a rebuild leaves out nothing that is there.
+    # LATEST is about the first start of the product: a rebuild reads everything.
     start_at = settings.start_at if generation == FIRST else StartAt.TRIM_HORIZON
-    properties = {
+    derived = {
         "executableName": command,
         "streamName": settings.stream_name,
         "applicationName": lease_table(settings.table_prefix, generation),
         "workerId": worker_id,
         "regionName": settings.region,
-        "AwsCredentialsProvider": "DefaultCredentialsProvider",
-        "processingLanguage": "python",
         "initialPositionInStream": start_at.value,
-        # Enhanced fan-out is the default, and is paid for.
-        "retrievalMode": "POLLING",
-        "maxRecords": str(MAX_RECORDS),
         "idleTimeBetweenReadsInMillis": str(max(LEAST_IDLE_MS, round(settings.poll_interval * 1000))),
-        # The ticks on which a quiet shard is flushed.
-        "callProcessRecordsEvenForEmptyRecordList": "true",
-        "metricsLevel": "NONE",
-        "shutdownGraceMillis": str(GRACE_MS),
-        "gracefulLeaseHandoffTimeoutMillis": str(HANDOFF_MS),
-        "timeoutInSeconds": str(CHILD_TIMEOUT_SECONDS),
-        "logWarningForTaskAfterMillis": str(SLOW_TASK_MS),
-        "shardSyncIntervalMillis": str(SHARD_SYNC_MS),
+        "kinesisEndpoint": kinesis_endpoint,
+        "dynamoDBEndpoint": dynamodb_endpoint,
     }
-    if kinesis_endpoint:
-        properties["kinesisEndpoint"] = kinesis_endpoint
-    if dynamodb_endpoint:
-        properties["dynamoDBEndpoint"] = dynamodb_endpoint
-    return properties | _changes(changes)
+    return {**DEFAULTS, **{name: value for name, value in derived.items() if value}, **_changes(changes)}
 
 
 def _changes(changes: Sequence[str]) -> dict[str, str]:
@@ -97,7 +98,7 @@ def _changes(changes: Sequence[str]) -> dict[str, str]:
         name, equals, value = (part.strip() for part in change.partition("="))
         if not name.isidentifier() or not equals or not value:
             raise SettingsError(f"--kcl {change!r}: use NAME=VALUE, such as --kcl failoverTimeMillis=5000")
-        if name in FIXED:
+        if name in DERIVED:
             raise SettingsError(f"--kcl {change!r}: {name} follows from the settings LIVEINSIGHT_*")
         if name == "maxRecords" and not (value.isdigit() and 1 <= int(value) <= MOST_RECORDS):
             raise SettingsError(f"--kcl {change!r}: a read gives 1 to {MOST_RECORDS} records")

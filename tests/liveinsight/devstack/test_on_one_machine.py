@@ -119,7 +119,7 @@ def run(environ: dict[str, str], *command: str) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_up_saves_at_ctrl_c_and_goes_on(start: Start, environ: dict[str, str]) -> None:
     """Ctrl-C counts what was taken, says how much that was and where it is kept; the second start shows it. Another
     terminal finds it with what it prints."""
@@ -141,7 +141,7 @@ def test_up_saves_at_ctrl_c_and_goes_on(start: Start, environ: dict[str, str]) -
     assert second.interrupt() == 0, second.said
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("options", [(), ("--faithful",)], ids=["MiniStack", "faithful"])
 def test_local_tells_others_where_it_is_and_keeps_its_state(
     start: Start, environ: dict[str, str], options: tuple[str, ...]
