@@ -15,11 +15,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
-from setuptools import find_packages
 
 from liveinsight.devstack.loopback import free_port
 from liveinsight.testing.resharding_stack import JAVA_TOOLS, NODE_TOOLS, missing
@@ -185,6 +185,10 @@ def test_test_machinery_is_in_no_wheel() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     include, exclude = (setup["options.packages.find"][name].split() for name in ("include", "exclude"))
-    packages = find_packages(str(ROOT), include=include, exclude=exclude)
+    roots = ("liveinsight", "ingest", "processor", "api", "tests", "bench")
+    folders = [path.parent.relative_to(ROOT) for root in roots for path in (ROOT / root).rglob("*.py")]
+    packages = {".".join(folder.parts) for folder in folders}
+    packages = {name for name in packages if any(fnmatchcase(name, pattern) for pattern in include)}
+    packages = {name for name in packages if not any(fnmatchcase(name, pattern) for pattern in exclude)}
     assert "liveinsight.devstack" in packages
     assert not [name for name in packages if "testing" in name or name.startswith(("tests", "bench"))]
