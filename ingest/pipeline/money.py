@@ -1,7 +1,7 @@
 """Revenue becomes whole minor units of its currency: 12.50 EUR is 1250, 1200 JPY is 1200, 1.5 KWD is 1500.
 
 Exponents come from the `iso4217` package, which carries the maintenance agency's own table and is released
-with it: a small hand-kept table would be wrong for every currency nobody here thought of.
+with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ingest.contract.reasons import Reason
 from ingest.pipeline.payload import Revenue
 from liveinsight.model.errors import InvalidPayload
 
-# Metals, test codes and drawing rights have no minor unit: nothing is sold in them.
+# Metals, test codes and drawing rights have no minor unit.
 EXPONENTS: dict[str, int] = {
     currency.code: currency.exponent for currency in iso4217.Currency if currency.exponent is not None
 }
@@ -53,5 +53,5 @@ def _amount(amount: int | float | str | None) -> Decimal:
         if not _NUMBER.fullmatch(amount):
             raise InvalidPayload(Reason.INVALID_REVENUE, "the amount is not a number", field="revenue.amount")
         return Decimal(amount)
-    # Through its shortest text, a float is the decimal number that the page meant.
+    # The shortest text of a float is the decimal number that the page meant.
     return Decimal(repr(amount)) if isinstance(amount, float) else Decimal(amount)
