@@ -27,7 +27,7 @@ from rich.table import Table
 
 from ingest.delivery.group_commit import GroupCommit, Retries
 from ingest.enrichment.datacentres import load_data_centres
-from ingest.enrichment.geo import open_atlas
+from ingest.enrichment.geo import open_geo_database
 from ingest.importer.access_log import MALFORMED, PageRequest, PageRules, page_requests, parse_lines
 from ingest.pipeline.cardinality import ValueGuard
 from ingest.pipeline.context import Context, Policy
@@ -250,7 +250,7 @@ def command(
             max_age_ms=None,
             drop_bots=False if include_bots else None,
             guard=ValueGuard(),
-            atlas=open_atlas(settings.geo_db),
+            geo=open_geo_database(settings.geo_db),
             data_centres=load_data_centres(settings.data_centres),
         ),
     )

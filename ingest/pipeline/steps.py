@@ -14,7 +14,7 @@ from ingest.contract import limits
 from ingest.contract.reasons import Reason
 from ingest.contract.text import clean, clean_phrase
 from ingest.enrichment.geo import primary_language
-from ingest.enrichment.landing import Arrival, arrival_at
+from ingest.enrichment.landing import Landing, landing_of
 from ingest.enrichment.paths import group_of
 from ingest.enrichment.user_agents import Agent, classify
 from ingest.pipeline.context import Context, Policy
@@ -54,7 +54,7 @@ class Draft:
 
     sender: Sender
     event_type: str
-    landing: Arrival
+    landing: Landing
     occurred_at: int
     revenue: int
     currency: str
@@ -113,7 +113,7 @@ def read_type(draft: Draft) -> None:
 
 def read_landing(draft: Draft) -> None:
     """Refuse URLs that are neither http(s) nor a path; page, referrer, source and campaign follow from the URLs."""
-    landing = arrival_at(draft.payload.page_url or "", draft.payload.referrer or "", draft.sender.urls)
+    landing = landing_of(draft.payload.page_url or "", draft.payload.referrer or "", draft.sender.urls)
     if landing is None:
         raise InvalidPayload(Reason.INVALID_URL, "use an http(s) URL, or a path that starts with /", field="page_url")
     if draft.event_type == PAGE_VIEW and not landing.url:

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from liveinsight.sites.site import ANY_ORIGIN, Bots, Honour
+from liveinsight.sites.site import ANY_ORIGIN, Bots, DoNotTrackPolicy
 
 SITE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """What a site may be called: it is part of storage keys and URLs."""
 
-Choice = TypeVar("Choice", Honour, Bots)
+Choice = TypeVar("Choice", DoNotTrackPolicy, Bots)
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -108,9 +108,9 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def honour(text: str) -> Honour:
-    """What to do about a wish not to be tracked."""
-    return _one_of(Honour, text)
+def do_not_track(text: str) -> DoNotTrackPolicy:
+    """The policy for visitors who ask not to be tracked."""
+    return _one_of(DoNotTrackPolicy, text)
 
 
 def bots(text: str) -> Bots:
@@ -199,9 +199,9 @@ FIELDS: tuple[Field, ...] = (
         "different values per day and dimension that one ingest process lets in; the rest is (other) (default 2000)",
     ),
     Field(
-        "honour",
+        "do_not_track",
         "HOW",
-        honour,
+        do_not_track,
         "visitors who ask not to be tracked (DNT, Sec-GPC): off counts them like all, anonymous without their ids "
         "(the default), drop not at all",
     ),

@@ -18,27 +18,27 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.model.events import DEFAULT_GAP_MINUTES
 
 ANY_ORIGIN = "*"
-DEFAULT_GAP_MINUTES = 30
 DEFAULT_MAX_VALUES = 2000
 
 _SUBDOMAINS = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
-class Honour(StrEnum):
-    """What becomes of visitors who ask not to be tracked (DNT or Global Privacy Control)."""
+class DoNotTrackPolicy(StrEnum):
+    """How visitors are counted who ask not to be tracked (DNT or Global Privacy Control)."""
 
     OFF = "off"
-    """They are counted like all others."""
+    """Like all others."""
     ANONYMOUS = "anonymous"
-    """They are counted without the ids that the page gives: as somebody of one day."""
+    """They are counted without the page's ids: as anonymous visitors, not linkable across days."""
     DROP = "drop"
     """They are not counted, except in the drop ledger."""
 
 
 class Bots(StrEnum):
-    """What becomes of bots and headless browsers."""
+    """Whether bots and headless browsers are counted."""
 
     DROP = "drop"
     COUNT = "count"
@@ -65,7 +65,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     address_rate: int = 0
     site_rate: int = 0
     max_values: int = DEFAULT_MAX_VALUES
-    honour: Honour = Honour.ANONYMOUS
+    # Stored lists of sites have the name "honour".
+    do_not_track: DoNotTrackPolicy = msgspec.field(default=DoNotTrackPolicy.ANONYMOUS, name="honour")
     bots: Bots = Bots.DROP
     query_allow: tuple[str, ...] = ()
     path_groups: tuple[tuple[str, str], ...] = ()
