@@ -2,12 +2,16 @@
 PYTHON ?= python3
 VENV   ?= .venv
 JOBS   ?= 2
+SUITES := browser emulator end_to_end kcl outage simulation
 BIN    := $(VENV)/bin
 LOCK   := requirements.lock
 PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+PYTEST  = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+COVERAGE = --cov --cov-report=term:skip-covered
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lock kcl demo test check docs format bench clean
+.PHONY: help setup setup-dev lock kcl demo test test-all check docs format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +43,21 @@ kcl: setup ## install the Kinesis Client Library for Python and its jars (needs 
 demo: setup ## run the whole pipeline on this machine, with a page to look at
 	@$(BIN)/liveinsight up $(ARGS)
 
-test: setup-dev ## run all tests, JOBS=2 files at once (those that need a tool this machine lacks are skipped, and say so)
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+# Fast tests first, with their coverage; with CI=true, and for test-all, the slow suites after them. ARGS selects freely.
+test: setup-dev ## run the tests that are fast, JOBS=2 files at once; CI=true and ARGS='tests/api -k totals' run others
+ifneq ($(ARGS),)
+	@$(PYTEST) $(ARGS)
+else
+	@$(PYTEST) -m 'not slow' $(if $(filter true,$(CI)),$(COVERAGE))
+ifeq ($(CI),true)
+	@$(PYTEST) -m slow
+else
+	@echo "Left out: the slow suites ($(SUITES)). \`make test-all\` runs everything, \`make test ARGS='-m kcl'\` one suite."
+endif
+endif
+
+test-all: setup-dev ## run all tests, with the slow suites (those that need a tool this machine lacks are skipped, and say so)
+	@$(PYTEST) $(ARGS)
 
 check: setup-dev ## format, lint, types, imports
 	$(BIN)/ruff format --check .

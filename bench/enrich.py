@@ -21,7 +21,7 @@ from ingest.enrichment.user_agents import classify, is_bot
 from ingest.pipeline.context import Context, Policy
 from ingest.pipeline.payload import Payload
 from ingest.pipeline.sender import RequestSenders
-from ingest.pipeline.steps import Draft, make_event
+from ingest.pipeline.steps import make_event
 from liveinsight.sites.site import plain_sites
 
 NOW = 1_790_000_000_000
@@ -83,7 +83,7 @@ def main() -> None:
             title="Some title",
         )
         context = Context(NOW, client_address=address(number), user_agent=user_agent, accept_language="de")
-        return make_event(Draft(payload, context, RequestSenders(sites, policy), policy, lambda *_: b"salt" * 8))
+        return make_event(payload, context, RequestSenders(sites, policy), policy, lambda *_: b"salt" * 8)
 
     steps: list[tuple[str, Callable[[int], object]]] = [
         ("user agent", lambda n: classify(CHROME.format(n))),

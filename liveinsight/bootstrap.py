@@ -1,6 +1,6 @@
 """Creates the stream, the tables and the first sites. Safe to repeat: what exists is kept.
 
-In: settings. Out: what was created, line by line. `liveinsight init` and `liveinsight up` both start here.
+In: settings. Out: a line of text for each resource. `init`, `up` and `local` call it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from liveinsight.wiring import open_store
 
 
 def initialise(settings: Settings) -> list[str]:
-    """Create what is missing, sites included; returns what was done, line by line.
+    """Create what is missing; returns a line of text for each resource.
 
     Raises:
-        LiveInsightError: AWS did not answer or refused.
+        LiveInsightError: AWS does not answer, or refuses.
     """
     try:
         done = list(
@@ -32,8 +32,8 @@ def initialise(settings: Settings) -> list[str]:
                 deletion_protection=settings.deletion_protection,
             )
         )
-        made = create_missing(open_store(settings), settings.sites)
-        return [*done, *(f"site {name}: made, with time zone {settings.sites[name]}" for name in made)]
+        created = create_missing(open_store(settings), settings.sites)
+        return [*done, *(f"site {name} created with time zone {settings.sites[name]}" for name in created)]
     except (BotoCoreError, ClientError) as error:
         where = endpoint_of(settings, "dynamodb") or f"AWS in {settings.region}"
         raise LiveInsightError(f"{where}: {error}") from error

@@ -1,4 +1,7 @@
-"""Builds the real stream and store from settings: what every composition root starts with."""
+"""Builds the stream, the store and their readers from settings, for the composition roots.
+
+In: settings. Out: adapters to AWS. Nothing here makes a request, except where the docstring says so.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from liveinsight.storage.generation_reader import GenerationalReader
 
 
 def open_stream(settings: Settings, metrics: WorkerMetrics | None = None) -> KinesisStream:
-    """The stream that `settings` name. Nothing is asked of it yet."""
+    """The stream."""
     client = kinesis_client(settings)
     if metrics:
         report_throttles(client, metrics.throttles.labels("kinesis").inc)
@@ -30,12 +33,12 @@ def open_stream(settings: Settings, metrics: WorkerMetrics | None = None) -> Kin
 
 
 def open_stream_for_requests(settings: Settings) -> KinesisStream:
-    """As `open_stream`, for whoever has people waiting: it fails soon, and does not repeat calls by itself."""
+    """The stream, for servers whose clients wait: a call fails soon and is not retried."""
     return KinesisStream(kinesis_client(settings, attempts=0, read_timeout=2.5), settings.stream_name)
 
 
 def serve_metrics(settings: Settings, metrics: WorkerMetrics) -> None:
-    """Serve the worker's metrics if `settings` name a port.
+    """Serve the metrics of a worker, if a port is set.
 
     Raises:
         SettingsError: the port is not free.
@@ -48,14 +51,14 @@ def serve_metrics(settings: Settings, metrics: WorkerMetrics) -> None:
 
 
 def open_store(settings: Settings, *, parallel: int = 4) -> DynamoStore:
-    """The store that `settings` name: the first generation's. Nothing is asked of it yet."""
+    """The store of the first generation, which also holds sites, salts and the generation pointer."""
     return open_generations(settings, parallel=parallel)(FIRST)
 
 
 def open_generations(
     settings: Settings, *, parallel: int = 4, metrics: WorkerMetrics | None = None
 ) -> Callable[[int], DynamoStore]:
-    """Gives the store of a generation of counters, whether or not its tables are there."""
+    """Returns the store of a generation of counters, whether or not its tables exist."""
     client = dynamodb_client(settings)
     if metrics:
         report_throttles(client, metrics.throttles.labels("dynamodb").inc)
@@ -69,18 +72,18 @@ def open_generations(
 
 
 def open_newest_store(settings: Settings) -> DynamoStore:
-    """The store of the generation that the worker writes to now."""
+    """The store of the generation that the worker writes to. Reads the generation pointer."""
     stores = open_generations(settings)
     return stores(load_pointer(stores(FIRST)).newest)
 
 
 def open_sites(settings: Settings, clock: Clock) -> SiteDirectory:
-    """Gives the sites as they are, or were a few seconds ago. Nothing is asked yet."""
+    """The sites, at most a few seconds old."""
     store = open_store(settings)
     return SiteDirectory(lambda: load_sites(store), clock)
 
 
 def open_reader(settings: Settings, sites: SitesNow, clock: Clock) -> GenerationalReader:
-    """Reads the counters of whichever generations are in use. Nothing is asked of them yet."""
+    """Reads the counters of all generations that are shown."""
     stores = open_generations(settings)
     return GenerationalReader(stores, lambda: load_pointer(stores(FIRST)), lambda: sites().zones, clock)

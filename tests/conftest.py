@@ -34,12 +34,25 @@ from liveinsight.testing.resharding_stack import (
 )
 from tests.seeds import draw_seed
 
+SLOW_SUITES = ("browser", "emulator", "end_to_end", "kcl", "outage", "simulation")
+EMULATORS = {"kinesis_mock", "dynamodb_local", "fresh_dynamodb_local"}
 IN_CI = os.environ.get("CI") == "true"
 _numbers = count()
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("any-machine", deadline=None)
 hypothesis.settings.load_profile("any-machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow suites. The longest comes first, so that two processes share the rest and end together."""
+    for item in items:
+        if EMULATORS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.emulator)
+        if any(item.get_closest_marker(suite) for suite in SLOW_SUITES):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("kcl") is None)
 
 
 @pytest.fixture(autouse=True)

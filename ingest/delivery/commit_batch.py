@@ -160,16 +160,6 @@ class _Filling:
         self.last: Ticket | None = None
         self.located: list[_Located] = []
 
-    def add(self, event: PackedEvent, ticket: Ticket, number: int) -> None:
-        if ticket.placements is not None:
-            self.located.append(_Located(ticket.placements, number, len(self.events)))
-        self.events.append(event.data)
-        self.size += event.size
-        if self.last is not ticket:
-            self.last = ticket
-            self.tickets.append(ticket)
-            ticket.pending += 1
-
 
 class _Shared(Struct):
     """A record, and the tickets that wait for it."""
@@ -192,7 +182,14 @@ class CommitBatch:
                 if record is None or record.size + event.size > MAX_RECORD_BYTES:
                     record = filling[event.partition_key] = _Filling(event.partition_key)
                     made.append(record)
-                record.add(event, ticket, number)
+                if ticket.placements is not None:
+                    record.located.append(_Located(ticket.placements, number, len(record.events)))
+                record.events.append(event.data)
+                record.size += event.size
+                if record.last is not ticket:
+                    record.last = ticket
+                    record.tickets.append(ticket)
+                    ticket.pending += 1
         self._left = [_Shared(OutRecord(one.key, encode_record(one.events)), one.tickets, one.located) for one in made]
         self.refusals = 0
         """Successive calls of which the stream has refused a part."""

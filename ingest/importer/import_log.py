@@ -1,7 +1,7 @@
-"""`liveinsight import-log`: a web server's access log goes through the same path as live events.
+"""`liveinsight import-log`: imports page views from the access logs of a web server.
 
-Page requests become events with their original times. A visitor is the keyed hash of address and user agent under
-a salt that is made for this one import and never stored; addresses go nowhere else.
+In: log files. Out: events with their original times on the stream, through the pipeline of live events. A visitor is
+the keyed hash of address and user agent. The salt is random for each import and never stored; nor is an address.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from liveinsight.wiring import open_newest_store, open_store, open_stream
 LINES_PER_BATCH = 5_000
 SHOWN_BAD_LINES = 5
 OUTAGE_SECONDS = 120.0
-"""How long a stream that refuses is waited for before the import gives up."""
+"""The import gives up when the stream refuses records for so long."""
 WAIT_SECONDS = 600.0
 
-# What looks like an IPv4 or IPv6 address is not shown, wherever it stands in a bad line.
+# Finds IPv4 and IPv6 addresses in bad lines, which are shown without them.
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w/:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?!\w)")
 
 
 @dataclass
 class Summary:
-    """What became of the lines."""
+    """Counts of lines by outcome, and the first bad lines."""
 
     lines: int = 0
     sent: int = 0
@@ -241,19 +241,7 @@ def command(
             raise SettingsError(f"{path}: no such file")
     sites = load_sites(open_store(settings))
     target = Target(known_site(sites, site).name, base_url.rstrip("/"))
-    salt = os.urandom(32)
-    pipeline = Pipeline(
-        lambda: sites,
-        GroupCommit(open_stream(settings), Retries(deadline=OUTAGE_SECONDS, longest_wait=5.0)),
-        lambda occurred_at, received_at: salt,
-        policy=Policy(
-            max_age_ms=None,
-            drop_bots=False if include_bots else None,
-            guard=ValueGuard(),
-            geo=open_geo_database(settings.geo_db),
-            data_centres=load_data_centres(settings.data_centres),
-        ),
-    )
+    pipeline = _open_pipeline(settings, sites, include_bots=include_bots)
     importer = Importer(pipeline, PageRules(include_static=include_static), target, system_clock)
     began = time.monotonic()
     code = 0
@@ -270,6 +258,22 @@ def command(
         console.print(f"[red]not counted within {WAIT_SECONDS:g} s[/]: is `liveinsight worker` running?")
         code = 1
     return code
+
+
+def _open_pipeline(settings: Settings, sites: Sites, *, include_bots: bool) -> Pipeline:
+    salt = os.urandom(32)
+    return Pipeline(
+        lambda: sites,
+        GroupCommit(open_stream(settings), Retries(deadline=OUTAGE_SECONDS, longest_wait=5.0)),
+        lambda occurred_at, received_at: salt,
+        policy=Policy(
+            max_age_ms=None,
+            drop_bots=False if include_bots else None,
+            guard=ValueGuard(),
+            geo=open_geo_database(settings.geo_db),
+            data_centres=load_data_centres(settings.data_centres),
+        ),
+    )
 
 
 def _send_all(importer: Importer, files: Sequence[str], console: Console, *, quiet: bool) -> None:

@@ -1,6 +1,6 @@
 """The path from payloads to acknowledged events, without HTTP: the server and the importer both call it.
 
-parse (`parsing`) -> make_event, step by step (`steps`) -> commit (`ingest.delivery.group_commit`)
+parse (`parsing`) -> make_event (`steps`) -> commit (`ingest.delivery.group_commit`)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ingest.pipeline.drop_ledger import Ledger
 from ingest.pipeline.identity import SaltOf, made_id
 from ingest.pipeline.parsing import Parsed, parse
 from ingest.pipeline.sender import RequestSenders
-from ingest.pipeline.steps import Draft, make_event
+from ingest.pipeline.steps import make_event
 from liveinsight.model.errors import InvalidPayload
 from liveinsight.model.events import Event
 from liveinsight.sites.cache import SitesNow
@@ -115,7 +115,7 @@ class Pipeline:
                 self._refuse(outcome, index, None, parsed)
                 continue
             try:
-                made = make_event(Draft(parsed, context, senders, self._policy, self._salt_of))
+                made = make_event(parsed, context, senders, self._policy, self._salt_of)
             except InvalidPayload as invalid:
                 self._refuse(outcome, index, parsed.site, invalid)
                 continue

@@ -1,10 +1,8 @@
-"""`liveinsight dlq`: list, show, put back and delete dead letters: records that the worker could not decode.
+"""`liveinsight dlq`: list, show, replay and purge dead letters: records that the worker could not decode.
 
-    list    what there is            show    one record, its bytes as a dump that is safe on a terminal
-    replay  back onto the stream     purge   away for good
-
-A record is deleted only after the stream has acknowledged it. Whoever dies in between leaves a copy behind;
-replaying that again is harmless, as repeated events are recognised downstream.
+In: dead letters in the store. Out: text that is safe on a terminal, records on the stream. Promise: `replay` deletes a
+record only after the stream has acknowledged it. A crash between the two leaves a copy; to replay it again is harmless,
+because the worker recognises repeated events.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ from liveinsight.model.errors import LiveInsightError, StreamUnavailable, Undeco
 from liveinsight.model.events import decode_record, partition_key
 from liveinsight.runtime.command_line import confirm, json_option, yes_option
 from liveinsight.runtime.report_text import report_console, time_text
+from liveinsight.runtime.retry import retry
 from liveinsight.runtime.terminal_text import hex_dump, json_text, printable
 from liveinsight.settings import Settings
 from liveinsight.storage.store import DeadLetter, DeadLetterStore, DeadLetterSummary
@@ -46,7 +45,7 @@ class PutStream(Protocol):
 
 @dataclass
 class Replayed:
-    """What became of the records that were to be replayed."""
+    """Counts of replayed records by outcome."""
 
     put_back: int = 0
     undecodable: int = 0
@@ -57,7 +56,7 @@ class Replayed:
         if self.undecodable:
             parts.append(f"{self.undecodable} kept, as they still cannot be decoded (--force puts them back, too)")
         if self.missing:
-            parts.append(f"{self.missing} not there any more, or not whole")
+            parts.append(f"{self.missing} missing or incomplete")
         return "; ".join(parts)
 
 
@@ -70,10 +69,10 @@ def all_dead_letters(store: DeadLetterStore) -> Iterator[DeadLetterSummary]:
 
 
 def find_marks(store: DeadLetterStore, wanted: Sequence[str]) -> list[str]:
-    """The marks that `wanted` names: each in full, or its end as far as it fits one record only.
+    """The marks that `wanted` names: each is a mark, or the end of exactly one mark.
 
     Raises:
-        LiveInsightError: a name fits no record, or several.
+        LiveInsightError: a name fits no record, or several records.
     """
     known: list[str] | None = None
     found = []
@@ -85,17 +84,17 @@ def find_marks(store: DeadLetterStore, wanted: Sequence[str]) -> list[str]:
             known = [summary.mark for summary in all_dead_letters(store)]
         fitting = [mark for mark in known if mark.rstrip("/").endswith(text.rstrip("/"))]
         if len(fitting) != 1:
-            problem = f"fits {len(fitting)} records, give more of its mark" if fitting else "is no dead letter"
+            problem = f"fits {len(fitting)} records, give more of the mark" if fitting else "is no dead letter"
             raise LiveInsightError(f"{printable(text)!r} {problem}: see `liveinsight dlq list`")
         found.extend(fitting)
     return list(dict.fromkeys(found))
 
 
 def key_for(data: bytes) -> str:
-    """The partition key that keeps the order of the record's visitor.
+    """The partition key of the record's visitor, which keeps its events in order.
 
     Raises:
-        UndecodableRecord: the record cannot be decoded by this version either.
+        UndecodableRecord: this version cannot decode it either.
     """
     events = decode_record(data)
     return partition_key(events[0].visitor) if events else NO_VISITOR
@@ -110,10 +109,10 @@ def replay(
     force: bool,
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Put records back on the stream and delete each when it is acknowledged; counts go into `result`.
+    """Put records back on the stream, delete each when it is acknowledged, and count them in `result`.
 
     Raises:
-        StreamUnavailable: this record and the following ones are kept.
+        StreamUnavailable: the current record and the later ones are kept.
     """
     for mark in marks:
         record = store.load_dead_letter(mark)
@@ -133,14 +132,12 @@ def replay(
 
 
 def _put(stream: PutStream, record: OutRecord, sleep: Callable[[float], object]) -> None:
-    problem = ""
-    for attempt in range(PUT_ATTEMPTS):
+    def put() -> None:
         outcome = stream.put([record])[0]
-        if outcome.sequence_number:
-            return
-        problem = outcome.error
-        sleep(0.1 * 2**attempt)
-    raise StreamUnavailable(f"the stream did not take the record: {problem}")
+        if not outcome.sequence_number:
+            raise StreamUnavailable(f"the stream did not accept the record: {outcome.error}")
+
+    retry(put, StreamUnavailable, attempts=PUT_ATTEMPTS, sleep=sleep)
 
 
 _all_option = click.option("--all", "everything", is_flag=True, help="all dead letters that exist now")
@@ -180,9 +177,9 @@ def list_dead_letters(limit: int, after: str, *, as_json: bool) -> None:
         cells = (time_text(row.arrived_at), row.shard_id, row.reason, f"{row.size:,}", row.mark)
         table.add_row(*(printable(cell) for cell in cells))
     console = report_console()
-    console.print(table if rows else "there are no dead letters")
+    console.print(table if rows else "no dead letters")
     if more:
-        console.print(f"there are more: liveinsight dlq list --after {rows[-1].mark}", soft_wrap=True)
+        console.print(f"more: liveinsight dlq list --after {rows[-1].mark}", soft_wrap=True)
 
 
 @command.command()
@@ -194,12 +191,12 @@ def list_dead_letters(limit: int, after: str, *, as_json: bool) -> None:
 def show(mark: str, count: int, *, raw: bool) -> None:
     """Show why a record could not be decoded, whether it can be decoded now, and its bytes."""
     if raw and sys.stdout.isatty():
-        raise LiveInsightError("the bytes may hold control characters: send them to a file or a pipe")
+        raise LiveInsightError("the bytes may contain control characters: redirect them to a file or a pipe")
     store = _store()
     (mark,) = find_marks(store, [mark])
     record = store.load_dead_letter(mark)
     if record is None:
-        raise LiveInsightError(f"{printable(mark)} is not there any more, or not whole")
+        raise LiveInsightError(f"{printable(mark)} is missing or incomplete")
     if raw:
         sys.stdout.buffer.write(record.data)
         sys.stdout.buffer.flush()

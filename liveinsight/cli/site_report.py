@@ -1,4 +1,4 @@
-"""Sites for people and for programs: text and plain data. Keys' hashes are in neither."""
+"""Reports about sites: text for operators, plain data for JSON. Neither contains the hash of a key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NONE = "(none)"
 def sites_table(sites: Sites) -> str:
     """One line per site."""
     if not sites.sites:
-        return "there are no sites: add one with `liveinsight site add NAME`"
+        return "no sites yet: add one with `liveinsight site add NAME`"
     rows = [("site", "", "time zone", "origins", "keys")]
     for site in sites.sites:
         mark = "default" if site.name == sites.default else ""
@@ -27,16 +27,16 @@ def sites_table(sites: Sites) -> str:
 def keys_table(keys: Sequence[ApiKey]) -> str:
     """One line per key."""
     if not keys:
-        return "there are no keys: make one with `liveinsight site key add SITE`"
-    rows = [("id", "made", "name")]
+        return "no keys yet: create one with `liveinsight site key add SITE`"
+    rows = [("id", "created", "name")]
     for key in keys:
-        made = datetime.fromtimestamp(key.created_at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        rows.append((key.id, made, printable(key.name)))
+        created = datetime.fromtimestamp(key.created_at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        rows.append((key.id, created, printable(key.name)))
     return _aligned(rows)
 
 
 def described(site: Site, *, default: bool) -> str:
-    """Everything about a site, a field a line."""
+    """All fields of a site, one a line."""
     rows = [("site", site.name + (" (the default site)" if default else ""))]
     rows += [(field.name.replace("_", " "), _shown(field.name, getattr(site, field.name))) for field in FIELDS]
     rows.append(("keys", ", ".join(key.id for key in site.keys) or _NONE))

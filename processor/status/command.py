@@ -1,8 +1,8 @@
-"""`liveinsight status`: is everything that arrives being counted, by whom, and how far are they?
+"""`liveinsight status`: how far each shard is counted, by which worker, and whether that is healthy.
 
     ListShards, a GetRecords per shard, checkpoints, watermarks, leases  ->  facts  ->  verdict  ->  screen or JSON
 
-The exit code is for monitors. A verdict against a shard is given only after a second look some seconds later.
+The exit code is for monitoring. "Unhealthy" needs a second look some seconds later.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from processor.status.facts import Facts, gather
 from processor.status.health import LIMIT_SECONDS, History, Status, judge
 
 LEASE_SECONDS = 4.0
-"""The Kinesis Client Library renews a lease every 3.3 seconds: so long a second look waits to see it happen."""
+"""Pause before the second look: the Kinesis Client Library renews a lease every 3.3 seconds."""
 LONGEST_WAIT = 30.0
 WATCH_SECONDS = 2.0
 HEALTHY, UNHEALTHY, CANNOT_TELL = 0, 1, 2
@@ -37,13 +37,12 @@ _seconds = Number(0.1, 86_400)
 
 
 class Watcher:
-    """Looks, remembers what moved, and judges.
+    """Gathers facts, remembers the earlier ones, and judges.
 
     Args:
-        look: gives the facts of now.
+        look: returns the current facts.
         limit_ms: how long records may wait without a flush.
-        patience: seconds in which a worker that is alive moves something.
-        sleep: waits.
+        patience: seconds within which a live worker makes progress.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Watcher:
         return judge(facts, self._history, self._limit_ms)
 
     def look_twice(self) -> Status:
-        """One look; if that is not enough to judge by, more of them until it is, or patience ends."""
+        """One look; more of them while the verdict is unhealthy, until patience ends."""
         status = self.look()
         waited = 0.0
         while waited < self._patience and not status.healthy:
@@ -91,7 +90,11 @@ class Watcher:
 )
 @json_option
 @click.option(
-    "--limit", type=_seconds, default=LIMIT_SECONDS, metavar="SECONDS", help="maximum backlog without a flush"
+    "--limit",
+    type=_seconds,
+    default=LIMIT_SECONDS,
+    metavar="SECONDS",
+    help="maximum time without a flush while records wait",
 )
 @click.option("--generation", type=int, metavar="N", help="generation of counters (default: the one being written)")
 @click.option("--lease-table", metavar="NAME", help="lease table, if it is not the one of `worker --runtime kcl`")
@@ -153,7 +156,7 @@ def _wire(
 
     def look() -> Facts:
         leases = kcl_tables.read_leases(client, table)
-        # LATEST is about a first start: later generations are counted from the oldest record on.
+        # LATEST applies to the first start only: later generations count from the oldest record.
         start_at = settings.start_at if generation == FIRST else StartAt.TRIM_HORIZON
         return gather(stream, stores(generation), leases, now=clock(), start_at=start_at)
 

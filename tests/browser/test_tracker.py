@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Collector, Visitor
 
+pytestmark = pytest.mark.browser
+
 TRACKER_FOLDER = Path(__file__).parents[2] / "tracker"
 
 BUTTONS = """

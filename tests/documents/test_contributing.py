@@ -87,7 +87,7 @@ def test_a_rollup_is_one_entry(copy: Path) -> None:
     run(copy, TITLES)
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_a_dimension_of_the_dashboard_is_one_entry(copy: Path) -> None:
     """One file is touched; Chromium shows the tab with its row."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

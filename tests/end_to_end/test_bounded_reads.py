@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import pytest
 from flask.testing import FlaskClient
 
 from api.app import create_app
@@ -19,6 +20,8 @@ from liveinsight.testing.builders import an_event
 from processor.embedded.worker import Worker
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
+
+pytestmark = pytest.mark.end_to_end
 
 QUESTIONS = (
     "/v1/sites/default/totals?period=24h",

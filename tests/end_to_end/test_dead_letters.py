@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from ingest.contract.limits import MAX_BODY_BYTES
 from liveinsight.model.clock import system_clock
 from liveinsight.model.events import encode_record, partition_key
@@ -18,6 +20,8 @@ from liveinsight.storage.store import Store
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.expected import dead_letters_in
+
+pytestmark = pytest.mark.end_to_end
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 UNDECODABLE = {

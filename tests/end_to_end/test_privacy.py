@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from msgspec.structs import replace
 
 from ingest.tracing.receipts import read_receipt
@@ -23,6 +24,8 @@ from liveinsight.sites.repository import change_sites
 from liveinsight.sites.site import ApiKey, key_digest
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import StartAt, Stream
+
+pytestmark = pytest.mark.end_to_end
 
 CLIENT = "127.0.0.77"
 FORWARDED = ("203.0.113.77", "2001:db8::dead:beef")

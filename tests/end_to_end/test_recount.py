@@ -32,6 +32,8 @@ from liveinsight.sites.site import plain_sites
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import Stream
 
+pytestmark = pytest.mark.end_to_end
+
 QUICK = {
     "LIVEINSIGHT_COUNTERS_INTERVAL": "0.1",
     "LIVEINSIGHT_SESSIONS_INTERVAL": "0.3",

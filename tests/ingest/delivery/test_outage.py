@@ -181,7 +181,7 @@ def until_accepted(clients: Clients, number: int) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.outage
 def test_every_event_that_was_accepted_is_on_the_stream(server: Server, kinesis: FickleKinesis) -> None:
     """Through outages, SIGTERM and SIGKILL: 2xx is on the stream, all else was a 503 or a closed connection."""
     clients = Clients(server.port)

@@ -87,7 +87,7 @@ def send(url: str, one: str, page: str = "/") -> int:
             time.sleep(1)
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", COMMANDS)
 def test_it_runs_under(
     name: str, aws: Settings, aws_environ: dict[str, str], tmp_path: Path, rng: random.Random
@@ -120,7 +120,7 @@ def test_it_runs_under(
         kinesis.server_close()
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_workers_end_when_their_parent_was_killed(aws: Settings, aws_environ: dict[str, str], tmp_path: Path) -> None:
     """Nobody is left who could tell them to, and they must not keep the port from the next start."""
     with running("granian", aws_environ, tmp_path) as (process, url):

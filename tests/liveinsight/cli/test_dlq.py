@@ -291,7 +291,7 @@ def test_worker_process_stops_at_a_bad_deploy(
         assert all(not point.sequence_number for point in store.load_checkpoints().values())
 
 
-def test_commands_on_the_stand_in(
+def test_commands_on_the_local_aws_stack(
     aws_environ: dict[str, str], aws: Settings, open_aws: Callable[[Settings], tuple[Stream, Store]]
 ) -> None:
     """As processes: what the store keeps is listed, put back on the stream, and purged."""

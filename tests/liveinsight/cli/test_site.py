@@ -61,7 +61,7 @@ def test_a_site_from_its_beginning_to_its_end(say: Say, store: MemoryStore) -> N
     assert told[0] == json.loads(say("show", "shop", "--json"))
     say("remove", "shop", "--yes")
     assert load_sites(store) == Sites(removed=("shop",))
-    assert "there are no sites" in say("list")
+    assert "no sites yet" in say("list")
     say("add", "shop")
     assert load_sites(store) == Sites(sites=(Site(name="shop"),), default="shop")
 
@@ -224,7 +224,7 @@ def test_on_dynamodb_many_operators_at_once(aws_environ: dict[str, str]) -> None
     """Init makes the sites of the setting; four threads change things at once, and all of it is there."""
     settings = Settings.from_env({**aws_environ, "LIVEINSIGHT_SITES": "blog=Europe/Paris shop"})
     assert initialise(settings)[-2:] == [
-        "site blog: made, with time zone Europe/Paris", "site shop: made, with time zone UTC",
+        "site blog created with time zone Europe/Paris", "site shop created with time zone UTC",
     ]  # fmt: skip
     assert not any(line.startswith("site ") for line in initialise(settings))
 

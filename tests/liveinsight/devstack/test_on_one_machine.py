@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import pytest
 from liveinsight.devstack.loopback import free_port
 from liveinsight.testing.resharding_stack import JAVA_TOOLS, NODE_TOOLS, missing
 
+ROOT = Path(__file__).parents[3]
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
 
@@ -116,7 +119,7 @@ def run(environ: dict[str, str], *command: str) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_up_saves_at_ctrl_c_and_goes_on(start: Start, environ: dict[str, str]) -> None:
     """Ctrl-C counts what was taken, says how much that was and where it is kept; the second start shows it. Another
     terminal finds it with what it prints."""
@@ -138,7 +141,7 @@ def test_up_saves_at_ctrl_c_and_goes_on(start: Start, environ: dict[str, str]) -
     assert second.interrupt() == 0, second.said
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("options", [(), ("--faithful",)], ids=["MiniStack", "faithful"])
 def test_local_tells_others_where_it_is_and_keeps_its_state(
     start: Start, environ: dict[str, str], options: tuple[str, ...]
@@ -162,3 +165,30 @@ def test_local_tells_others_where_it_is_and_keeps_its_state(
     second.wait_for("Ctrl-C saves")
     assert "stream liveinsight-events is there" in second.said
     assert second.interrupt() == 0
+
+
+def test_faithful_needs_a_checkout(tmp_path: Path, environ: dict[str, str]) -> None:
+    """What users install has no test machinery: the option says what it needs."""
+    script = (
+        "import sys; sys.modules['liveinsight.testing.resharding_stack'] = None; "
+        "from liveinsight.__main__ import main; sys.exit(main(['local', '--faithful', '--port', sys.argv[1]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(three_free_ports())],
+        env=environ, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "liveinsight local: --faithful needs a checkout of the repository\n")
+
+
+def test_test_machinery_is_in_no_wheel() -> None:
+    """setup.cfg leaves it out, and takes everything else."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    include, exclude = (setup["options.packages.find"][name].split() for name in ("include", "exclude"))
+    roots = ("liveinsight", "ingest", "processor", "api", "tests", "bench")
+    folders = [path.parent.relative_to(ROOT) for root in roots for path in (ROOT / root).rglob("*.py")]
+    packages = {".".join(folder.parts) for folder in folders}
+    packages = {name for name in packages if any(fnmatchcase(name, pattern) for pattern in include)}
+    packages = {name for name in packages if not any(fnmatchcase(name, pattern) for pattern in exclude)}
+    assert "liveinsight.devstack" in packages
+    assert not [name for name in packages if "testing" in name or name.startswith(("tests", "bench"))]

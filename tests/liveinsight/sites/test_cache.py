@@ -38,7 +38,7 @@ def loads() -> Loads:
 
 @pytest.fixture
 def directory(loads: Loads, clock: FakeClock) -> SiteDirectory:
-    return SiteDirectory(loads, clock, aside=lambda work: work())
+    return SiteDirectory(loads, clock, run=lambda work: work())
 
 
 def test_a_change_is_seen_within_seconds(loads: Loads, directory: SiteDirectory, clock: FakeClock) -> None:
@@ -135,7 +135,7 @@ def test_a_store_that_hangs_delays_nobody_for_long(clock: FakeClock) -> None:
 def test_a_refresh_that_got_lost_is_begun_again(loads: Loads, clock: FakeClock) -> None:
     """A thread that does not come back (it stayed behind in a forked process) blocks refreshing for a minute only."""
     lost: list[Callable[[], None]] = []
-    directory = SiteDirectory(loads, clock, aside=lost.append)
+    directory = SiteDirectory(loads, clock, run=lost.append)
     directory()
     loads.stored = TWO
     clock.advance(seconds=3)

@@ -50,7 +50,7 @@ def an_item(number: int, *, views: int = 1, visitor: int = 7) -> CounterItem:
     return item
 
 
-@pytest.fixture(params=["memory", "ministack", "dynamodb-local"])
+@pytest.fixture(params=["memory", "ministack", pytest.param("dynamodb-local", marks=pytest.mark.emulator)])
 def any_store(request: pytest.FixtureRequest) -> Store:
     if request.param == "memory":
         return MemoryStore()

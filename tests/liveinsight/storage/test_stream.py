@@ -17,7 +17,7 @@ from liveinsight.storage.stream import OutRecord, Record, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, MemoryStream
 
 
-@pytest.fixture(params=["memory", "ministack", "kinesis-mock"])
+@pytest.fixture(params=["memory", "ministack", pytest.param("kinesis-mock", marks=pytest.mark.emulator)])
 def any_stream(request: pytest.FixtureRequest, clock: FakeClock) -> Stream:
     if request.param == "memory":
         return MemoryStream(clock, shards=2)
@@ -90,7 +90,7 @@ class Resharding(NamedTuple):
     merge: Callable[[str, str], object]
 
 
-@pytest.fixture(params=["memory", "kinesis-mock"])
+@pytest.fixture(params=["memory", pytest.param("kinesis-mock", marks=pytest.mark.emulator)])
 def resharding(request: pytest.FixtureRequest, clock: FakeClock) -> Resharding:
     """MiniStack is not among them: it drops a closed shard together with its unread records."""
     if request.param == "memory":

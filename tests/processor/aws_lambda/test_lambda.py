@@ -213,6 +213,7 @@ def hard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("liveinsight.counting.sessions.MAX_RECENT_IDS", 2)
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("part", range(4))
 def test_what_is_stored_equals_a_recount(part: int, hard: None) -> None:
     """Whatever is retried, halved, doubled, killed or answered in part, all that is stored equals the recount."""
@@ -250,6 +251,7 @@ def checkpoints_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RecordProcessor, "process_records", early)
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("mutation", [answers_too_early, keeps_visitors_warm, checkpoints_first])
 def test_simulation_catches(
     mutation: Callable[[pytest.MonkeyPatch], None], hard: None, monkeypatch: pytest.MonkeyPatch

@@ -42,7 +42,7 @@ from processor.kcl.java import find_jars, find_java
 from processor.verify.stream_reader import StreamReader
 from tests.seeds import draw_seed
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kcl
 
 QUICK = {
     "failoverTimeMillis": "3000",

@@ -203,7 +203,7 @@ def import_log(settings: Settings, stream: Stream) -> None:
     assert importer.summary.sent == 600
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_rebuild_switch_and_back(
     command: Command, aws: Settings, open_aws: Callable[[Settings], tuple[Stream, Store]]
 ) -> None:
@@ -280,7 +280,7 @@ def test_rebuild_switch_and_back(
     assert command.worker.wait(30) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_rebuild_that_is_interrupted_goes_on(
     command: Command, aws: Settings, open_aws: Callable[[Settings], tuple[Stream, Store]]
 ) -> None:

@@ -20,6 +20,8 @@ from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 from tests.seeds import simulation_seeds
 
+pytestmark = pytest.mark.simulation
+
 SEEDS = simulation_seeds(2000)
 OPTIONS = ProcessorOptions(
     counters_interval=1, previews_interval=2, sessions_interval=3, give_up_after=30, drain_within=5

@@ -222,7 +222,7 @@ def read_back(store: Store, site: str, simulation: Simulation, expected: Tally) 
     )
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 def test_what_dynamodb_holds_equals_a_recount(
     faulty_dynamo: DynamoStore, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

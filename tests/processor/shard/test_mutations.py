@@ -36,6 +36,8 @@ from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 from processor.shard.visitor_writer import VisitorWriter
 
+pytestmark = pytest.mark.simulation
+
 SEEDS = range(100)
 OPTIONS = ProcessorOptions(
     counters_interval=1, previews_interval=2, sessions_interval=3, give_up_after=30, drain_within=5

@@ -280,7 +280,7 @@ def stories(
     told.close()
 
 
-@pytest.mark.slow
+@pytest.mark.outage
 @pytest.mark.parametrize(
     "story",
     [THROTTLED, GONE, "not there yet", f"{THROTTLED} under the client library", f"{GONE} under the client library"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import pytest
 from msgspec.structs import replace
 
 from liveinsight.counting.counters import CounterItem
@@ -205,6 +206,7 @@ def views_of(placed: Iterable[tuple[str, str, Event]]) -> Counter[str]:
     return counted
 
 
+@pytest.mark.simulation
 def test_readers_see_what_is_claimed_and_nothing_twice() -> None:
     """Through crashes, zombies and throttling: at any moment a page has at least the views that arrived before `as_of`
     and at most those that there are."""
