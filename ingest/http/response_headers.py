@@ -1,7 +1,7 @@
 """Response headers of every answer: security headers and a request id.
 
-In: any WSGI application. Out: one that adds the headers to every answer. It works on WSGI's list of headers, which costs
-less than Flask's hooks.
+In: any WSGI application. Out: one that adds the headers to every answer. It works on WSGI's list of headers, which
+costs less than Flask's hooks.
 
 A valid ``X-Request-Id`` of the request is kept, so that a proxy's log lines and those of ingest can be matched;
 otherwise an id is made. No id has a dot or a colon, so no address gets into logs through it.
