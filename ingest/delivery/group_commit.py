@@ -93,13 +93,13 @@ class GroupCommit:
         self._line = WaitingLine()
         self._gatherer: Ticket | None = None
         self._under_way = 0
-        self._requests = 0
+        self.requests = 0
         self._bytes = 0
 
     @property
     def full(self) -> bool:
         """Whether the next request would be turned away."""
-        return self._requests >= self._pace.waiting_requests or self._bytes >= self._pace.waiting_bytes
+        return self.requests >= self._pace.waiting_requests or self._bytes >= self._pace.waiting_bytes
 
     def __call__(self, events: Sequence[Event], *, locate: bool = False) -> list[Placement]:
         """Put all events; returns when they are acknowledged, with their placements if `locate`.
@@ -132,7 +132,7 @@ class GroupCommit:
         with self._lock:
             if self.full:
                 raise QueueFull("too many requests wait for the stream")
-            self._requests += 1
+            self.requests += 1
             self._bytes += ticket.size
             self._update_gauges()
             self._line.append(ticket)
@@ -145,7 +145,7 @@ class GroupCommit:
 
     def _leave(self, ticket: Ticket) -> None:
         with self._lock:
-            self._requests -= 1
+            self.requests -= 1
             self._bytes -= ticket.size
             self._update_gauges()
 
@@ -251,6 +251,6 @@ class GroupCommit:
 
     def _update_gauges(self) -> None:
         # A gauge costs as much as the rest of this. It is right to within a few requests, and about an empty queue.
-        if self._metrics and self._requests % _GAUGE_EVERY == 0:
-            self._metrics.waiting_requests.set(self._requests)
+        if self._metrics and self.requests % _GAUGE_EVERY == 0:
+            self._metrics.waiting_requests.set(self.requests)
             self._metrics.waiting_bytes.set(self._bytes)

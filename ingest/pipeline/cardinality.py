@@ -38,6 +38,11 @@ class ValueGuard:
         """Hashes of site, day and all values of events that came through as they were: the same come often."""
         self._count = 0
 
+    @property
+    def remembered_values(self) -> int:
+        """How many there are now."""
+        return self._count
+
     def admit(self, event: Event, cap: int) -> Event:
         """The event, with values beyond the cap (of its site, per local day and dimension) replaced."""
         values = _values(event)

@@ -31,6 +31,11 @@ class Rates:
         self._of_addresses: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._of_sites: dict[str, float] = {}
 
+    @property
+    def remembered_addresses(self) -> int:
+        """How many there are now."""
+        return len(self._of_addresses)
+
     def wait(self, site: Site, address: str, now: int) -> float:
         """Seconds until the site takes an event from the address; 0 takes it."""
         if not site.address_rate and not site.site_rate:

@@ -1,11 +1,11 @@
-"""The sites as a running process knows them: a copy that is a few seconds old at most, and never in the way.
+"""The copy of the sites that a process keeps, refreshed in the background.
 
     requests     sites() sites() sites()   ...   sites() sites()
-    refreshing               `- load, aside -'                       every `REFRESH_MS` while somebody asks
+    refresh                 `- load in a thread -'                   every `REFRESH_MS` while requests come
 
-In: a way to load the sites. Out: the sites of a moment ago, at the cost of a comparison. Promises: a change is seen
-within `STALE_MS` and a read, also by a process that had nothing to do for hours; a store that is away or slow delays
-requests by `PATIENCE_SECONDS` at most, once per outage, and the last known sites stay in use.
+In: a function that loads the sites. Out: the sites as of some seconds ago. Promises: a process sees a change within
+`STALE_MS` and one read, also after idle hours; an unavailable or slow store delays requests by `PATIENCE_SECONDS` at
+most, once per outage, and the last known sites stay in use.
 """
 
 from __future__ import annotations
@@ -19,58 +19,56 @@ from liveinsight.model.errors import LiveInsightError, StoreUnavailable
 from liveinsight.sites.site import Sites
 
 REFRESH_MS = 2_000
-"""How old the copy may be before it is loaded again."""
+"""Age at which the copy is loaded again."""
 STALE_MS = 4_000
-"""A copy that is older (nobody has asked for a while) is waited for."""
+"""Age at which a request waits for the refresh."""
 PATIENCE_SECONDS = 0.3
-"""How long a request waits for what is stale, if the store has answered before."""
+"""How long a request waits for a refresh, if the store answered last time."""
 FIRST_PATIENCE_SECONDS = 1.0
-"""How long a request waits while another one loads the sites for the first time."""
+"""How long a request waits while another one makes the first load."""
 LOST_MS = 60_000
-"""A refresh that takes longer is given up: its thread may have stayed behind in a process that was forked."""
+"""Age at which a refresh counts as lost: a fork does not copy its thread."""
 
 SitesNow = Callable[[], Sites]
-"""Gives the sites that hold now."""
+"""Returns the current sites."""
 
 logger = logging.getLogger(__name__)
 
 
 def in_thread(work: Callable[[], None]) -> None:
-    """Do something aside."""
+    """Run `work` in the background."""
     threading.Thread(target=work, name="sites", daemon=True).start()
 
 
 class SiteDirectory:
-    """Gives the current sites when called. Thread safe.
+    """Returns the current sites when called. Thread safe.
 
     Args:
         load: reads the sites from the store.
         clock: current time.
-        aside: runs a refresh; tests run it at once.
+        run: runs a refresh in the background; tests run it at once.
     """
 
-    def __init__(
-        self, load: SitesNow, clock: Clock, *, aside: Callable[[Callable[[], None]], None] = in_thread
-    ) -> None:
+    def __init__(self, load: SitesNow, clock: Clock, *, run: Callable[[Callable[[], None]], None] = in_thread) -> None:
         self._load = load
         self._clock = clock
-        self._aside = aside
+        self._run = run
         self._lock = threading.Lock()
         self._sites: Sites | None = None
         self._loaded_at = 0
         self._tried_at = 0
         self._began_at = 0
         self._done: threading.Event | None = None
-        """Set when the refresh that is under way has ended."""
-        self._away = False
+        """Set at the end of the running refresh."""
+        self._failed = False
         self._patient = True
-        """Whether the store has answered in time when it was last waited for."""
+        """Whether the store answered the last wait in time."""
 
     def __call__(self) -> Sites:
         """The sites.
 
         Raises:
-            StoreUnavailable: they were never loaded, and cannot be now.
+            StoreUnavailable: they were never loaded, and cannot be loaded now.
         """
         now = self._clock()
         sites = self._sites
@@ -82,12 +80,12 @@ class SiteDirectory:
         return self._refreshed(sites, now)
 
     def _first(self, now: int) -> Sites:
-        # Nobody can be answered before this, so all wait for one read.
+        # No request can be answered without the sites, so all wait for one read.
         if not self._lock.acquire(timeout=FIRST_PATIENCE_SECONDS):
             raise StoreUnavailable("the sites are still being loaded")
         try:
             if self._sites is None:
-                if self._away and 0 <= now - self._tried_at < REFRESH_MS:
+                if self._failed and 0 <= now - self._tried_at < REFRESH_MS:
                     raise StoreUnavailable("the sites could not be loaded a moment ago")
                 self._load_first(now)
             assert self._sites is not None
@@ -99,9 +97,9 @@ class SiteDirectory:
         self._tried_at = now
         try:
             self._sites = self._load()
-            self._loaded_at, self._away = now, False
+            self._loaded_at, self._failed = now, False
         except LiveInsightError as problem:
-            self._away = True
+            self._failed = True
             raise StoreUnavailable(f"the sites cannot be loaded: {problem}") from problem
 
     def _refreshed(self, known: Sites, now: int) -> Sites:
@@ -113,7 +111,7 @@ class SiteDirectory:
                 self._began_at = now
             wait = self._patient and not 0 <= now - self._loaded_at < STALE_MS
         if starts:
-            self._aside(lambda: self._refresh(done, now))
+            self._run(lambda: self._refresh(done, now))
         if wait and not done.wait(PATIENCE_SECONDS):
             self._patient = False
         return self._sites or known
@@ -121,14 +119,16 @@ class SiteDirectory:
     def _refresh(self, done: threading.Event, now: int) -> None:
         try:
             self._sites = self._load()
-            self._loaded_at, self._away, self._patient = now, False, True
+            self._loaded_at, self._failed, self._patient = now, False, True
         except LiveInsightError as problem:
             self._patient = False
-            if not self._away:
+            if not self._failed:
                 logger.warning(
-                    "sites cannot be read; the last known ones hold: %s", problem, extra={"action": "keep_sites"}
+                    "the sites cannot be read; the last known ones stay in use: %s",
+                    problem,
+                    extra={"action": "keep_sites"},
                 )
-            self._away = True
+            self._failed = True
         finally:
             self._tried_at = now
             with self._lock:

@@ -1,8 +1,8 @@
-"""Where sites are kept: all of them in one document of the first generation.
+"""The stored list of sites: one document of the first generation, changed by compare-and-set.
 
-One item makes a change of any kind atomic, and lets a reader see with one small read what is new. Two operators who
-change something at once both get their way: each change is worked out again on what the other has left. The price
-is room: the item holds some thousands of sites.
+In: a change, as a pure function from sites to sites. Out: the changed sites. One item makes every change atomic and
+cheap to read. After a conflict the change is applied again to the newer sites. The item has room for some thousands of
+sites.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _ATTEMPTS = 20
 
 
 def load_sites(store: DocumentStore) -> Sites:
-    """The sites as they are now; strongly consistent. None at all if nobody has ever made one."""
+    """The current sites, strongly consistent; empty if there were never any."""
     return _load(store)[0]
 
 
 def change_sites(store: DocumentStore, change: Callable[[Sites], Sites]) -> Sites:
-    """Replace the sites by what `change` makes of them, and give that back.
+    """Apply `change` to the sites, and return the result.
 
     Args:
-        store: the first generation's.
-        change: pure, as it is called again when somebody else has changed the sites meanwhile.
+        store: the store of the first generation.
+        change: pure: it is called again after a conflict.
 
     Raises:
-        LiveInsightError: there is no room for more, or too many others were faster.
+        LiveInsightError: the list is too large, or there were too many conflicts.
     """
     for _ in range(_ATTEMPTS):
         sites, version = _load(store)
@@ -45,18 +45,18 @@ def change_sites(store: DocumentStore, change: Callable[[Sites], Sites]) -> Site
         text = encode_sites(changed)
         if len(text.encode()) > MAX_BYTES:
             raise LiveInsightError(
-                f"the list of sites would be larger than {MAX_BYTES:,} bytes, and is kept as it was: "
+                f"the list of sites would be larger than {MAX_BYTES:,} bytes; nothing was changed: "
                 "remove sites, or shorten their lists of paths and addresses"
             )
         if store.save_document(SITES, Document(version + 1, text)):
             return changed
-    raise LiveInsightError("others keep changing the sites; nothing was changed: try again")
+    raise LiveInsightError("other operators keep changing the sites; nothing was changed: try again")
 
 
 def create_missing(store: DocumentStore, zones: Mapping[str, ZoneInfo]) -> list[str]:
-    """Create the sites that have never been, and give back their names. If there is no default, the first becomes it.
+    """Create sites that never existed, and return their names. Without a default site, the first becomes it.
 
-    What was changed or removed since stays as it is.
+    Existing sites stay as they are, and removed ones stay removed.
     """
     made: list[str] = []
 

@@ -1,7 +1,6 @@
-"""What may be said about a site: each field of it with the option that sets it, and how its text becomes a value.
+"""The fields of a site that operators set: option, help, and how text becomes a value. Pure.
 
-In: text from an operator. Out: values that a `Site` can be made of. Promises: what is accepted works; what is not
-raises `ValueError` with a message that says what to write instead. Pure.
+In: text. Out: values of `Site`'s fields, or a `ValueError` that says what to write instead.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from liveinsight.sites.site import ANY_ORIGIN, Bots, Honour
 
 SITE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-"""What a site may be called: it is part of storage keys and URLs."""
+"""Site names are part of storage keys and URLs."""
 
 Choice = TypeVar("Choice", Honour, Bots)
 
@@ -26,11 +25,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MOST_IN_A_LIST = 200
 _LONGEST_GLOB = 500
 _MOST_STARS = 8
-"""In one glob: each star multiplies what a hostile path can cost."""
+"""Per glob: each star multiplies the cost of a hostile path."""
 
 
 def site_name(text: str) -> str:
-    """A name for a site."""
+    """A site name."""
     if not SITE_NAME.fullmatch(text):
         raise ValueError(f"{text!r}: use up to 63 lower-case letters, digits, dots, dashes, underscores")
     return text
@@ -83,7 +82,7 @@ def path_glob(text: str) -> str:
 
 
 def path_group(text: str) -> tuple[str, str]:
-    """A glob and what paths that fit it are counted as."""
+    """A glob, and the page that matching paths are counted as."""
     glob, separator, replacement = text.partition("=")
     if not separator or not replacement.startswith("/") or len(replacement) > _LONGEST_GLOB:
         raise ValueError(f"{text!r}: use GLOB=PATH, such as /order/*=/order/:id")
@@ -109,12 +108,12 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 
 def honour(text: str) -> Honour:
-    """What to do about a wish not to be tracked."""
+    """How to treat visitors who ask not to be tracked."""
     return _one_of(Honour, text)
 
 
 def bots(text: str) -> Bots:
-    """What to do with bots."""
+    """How to treat bots."""
     return _one_of(Bots, text)
 
 
@@ -127,7 +126,7 @@ def _one_of(choices: type[Choice], text: str) -> Choice:
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a site: the option that sets it, whether it takes several values, and how one is read."""
+    """A field of a site: its option, its help, how text becomes a value, and whether it takes several values."""
 
     name: str
     metavar: str
@@ -137,19 +136,19 @@ class Field:
 
     @property
     def option(self) -> str:
-        """As the command line has it."""
+        """The option on the command line."""
         return "--" + self.name.replace("_", "-")
 
     def read(self, given: str | list[str]) -> Any:
         """The field's value.
 
         Raises:
-            ValueError: it is not to be had from this text, or there is too much of it.
+            ValueError: the text is no such value, or there are too many values.
         """
         if isinstance(given, str):
             return self.parse(given)
         if len(given) > _MOST_IN_A_LIST:
-            raise ValueError(f"{len(given)} values: at most {_MOST_IN_A_LIST} are kept")
+            raise ValueError(f"{len(given)} values: use at most {_MOST_IN_A_LIST}")
         return tuple(dict.fromkeys(self.parse(text) for text in given))
 
 
@@ -159,12 +158,15 @@ FIELDS: tuple[Field, ...] = (
         "origins",
         "ORIGIN",
         origin,
-        "whose pages may send events: https://example.com, https://*.example.com for all subdomains (not for "
-        "example.com itself), * for any (the default); none at all leaves only what is sent without a browser",
+        "origins whose pages may send events: https://example.com, https://*.example.com for all subdomains (not for "
+        "example.com itself), * for any (the default); an empty list accepts only events that no browser sends",
         many=True,
     ),
     Field(
-        "session_gap", "MINUTES", whole_number(1, 1440), "without activity that end a session, 1 to 1440 (default 30)"
+        "session_gap",
+        "MINUTES",
+        whole_number(1, 1440),
+        "minutes of inactivity that end a session, 1 to 1440 (default 30)",
     ),
     Field(
         "excluded_paths",
@@ -184,19 +186,19 @@ FIELDS: tuple[Field, ...] = (
         "address_rate",
         "N",
         whole_number(0, 10_000_000),
-        "events a minute that one address may send to one ingest process, as many at once; 0 for no limit (default)",
+        "events a minute, and at once, of one address at one ingest process; 0 for no limit (default)",
     ),
     Field(
         "site_rate",
         "N",
         whole_number(0, 100_000_000),
-        "events a minute that one ingest process takes for the site, as many at once; 0 for no limit (default)",
+        "events a minute, and at once, of the site at one ingest process; 0 for no limit (default)",
     ),
     Field(
         "max_values",
         "N",
         whole_number(1, 100_000),
-        "different values per day and dimension that one ingest process lets in; the rest is (other) (default 2000)",
+        "different values per day and dimension at one ingest process; others become (other) (default 2000)",
     ),
     Field(
         "honour",
@@ -223,4 +225,4 @@ FIELDS: tuple[Field, ...] = (
         many=True,
     ),
 )
-"""In the order in which they are shown."""
+"""In the order of the help."""

@@ -1,7 +1,7 @@
-"""Sites: what each of them wants of us, as data, and the questions that are asked about it.
+"""A site and its rules, and the list of sites. Pure.
 
-In: a site as an operator has described it (see `liveinsight.sites.rules`). Out: answers in microseconds, from what is
-worked out once per site. Pure: reads no clock and no store.
+In: fields that an operator has set (see `liveinsight.sites.rules`). Out: whether an origin, an address or a key is
+accepted. What follows from a rule is computed once per site.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ _SUBDOMAINS = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
 class Honour(StrEnum):
-    """What becomes of visitors who ask not to be tracked (DNT or Global Privacy Control)."""
+    """How visitors who ask not to be tracked (DNT or Global Privacy Control) are treated."""
 
     OFF = "off"
-    """They are counted like all others."""
+    """Counted like all others."""
     ANONYMOUS = "anonymous"
-    """They are counted without the ids that the page gives: as somebody of one day."""
+    """Counted without the page's ids: as an anonymous visitor, not linkable across days."""
     DROP = "drop"
-    """They are not counted, except in the drop ledger."""
+    """Not counted, except in the drop ledger."""
 
 
 class Bots(StrEnum):
-    """What becomes of bots and headless browsers."""
+    """How bots and headless browsers are treated."""
 
     DROP = "drop"
     COUNT = "count"
 
 
 class ApiKey(msgspec.Struct, frozen=True):
-    """A key for events from servers. Its secret was shown once; what is kept is the hash of the whole key."""
+    """A key for events from servers. Only the hash of the whole key is stored."""
 
     id: str
     name: str
@@ -74,11 +74,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
 
     @cached_property
     def zone(self) -> ZoneInfo:
-        """The time zone in which its days begin."""
+        """The time zone of its days."""
         return ZoneInfo(self.time_zone)
 
     def allows_origin(self, origin: str) -> bool:
-        """Whether pages of an origin may send events. Without one (no browser says so) there is nothing to check."""
+        """Whether pages of an origin may send events; "" (not sent by a browser) is always allowed."""
         if not origin or self._any_origin:
             return True
         origin = origin.lower()
@@ -90,7 +90,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
         )
 
     def excludes_address(self, address: str) -> bool:
-        """Whether what comes from an address is not to be counted."""
+        """Whether events from an address are not counted."""
         if not self.excluded_addresses:
             return False
         try:
@@ -98,7 +98,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
         except ValueError:
             return False
         if isinstance(parsed, IPv6Address):
-            # A server that listens on both kinds at once writes IPv4 addresses like this.
+            # A dual-stack server writes IPv4 addresses as mapped IPv6.
             parsed = parsed.ipv4_mapped or parsed
         number, version = int(parsed), parsed.version
         return any(
@@ -109,7 +109,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     def accepts_key(self, key: str) -> bool:
         """Whether a key for events from servers is one of the site's."""
         digest = key_digest(key)
-        # All are compared, so that the time tells nothing.
+        # Compare with every key, so that the time reveals nothing.
         return sum(hmac.compare_digest(digest, known.digest) for known in self.keys) > 0
 
     @cached_property
@@ -136,12 +136,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
 
 
 class Sites(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
-    """All sites, as they were at one moment.
+    """All sites at one moment.
 
     Args:
         sites: in the order in which they were added.
-        default: the one that is meant when none is named; "" when there is none.
-        removed: names of sites that were removed: they are not created again by themselves.
+        default: name of the site of events that name none; "" when there is none.
+        removed: names of removed sites, which `create_missing` does not create again.
     """
 
     sites: tuple[Site, ...] = ()
@@ -161,26 +161,26 @@ class Sites(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=
 
     @property
     def longest_gap(self) -> int:
-        """Minutes that a visitor of any site may be silent, at most, without the session's end."""
+        """The longest session gap of any site, in minutes."""
         return max([DEFAULT_GAP_MINUTES, *(site.session_gap for site in self.sites)])
 
     def with_site(self, changed: Site) -> Sites:
-        """The sites, with the one of that name replaced."""
+        """The sites, with the site of the same name replaced."""
         sites = tuple(changed if site.name == changed.name else site for site in self.sites)
         return msgspec.structs.replace(self, sites=sites)
 
     def find(self, name: str | None) -> Site | None:
-        """The site of that name, or the default one when there is no name; None when there is no such site."""
+        """The named site, or the default one without a name; None if there is no such site."""
         return self.by_name.get(name or self.default)
 
 
 def key_digest(key: str) -> str:
-    """What is stored of a key. Keys are long and random: a plain hash cannot be searched through."""
+    """The stored hash of a key. Keys are long and random, so a plain hash is safe against guessing."""
     return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def plain_sites(zones: Mapping[str, ZoneInfo]) -> Sites:
-    """Sites that want nothing special, from their time zones; the first is the default one."""
+    """Sites without rules, from their time zones; the first is the default."""
     sites = tuple(Site(name=name, time_zone=zone.key) for name, zone in zones.items())
     return Sites(sites=sites, default=next(iter(zones), ""))
 
@@ -191,10 +191,10 @@ def encode_sites(sites: Sites) -> str:
 
 
 def decode_sites(text: str) -> Sites:
-    """Inverse of `encode_sites`; every time zone has been looked up.
+    """Inverse of `encode_sites`; checks that every time zone is known.
 
     Raises:
-        LiveInsightError: another release has written it, or a time zone is not known on this machine.
+        LiveInsightError: another release wrote the text, or a time zone is not known on this machine.
     """
     try:
         sites = msgspec.json.decode(text, type=Sites)

@@ -91,7 +91,11 @@ class Process:
         """SIGTERM; the exit code."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(30)
+        return self.wait()
+
+    def wait(self, seconds: float = 30) -> int:
+        """Wait until it ends by itself; the exit code."""
+        return self._process.wait(seconds)
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ def test_no_address_anywhere(
     log.write_text("\n".join([*lines, f"{IN_LOG[0]} bad line from {IN_LOG[1]}", ""]))
     imported = start("import-log", "--quiet", "--wait", str(log))
     imported.wait_for("The events are from")
-    imported._process.wait(30)
+    imported.wait()
     counted(store)
     told += b"".join(traced(port, receipts))
     assert told.count(b'"state":"applied"') == len(GIVEN)

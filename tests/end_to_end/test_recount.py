@@ -168,7 +168,7 @@ def test_import_equals_recount(
     worker = start("worker", **QUICK)
     imported = start("import-log", "--quiet", "--wait", "--base-url", "http://blog.example", str(access_log))
     imported.wait_for("The events are from")
-    assert imported._process.wait(60) == 0, imported.log.read_text()
+    assert imported.wait(60) == 0, imported.log.read_text()
     expected = recount(access_log)
     assert_equal(from_api(create_app(aws, store, system_clock).test_client(), expected), expected)
     assert worker.drain() == 0

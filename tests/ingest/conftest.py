@@ -132,8 +132,8 @@ def make_service(clock: FakeClock, tmp_path: Path) -> Callable[..., Service]:
         time = FakeTime()
         parsed = Settings.from_env({"LIVEINSIGHT_" + name.upper(): value for name, value in settings.items()})
         create_missing(salts, parsed.sites)
-        # What services do aside is done at once here, so that tests see it.
-        sites = SiteDirectory(lambda: load_sites(salts), clock, aside=lambda work: work())
+        # Background work is done at once here, so that tests see it.
+        sites = SiteDirectory(lambda: load_sites(salts), clock, run=lambda work: work())
         # Nothing is sent by itself: tests say when.
         metrics = IngestMetrics()
         ledger = Ledger(sites, GroupCommit(stream or memory), clock, gather_seconds=0, metrics=metrics)

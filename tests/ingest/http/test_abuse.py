@@ -130,7 +130,7 @@ def test_endless_days_are_bounded_in_the_guards_memory() -> None:
     guard = ValueGuard(remembered=20_000)
     for number in range(100_000):
         guard.admit(an_event(page=f"/{number}", day=20260101 + number // 1000), 2000)
-    assert guard._count <= 22_000
+    assert guard.remembered_values <= 22_000
 
 
 def test_endless_sites_are_bounded(

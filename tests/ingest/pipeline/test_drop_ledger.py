@@ -124,7 +124,7 @@ def test_memory_of_values_is_bounded() -> None:
     guard = ValueGuard(remembered=500)
     for number in range(20_000):
         guard.admit(an_event(page=f"/{number}", day=20260101 + number // 100), 100)
-    assert guard._count <= 700
+    assert guard.remembered_values <= 700
 
 
 def test_session_gap_of_a_site_is_in_the_record(make_service: Callable[..., Any], view: Callable[..., Any]) -> None:

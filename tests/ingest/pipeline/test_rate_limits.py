@@ -54,7 +54,7 @@ def test_no_limit_is_no_limit() -> None:
     """0 takes everything and remembers nobody."""
     rates = Rates()
     assert taken(rates, Site(name="shop"), HERE, NOON, 10_000) == 10_000
-    assert len(rates._of_addresses) == 0
+    assert rates.remembered_addresses == 0
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_memory_of_addresses_is_bounded() -> None:
         rates.wait(SHOP, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", NOON)
         if number % 500 == 0:
             rates.wait(SHOP, HERE, NOON + number % 2)
-    assert len(rates._of_addresses) == 1_000
+    assert rates.remembered_addresses == 1_000
     assert client_of.cache_info().maxsize == 4096
 
 

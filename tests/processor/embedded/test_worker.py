@@ -14,7 +14,7 @@ from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import FlushAbandoned, StoreUnavailable
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.storage.store import SHARD_END, Checkpoint, Store
-from liveinsight.storage.stream import OutRecord, Shard, StartAt, Stream
+from liveinsight.storage.stream import OutRecord, RecordBatch, Shard, StartAt, Stream
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.expected import dead_letters_in
 from liveinsight.testing.memory_store import MemoryStore
@@ -151,16 +151,32 @@ def test_dead_letter_is_kept_and_its_neighbours_count(live_stream: MemoryStream,
     ]
 
 
-def test_stream_that_is_down_for_a_while(live_stream: MemoryStream, store: MemoryStore) -> None:
+class CountedOutages(MemoryStream):
+    """Counts the calls that fail while it is down."""
+
+    failed = 0
+
+    def shards(self) -> list[Shard]:
+        self.failed += self.down
+        return super().shards()
+
+    def read(self, iterator: str, limit: int) -> RecordBatch:
+        self.failed += self.down
+        return super().read(iterator, limit)
+
+
+def test_stream_that_is_down_for_a_while(store: MemoryStore) -> None:
     """The worker waits for the stream, at start and later."""
+    live_stream = CountedOutages(system_clock, shards=1)
     live_stream.down = True
     with running(make_worker(live_stream, store)):
-        time.sleep(0.2)
+        eventually(lambda: live_stream.failed > 0)
         live_stream.down = False
         put(live_stream, 1, 4)
         eventually(lambda: views(store) == 3)
+        failed_at_start = live_stream.failed
         live_stream.down = True
-        time.sleep(0.2)
+        eventually(lambda: live_stream.failed > failed_at_start)
         live_stream.down = False
         put(live_stream, 4, 6)
         eventually(lambda: views(store) == 5)

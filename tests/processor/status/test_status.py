@@ -414,6 +414,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+def run_until_unhealthy(environ: dict[str, str], *options: str) -> tuple[int, str, str]:
+    """Run it until what waits is older than its limit."""
+    eventually(lambda: run(environ, *options)[0] == 1)
+    return run(environ, *options)
+
+
 OpenAws = Callable[[Settings], tuple[Stream, Store]]
 
 
@@ -421,8 +427,7 @@ def test_exit_codes(aws_environ: dict[str, str], aws: Settings, open_aws: OpenAw
     """1 while records wait and nobody counts them, 0 when they are counted, 2 when it cannot be told."""
     stream, store = open_aws(aws)
     put(stream, 20)
-    time.sleep(1.2)
-    code, out, err = run(aws_environ, "--json", "--limit", "1")
+    code, out, err = run_until_unhealthy(aws_environ, "--json", "--limit", "1")
     assert (code, err) == (1, "")
     assert {shard["state"] for shard in json.loads(out)["shards"]} == {"stalled"}
     assert run(aws_environ, "--limit", "600")[0] == 0
@@ -540,8 +545,7 @@ def test_on_the_faithful_pair(
     client.split_shard(StreamName=settings.stream_name, ShardToSplit=ROOT, NewStartingHashKey=str(1 << 127))
     eventually(lambda: len(stream.shards()) == 3)
     put(stream, 30)
-    time.sleep(1.2)
-    code, out, _ = run(environ, "--json", "--limit", "1")
+    code, out, _ = run_until_unhealthy(environ, "--json", "--limit", "1")
     shards = json.loads(out)["shards"]
     assert code == 1
     assert [shard["state"] for shard in shards] == ["stalled", "waits for parent", "waits for parent"]

@@ -227,7 +227,7 @@ def test_only_what_the_stream_still_holds_is_compared(store: MemoryStore, clock:
     assert 0 < report.complete_from - (clock() - DAY) <= 50 * MINUTE
     assert report.complete_from % QUARTER_MS == 0
     assert report.comparison.unknown > 0
-    assert any("no longer among the records" in note for note in report.notes)
+    assert any("no longer available" in note for note in report.notes)
     days = (date(2026, 9, 22), date(2026, 9, 24))
     assert "does not hold all records of these days" in (report := check(stream, store, clock, days)).problem
     assert report.exit_code == 2
