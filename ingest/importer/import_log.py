@@ -39,7 +39,8 @@ from liveinsight.model.events import PAGE_VIEW
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
 from liveinsight.sites.site import Site, Sites
-from liveinsight.storage.store import ReadStore, freshest_previews
+from liveinsight.storage.store import ReadStore
+from liveinsight.storage.watermarks import freshest_previews
 from liveinsight.wiring import open_newest_store, open_store, open_stream
 
 LINES_PER_BATCH = 5_000

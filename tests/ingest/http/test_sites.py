@@ -18,7 +18,7 @@ from liveinsight.model.events import LEDGER
 from liveinsight.sites.repository import create_missing
 from liveinsight.sites.site import Bots, DoNotTrackPolicy
 from liveinsight.storage.store import Document
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 
 MakeService = Callable[..., Any]
 View = Callable[..., dict[str, Any]]
