@@ -25,6 +25,7 @@ from liveinsight.counting.rollups import DIMENSIONS
 from liveinsight.model.buckets import MINUTE_MS, quarters_of_day
 from liveinsight.model.clock import Clock, system_clock
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.model.events import DEFAULT_GAP_MINUTES
 from liveinsight.runtime.command_line import DAY, ListCommand, Number, json_option
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
@@ -108,7 +109,7 @@ def verify(
     decoded = Decoded()
     for kept in gathered.records:
         decoded.add(kept, counted=is_counted(kept, watermarks))
-    gap_ms = max((event.gap_minutes for event in decoded.events), default=30) * MINUTE_MS
+    gap_ms = max((event.gap_minutes for event in decoded.events), default=DEFAULT_GAP_MINUTES) * MINUTE_MS
     window = Window(zones, days, complete_from(gathered.coverage, gap_ms))
     to_read = days_to_read(window, count_events(decoded.events), clock())
     behind = len(decoded.unsettled) if decoded.unsettled and clock() - decoded.unsettled_since > LAG_MS else 0

@@ -32,10 +32,12 @@ from liveinsight.model.errors import LiveInsightError
 from liveinsight.model.events import CLICK, Event, encode_record, partition_key
 from liveinsight.settings import Settings
 from liveinsight.sites.site import plain_sites
-from liveinsight.storage.store import CounterWrite, Store, Watermark, freshest_possible
+from liveinsight.storage.store import CounterWrite, Store, Watermark
 from liveinsight.storage.stream import OutRecord, Record, Stream
+from liveinsight.storage.watermarks import freshest_possible
 from liveinsight.testing.builders import NOON, FakeClock, an_event
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 from processor.verify import archive
@@ -212,8 +214,7 @@ def old_stream(store: MemoryStore, clock: FakeClock) -> MemoryStream:
             put(whole, an_event(at=clock(), visitor=7777, page=f"/long{minute}"))
     put(whole, *[an_event(at=start + 46 * HOUR + 10 * MINUTE, visitor=2761, page=f"/late{n}") for n in range(2)])
     count(whole, store, clock)
-    shard = whole._shards[SHARD]
-    shard.records = [record for record in shard.records if record.arrived_at > clock() - DAY]
+    whole.keep(SHARD, [record for record in whole.records(SHARD) if record.arrived_at > clock() - DAY])
     return whole
 
 
