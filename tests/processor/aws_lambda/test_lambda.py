@@ -30,7 +30,8 @@ from liveinsight.storage.stream import OutRecord, Record, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.expected import differences, recount, stored_in
 from liveinsight.testing.faulty_store import Crash, FaultyStore
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 from liveinsight.testing.simulation import Checkpointer, Simulation
 from processor.aws_lambda import handler
 from processor.aws_lambda.batch import BatchCounter
