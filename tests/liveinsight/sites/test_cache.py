@@ -154,7 +154,7 @@ def test_after_a_long_pause_the_first_request_sees_what_is_new(
 ) -> None:
     """A process that had nothing to do for hours waits for the thread that reads, which is a little late here."""
     monkeypatch.setattr("liveinsight.sites.cache.PATIENCE_SECONDS", 30)
-    directory = SiteDirectory(loads, clock, aside=lambda work: threading.Timer(0.05, work).start())
+    directory = SiteDirectory(loads, clock, run=lambda work: threading.Timer(0.05, work).start())
     assert directory() is ONE
     loads.stored = TWO
     clock.advance(hours=1)
