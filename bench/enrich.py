@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from zoneinfo import ZoneInfo
 
 from ingest.enrichment.attribution import attribute
-from ingest.enrichment.bot_signs import CALLING
+from ingest.enrichment.bot_signs import AUTOMATION
 from ingest.enrichment.datacentres import DataCentres
-from ingest.enrichment.geo import RegistryAtlas, open_atlas
+from ingest.enrichment.geo import RegistryDatabase, open_geo_database
 from ingest.enrichment.pages import parse_page, parse_referrer
 from ingest.enrichment.user_agents import classify, is_bot
 from ingest.pipeline.context import Context, Policy
@@ -65,10 +65,10 @@ def main() -> None:
     options.add_argument("--geo-db", default="", help="an MMDB file to look up addresses in, beside the built-in lists")
     given = options.parse_args()
 
-    registry = RegistryAtlas()
+    registry = RegistryDatabase()
     tables = DataCentres((4, (number * 40_000, number * 40_000 + 255)) for number in range(100_000))
     sites = plain_sites({"default": ZoneInfo("Europe/Berlin")})
-    policy = Policy(atlas=registry, data_centres=tables)
+    policy = Policy(geo=registry, data_centres=tables)
 
     def address(number: int) -> str:
         return f"{(number * 7919) % 223 + 1}.{number % 251}.{number % 241}.9"
@@ -88,7 +88,7 @@ def main() -> None:
     steps: list[tuple[str, Callable[[int], object]]] = [
         ("user agent", lambda n: classify(CHROME.format(n))),
         ("  of it: bot verdict, never cached", lambda n: is_bot(CHROME.format(n))),
-        ("  of it: words for what programs do", lambda n: CALLING.search(CHROME.format(n))),
+        ("  of it: keywords of automation", lambda n: AUTOMATION.search(CHROME.format(n))),
         ("page", lambda n: parse_page(f"https://shop.example/a/{n}")),
         ("page, hard (encoded, dots, script)", lambda n: parse_page(f"https://Shop.example/%7e/./{n}/caf%c3%a9/<b>/")),
         (
@@ -104,9 +104,9 @@ def main() -> None:
         ("an event, browser and all", lambda n: event(n, f"Mozilla/5.0 (X11; Linux x86_64; rv:{n}.0) Gecko/{n}")),
     ]
     if given.geo_db:
-        atlas = open_atlas(given.geo_db)
-        assert atlas is not None
-        steps.insert(-2, ("country and region, MMDB, never cached", lambda n: atlas.place_of(address(n))))
+        geo = open_geo_database(given.geo_db)
+        assert geo is not None
+        steps.insert(-2, ("country and region, MMDB, never cached", lambda n: geo.place_of(address(n))))
     print(f"{'us a call':44}{'cold':>10}{'warm':>10}")
     for name, one in steps:
         print(cold_and_warm(name, one, given.calls, given.rounds))

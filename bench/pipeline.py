@@ -25,7 +25,7 @@ from liveinsight.devstack.ministack import MiniStack
 from liveinsight.devstack.up import QUICK
 from liveinsight.model.clock import system_clock
 from liveinsight.settings import Settings
-from liveinsight.storage.store import freshest_possible
+from liveinsight.storage.watermarks import freshest_possible
 from liveinsight.wiring import open_store
 
 DAY = re.compile(r"\[\d\d/\w{3}/\d{4}:")

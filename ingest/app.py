@@ -12,7 +12,7 @@ from flask import Flask
 from ingest.delivery.group_commit import GroupCommit, Pace, Retries
 from ingest.delivery.observed_stream import ObservedStream
 from ingest.enrichment.datacentres import load_data_centres
-from ingest.enrichment.geo import open_atlas
+from ingest.enrichment.geo import open_geo_database
 from ingest.enrichment.user_agents import classify
 from ingest.http.body_watchdog import BodyWatchdog
 from ingest.http.readiness import Readiness
@@ -84,7 +84,7 @@ def create_app(
     policy = Policy(
         rates=Rates(),
         guard=ValueGuard(),
-        atlas=open_atlas(settings.geo_db),
+        geo=open_geo_database(settings.geo_db),
         data_centres=load_data_centres(settings.data_centres),
     )
     # Half of the threads at most wait for request bodies.

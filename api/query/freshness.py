@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from liveinsight.storage.store import Watermark, freshest_possible, freshest_previews, freshest_totals
+from liveinsight.storage.store import Watermark
+from liveinsight.storage.watermarks import freshest_possible, freshest_previews, freshest_totals
 
 COMPLETE_WITHIN_MS = 15_000
 """A lag up to this counts as complete: a quiet shard's watermark moves with its polls and flushes."""

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from msgspec import UNSET, Struct, UnsetType
 
-from api.query.currencies import major_units
 from liveinsight.counting.sessions import SESSION_GAP_MS, Session, VisitorState
 from liveinsight.counting.timeline import TimelineEvent
+from liveinsight.model.currencies import major_units
 from liveinsight.model.events import Element, PropertyValue
 
 

@@ -27,7 +27,7 @@ from liveinsight.settings import Settings
 from liveinsight.sites.cache import SiteDirectory
 from liveinsight.sites.repository import create_missing, load_sites
 from liveinsight.storage.stream import OutRecord, PutOutcome
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 
 _BUFFER = 4 * 1024 * 1024
 """Bytes: writing lets go of the interpreter, which a call shall do only once, for as long as it takes."""

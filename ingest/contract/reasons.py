@@ -1,4 +1,4 @@
-"""Why something was not counted: the closed list of machine-readable reasons."""
+"""The closed list of machine-readable reasons of refusals, drops and failures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """A refusal (4xx), a drop (2xx, but not counted), or a failure of ours (5xx)."""
+    """Of a refusal (4xx), a drop (2xx, but not counted), or a failure (5xx)."""
 
     # The whole request.
     MALFORMED_JSON = "malformed_json"
@@ -42,7 +42,7 @@ class Reason(StrEnum):
     RATE_LIMITED = "rate_limited"
 
     INVALID_EVENTS = "invalid_events"
-    """All events of a request were refused, for several reasons."""
+    """All events of a request are refused, for several reasons."""
 
     # Dropped.
     BOT = "bot"
@@ -51,7 +51,7 @@ class Reason(StrEnum):
     EXCLUDED_PATH = "excluded_path"
     EXCLUDED_ADDRESS = "excluded_address"
 
-    # Ours.
+    # Failures.
     STREAM_UNAVAILABLE = "stream_unavailable"
     STREAM_REFUSED = "stream_refused"
     QUEUE_FULL = "queue_full"
@@ -68,17 +68,17 @@ MEANINGS: dict[Reason, str] = {
     Reason.UNSUPPORTED_MEDIA_TYPE: "the content type is neither application/json nor text/plain",
     Reason.UNSUPPORTED_ENCODING: "the body is compressed",
     Reason.ORIGIN_NOT_ALLOWED: "pages of this origin may not send events here",
-    Reason.BAD_REQUEST: "the request is wrong in some other way",
+    Reason.BAD_REQUEST: "the request is invalid in another way",
     Reason.NOT_FOUND: "there is no such path",
-    Reason.METHOD_NOT_ALLOWED: "the path has no such method; Allow lists those that it has",
+    Reason.METHOD_NOT_ALLOWED: "the path has no such method; Allow lists its methods",
     Reason.MISSING_KEY: "the request has no API key",
-    Reason.UNKNOWN_RECEIPT: "nothing is known by this receipt or id, or it is for another key",
+    Reason.UNKNOWN_RECEIPT: "unknown receipt or id, or one of another key",
     Reason.WRONG_TYPE: "a field has the wrong type",
     Reason.TOO_LONG: "a field is too long",
     Reason.OUT_OF_RANGE: "a number is out of range",
     Reason.TOO_MANY_PROPS: "there are too many properties",
     Reason.MISSING_FIELD: "a field is missing",
-    Reason.RESERVED_NAME: "event types that start with $ are ours",
+    Reason.RESERVED_NAME: "event types that start with $ are reserved",
     Reason.UNKNOWN_SITE: "there is no such site",
     Reason.KEY_NOT_ALLOWED: "the API key is not one of the site's",
     Reason.INVALID_ADDRESS: "the client address is neither IPv4 nor IPv6",
@@ -86,19 +86,19 @@ MEANINGS: dict[Reason, str] = {
     Reason.INVALID_TIMESTAMP: "a time is neither epoch milliseconds nor ISO 8601",
     Reason.FUTURE_TIMESTAMP: "the event lies in the future",
     Reason.TOO_OLD: "the event is too old",
-    Reason.INVALID_REVENUE: "the amount is no amount of money",
+    Reason.INVALID_REVENUE: "the amount is not a valid amount of money",
     Reason.UNKNOWN_CURRENCY: "the currency is not in ISO 4217",
-    Reason.RATE_LIMITED: "too many events from this address or for this site: send them again later",
-    Reason.INVALID_EVENTS: "all events were refused, for several reasons",
-    Reason.BOT: "the visitor is a bot: not counted",
-    Reason.DATA_CENTRE: "the visitor's address is a data centre's: not counted",
-    Reason.DO_NOT_TRACK: "the visitor asks not to be tracked, and the site leaves such visitors out",
+    Reason.RATE_LIMITED: "too many events from this address or for this site: retry later",
+    Reason.INVALID_EVENTS: "all events are refused, for several reasons",
+    Reason.BOT: "the visitor is a bot",
+    Reason.DATA_CENTRE: "the visitor's address belongs to a data centre",
+    Reason.DO_NOT_TRACK: "the visitor asks not to be tracked, and the site does not count such visitors",
     Reason.EXCLUDED_PATH: "the site does not count this page",
-    Reason.EXCLUDED_ADDRESS: "the site does not count visitors of this address",
-    Reason.STREAM_UNAVAILABLE: "the stream does not take events: send them again",
-    Reason.QUEUE_FULL: "too many requests wait for the stream: send the events again",
-    Reason.STREAM_REFUSED: "the stream refuses us, which takes an operator: send the events again later",
-    Reason.STORE_UNAVAILABLE: "the store does not answer: ask again",
-    Reason.INTERNAL_ERROR: "something went wrong here; it is in the log, by the request's id",
+    Reason.EXCLUDED_ADDRESS: "the site does not count visitors from this address",
+    Reason.STREAM_UNAVAILABLE: "the stream does not take events: retry",
+    Reason.QUEUE_FULL: "too many requests wait for the stream: retry",
+    Reason.STREAM_REFUSED: "the stream is misconfigured, operator action required: retry later",
+    Reason.STORE_UNAVAILABLE: "the store does not answer: retry",
+    Reason.INTERNAL_ERROR: "an internal error; the log has it under the request's id",
 }
-"""What each reason means, for the API's document."""
+"""The meaning of each reason, for the OpenAPI document."""

@@ -1,4 +1,4 @@
-"""IP addresses as text, the way libraries and tables want them. Nothing here keeps one."""
+"""IP addresses: from text to the forms that libraries and tables take. Nothing here keeps one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 
 def bare_address(address: str) -> str:
-    """Without zone, and IPv4 as such: servers that listen on both kinds at once write ``::ffff:192.0.2.1``."""
+    """The address without its zone, and an IPv4-mapped one as IPv4: dual-stack servers give ``::ffff:192.0.2.1``."""
     if ":" not in address:
         return address
     address = address.partition("%")[0]
@@ -20,7 +20,7 @@ def address_number(address: str) -> tuple[int, int]:
     """(version, number): the address as a whole number.
 
     Raises:
-        ValueError: it is no address. The message does not hold the text.
+        ValueError: the text is no address. The message does not contain it.
     """
     address = bare_address(address)
     version, family = (6, socket.AF_INET6) if ":" in address else (4, socket.AF_INET)

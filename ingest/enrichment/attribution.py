@@ -1,4 +1,4 @@
-"""Where a visitor came from: the source, the channel, and the campaign fields.
+"""Attribution: the source, the channel and the campaign fields of a visit.
 
 In: the parts of page URL and referrer. Out: a `Traffic`. Pure; the rules are data.
 """
@@ -17,7 +17,7 @@ from ingest.enrichment.known_sources import BY_CLICK_ID, BY_HOST, BY_LABEL, BY_N
 
 
 class Campaign(NamedTuple):
-    """What the page's query string says; `click`: where it was clicked, by the id that platforms add to links."""
+    """Campaign fields of the page's query string. `click` is the platform whose click id the link has."""
 
     source: str = ""
     medium: str = ""
@@ -26,9 +26,14 @@ class Campaign(NamedTuple):
     content: str = ""
     click: Click | None = None
 
+    @property
+    def fields(self) -> tuple[str, str, str, str, str]:
+        """The campaign fields, in the order of `Landing` and `Event`."""
+        return self.source, self.medium, self.name, self.term, self.content
+
 
 class Traffic(NamedTuple):
-    """How a visit came to be. An empty source is a direct visit."""
+    """Source, channel and campaign of a visit. An empty source is a direct visit."""
 
     source: str
     channel: str
@@ -38,7 +43,7 @@ class Traffic(NamedTuple):
 NO_CAMPAIGN = Campaign()
 CACHED_SOURCES = 4096
 LONGEST_CACHED = 512
-"""Longer query strings are worked out each time, so that the cache stays small whatever is sent."""
+"""Longer query strings are not cached, so that the cache stays small whatever is sent."""
 
 _PAID_MEDIA = frozenset({"cpc", "ppc", "paid", "paidsearch", "paid-search", "paid_search", "sem"})
 _PAID_SOCIAL_MEDIA = frozenset({"paidsocial", "paid-social", "paid_social"})
@@ -73,17 +78,17 @@ CHANNELS: tuple[_Rule, ...] = (
     ("Referral", lambda s: bool(s.source)),
     ("Direct", lambda s: True),
 )
-"""The first rule that holds names the channel."""
+"""The first rule that applies gives the channel."""
 
 
 def attribute(page_host: str, query: str, referrer_host: str, own_hosts: Collection[str] = ()) -> Traffic:
     """Source, channel and campaign of an event.
 
     Args:
-        page_host: where the page is, in lower case.
+        page_host: the page's host, in lower case.
         query: of the page's URL.
         referrer_host: in lower case and without ``www.``; empty when there is no referrer.
-        own_hosts: other hosts of the same site: who comes from there comes from nowhere new.
+        own_hosts: other hosts of the same site: referrers among them are internal.
     """
     if len(query) > LONGEST_CACHED:
         return _attribute(page_host, query, referrer_host, frozenset(own_hosts))
@@ -99,7 +104,7 @@ def _attribute(page_host: str, query: str, referrer_host: str, own_hosts: frozen
         medium=medium,
         kind=kind,
         paid=medium in _PAID_MEDIA or (campaign.click is not None and campaign.click.paid),
-        tagged=any(campaign[:5]),
+        tagged=any(campaign.fields),
         source=source,
     )
     channel = next(name for name, holds in CHANNELS if holds(signs))
@@ -115,7 +120,7 @@ def _source(campaign: Campaign, referrer_host: str) -> tuple[str, Kind | None]:
         known = BY_NAME.get(named) or known_source(named)
         return (known.name, known.kind) if known else (campaign.source, None)
     known = known_source(referrer_host) if referrer_host else None
-    # The id of a click tells less than a place that is known: Facebook adds its own in Instagram, too.
+    # A known referrer is more specific than a click id: Facebook adds its own in Instagram, too.
     if campaign.click and (known is None or known.kind is Kind.OTHER):
         return campaign.click.source, campaign.click.kind
     return (known.name, known.kind) if known else (referrer_host[:MAX_SOURCE], None)

@@ -1,8 +1,8 @@
-"""Addresses of data centres, where programs live and people do not.
+"""Address ranges of data centres: their visitors are bots.
 
-In: a file that an operator gives, one range a line: ``192.0.2.0/24``, ``2001:db8::/32``, a single address, or
-``first,last`` (with more columns after them, which are left alone); ``#`` begins a comment. Out: whether an address
-is in any of the ranges, in about a microsecond whatever their number.
+In: an operator's file with one range a line: ``192.0.2.0/24``, ``2001:db8::/32``, a single address, or ``first,last``
+(further columns are ignored); ``#`` begins a comment. Out: whether an address is in any of the ranges, by binary
+search.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Range = tuple[int, int]
 """First and last address, as numbers."""
 
 WIDEST = {4: 4, 6: 8}
-"""Shorter prefixes are a slip of the pen: ``0.0.0.0/0`` would take every visitor for a bot."""
+"""Shorter prefixes are rejected as typing errors: ``0.0.0.0/0`` would make every visitor a bot."""
 
 
 class DataCentres:
-    """A table of ranges. Immutable, so threads may share it."""
+    """A table of ranges. Immutable, so thread safe."""
 
     def __init__(self, ranges: Iterable[tuple[int, Range]] = ()) -> None:
         merged: dict[int, tuple[list[int], list[int]]] = {4: ([], []), 6: ([], [])}
@@ -40,7 +40,7 @@ class DataCentres:
         return sum(len(firsts) for firsts, _ in self._ranges.values())
 
     def holds(self, address: str) -> bool:
-        """Whether an address is that of a data centre. What is no address is not."""
+        """Whether an address is in a data centre; false for an invalid one."""
         try:
             version, number = address_number(address)
         except ValueError:
@@ -51,10 +51,10 @@ class DataCentres:
 
 
 def parse_ranges(lines: Iterable[str]) -> DataCentres:
-    """The table that the lines of a file say.
+    """The table of the lines of a file.
 
     Raises:
-        ValueError: names the first line that is no range.
+        ValueError: names the first invalid line.
     """
     ranges = []
     for number, line in enumerate(lines, 1):
@@ -71,7 +71,7 @@ def load_data_centres(path: str) -> DataCentres | None:
     """The table of a file; None without one.
 
     Raises:
-        SettingsError: the file cannot be read, or a line of it is no range.
+        SettingsError: the file cannot be read, or a line is invalid.
     """
     if not path:
         return None

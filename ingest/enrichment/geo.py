@@ -1,7 +1,8 @@
-"""Language, country and region of a visitor: from what the browser says, a trusted proxy has found, or the address is.
+"""Language, country and region of a visitor.
 
-A region is a country's code with the part of it, as ISO 3166-2 has it: ``DE-BE``; ``DE-Berlin`` where only names are
-known. An address comes in and only a place goes out: it is in no cache, no error and no log line.
+In: the browser's languages, a trusted proxy's headers, and the client address. Out: a language and a `Place`. A region
+is a code of ISO 3166-2 (``DE-BE``), or country and name (``DE-Berlin``) where only names are known. An address is in no
+cache, no error and no log line.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ class Place(NamedTuple):
 NOWHERE = Place()
 
 
-class Atlas(Protocol):
-    """Knows where addresses are."""
+class GeoDatabase(Protocol):
+    """Finds the place of an address."""
 
     def place_of(self, address: str) -> Place:
-        """Where an address is; `NOWHERE` for private ones and for what is no address."""
+        """The place of an address; `NOWHERE` for private and invalid ones."""
 
 
 _PRIMARY_TAG = re.compile(r"\s*([A-Za-z]{2,3})(?:[-_;,\s]|$)")
@@ -61,7 +62,7 @@ def primary_language(tags: str) -> str:
 
 
 def place_of_headers(environ: Mapping[str, object]) -> Place:
-    """The place that a content delivery network found, from a WSGI environment; only for trusted proxies."""
+    """The place in headers of a content delivery network, from a WSGI environment; only behind trusted proxies."""
     for country_header, region_header in _HEADERS:
         if country_header in environ:
             place = _place(environ[country_header], environ.get(region_header))
@@ -70,37 +71,37 @@ def place_of_headers(environ: Mapping[str, object]) -> Place:
     return NOWHERE
 
 
-class RegistryAtlas:
-    """Countries from the published lists of the five internet registries, which come with the package ``iptocc``.
+class RegistryDatabase:
+    """Countries from the published lists of the five internet registries, from the package ``iptocc``.
 
-    They say to which country a block of addresses was given, which is mostly where it is used.
+    The lists have the country to which a block of addresses is assigned. Mostly it is used there.
     """
 
     def place_of(self, address: str) -> Place:
-        """See `Atlas`."""
+        """See `GeoDatabase`."""
         return _place(iptocc.country_code(bare_address(address)))
 
 
-class DatabaseAtlas:
+class MmdbDatabase:
     """Countries and regions from a file in MaxMind's format (MMDB), such as DB-IP Lite or GeoLite2.
 
     Raises:
-        SettingsError: the file is missing or is no such database.
+        SettingsError: the file is missing or not such a database.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            # All of it in memory: a file that is replaced while it is mapped takes the process down with it.
+            # In memory: replacing a mapped file would crash the process.
             self._database = maxminddb.open_database(path, maxminddb.MODE_MEMORY)
         except (OSError, maxminddb.InvalidDatabaseError) as error:
             raise SettingsError(f"LIVEINSIGHT_GEO_DB={str(path)!r} is no MMDB database: {error}") from error
 
     def place_of(self, address: str) -> Place:
-        """See `Atlas`."""
+        """See `GeoDatabase`."""
         try:
             found: Any = self._database.get(bare_address(address))
         except (ValueError, maxminddb.InvalidDatabaseError):
-            # No address, one of IPv6 in a database of IPv4 only, or a damaged entry.
+            # An invalid address, IPv6 in a database of IPv4 only, or a damaged entry.
             return NOWHERE
         if not isinstance(found, dict):
             return NOWHERE
@@ -114,15 +115,15 @@ class DatabaseAtlas:
         return place
 
 
-def open_atlas(database: str) -> Atlas | None:
-    """The atlas that the setting names: a file, `NO_DATABASE`, or empty for the lists of the registries.
+def open_geo_database(database: str) -> GeoDatabase | None:
+    """The database that the setting names: a file, `NO_DATABASE`, or empty for the lists of the registries.
 
     Raises:
         SettingsError: the file cannot be used.
     """
     if database == NO_DATABASE:
         return None
-    return DatabaseAtlas(Path(database)) if database else RegistryAtlas()
+    return MmdbDatabase(Path(database)) if database else RegistryDatabase()
 
 
 def _code(entry: object) -> object:

@@ -1,4 +1,4 @@
-"""Host names in one spelling: lower case, ASCII (internationalised names in punycode), no dot at the end."""
+"""Normalised host names: lower case, ASCII (internationalised names in punycode), no trailing dot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ASCII_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 
 
 def normal_host(host: str) -> str:
-    """The name, or the address without brackets; empty when it cannot be a host.
+    """The normalised name, or the address without brackets; empty when it is invalid.
 
     Args:
         host: as `urllib.parse.SplitResult.hostname` gives it.

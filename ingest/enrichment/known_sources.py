@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Kind(Enum):
-    """What sort of place a source is."""
+    """Category of a source."""
 
     SEARCH = "search"
     SOCIAL = "social"
@@ -22,14 +22,14 @@ class Kind(Enum):
 
 
 class Source(NamedTuple):
-    """A source with a name of its own."""
+    """A well-known source."""
 
     name: str
     kind: Kind
 
 
 class Click(NamedTuple):
-    """What an id tells that a platform adds to the links it shows; `paid`: only to those of advertisements."""
+    """The platform that adds a click id to links; `paid`: only to links of advertisements."""
 
     source: str
     kind: Kind

@@ -1,7 +1,7 @@
-"""How a visitor came to a page: the page, the referrer, and what both say about source, channel and campaign.
+"""The landing of an event: its page, its referrer, and the source, channel and campaign that follow from both.
 
-All of it follows from two texts and the rules of a site, and both texts repeat: so it is worked out once for each pair.
-Pure.
+In: a page's URL and a referrer as they were sent, and the site's rules. Out: a `Landing`. Pure. Results are cached,
+since both texts repeat.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ingest.enrichment.attribution import attribute, own_hosts
 from ingest.enrichment.pages import Page, parse_page, parse_referrer
 from liveinsight.sites.site import Site
 
-CACHED_ARRIVALS = 8192
+CACHED_LANDINGS = 8192
 LONGEST_CACHED = 512
-"""Characters of both texts; longer ones are worked out each time, so that the cache stays below some 10 MB."""
+"""Characters of both texts; longer ones are not cached, so that the cache stays below some 10 MB."""
 
 
 # Compared by identity, which costs nothing: equal rules are one object (see `url_rules`).
@@ -32,12 +32,12 @@ class UrlRules:
     own_hosts: frozenset[str]
 
 
-class Arrival(Struct, frozen=True, gc=False):
-    """A page and the way to it, with what an event keeps of them. Empty where there is nothing."""
+class Landing(Struct, frozen=True, gc=False):
+    """A page and how the visitor came to it. Fields are empty where nothing is known."""
 
     page: Page
     name: str
-    """What page views are counted by."""
+    """The page as a dimension value."""
     url: str
     referrer: str
     source: str
@@ -61,20 +61,20 @@ def _url_rules(
     return UrlRules(query_allow, path_groups, own_hosts(origins))
 
 
-def arrival_at(page_url: str, referrer: str, rules: UrlRules) -> Arrival | None:
-    """What a page's URL and a referrer, as they were sent, say; None when the page's URL is none."""
+def landing_of(page_url: str, referrer: str, rules: UrlRules) -> Landing | None:
+    """The landing of a page's URL and a referrer; None when the page's URL is invalid."""
     if len(page_url) + len(referrer) > LONGEST_CACHED:
-        return _arrival_at(page_url, referrer, rules)
-    return _cached_arrival(page_url, referrer, rules)
+        return _landing_of(page_url, referrer, rules)
+    return _cached_landing(page_url, referrer, rules)
 
 
-def _arrival_at(page_url: str, referrer: str, rules: UrlRules) -> Arrival | None:
+def _landing_of(page_url: str, referrer: str, rules: UrlRules) -> Landing | None:
     page = parse_page(clean(page_url, MAX_URL), rules.query_allow, rules.path_groups)
     if page is None:
         return None
     came_from = parse_referrer(clean(referrer, MAX_URL))
     traffic = attribute(page.host, page.query, came_from.host, rules.own_hosts)
-    return Arrival(page, page.page, page.url, came_from.url, traffic.source, traffic.channel, *traffic.campaign[:5])
+    return Landing(page, page.page, page.url, came_from.url, traffic.source, traffic.channel, *traffic.campaign.fields)
 
 
-_cached_arrival = lru_cache(maxsize=CACHED_ARRIVALS)(_arrival_at)
+_cached_landing = lru_cache(maxsize=CACHED_LANDINGS)(_landing_of)

@@ -1,12 +1,11 @@
-"""URLs: what is kept of them, in one spelling each. All pure; whatever comes in, what comes out is bounded.
+"""Normalised URLs of pages and referrers. Pure; results are bounded in length, and normalising twice changes nothing.
 
     HTTPS://Shop.Example:443//a/./b/?utm_source=x&id=7#top   page /a/b      page_url https://shop.example/a/b
         the same, with `id` allowed                          page /a/b?id=7
     https://shop.example/#/cart?step=2                       page /#/cart   (applications that navigate by fragment)
     https://shop.example/order/4711, with /order/* grouped   page /order/:id
 
-Query, fragment and user info carry tokens and names: they are left out, but for query fields that a site allows.
-Normalising what is normalised already changes nothing.
+Query, fragment and user info may hold tokens and names: they are removed, except for query fields that a site allows.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from ingest.enrichment.paths import allowed_query, bounded, fits, group_of, norm
 
 CACHED_URLS = 4096
 LONGEST_CACHED = 512
-"""Longer URLs are worked out each time: so the caches stay below some 20 MB whatever is sent."""
+"""Longer URLs are not cached, so that the caches stay below some 20 MB."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -31,9 +30,9 @@ class Page(NamedTuple):
     """A page's URL in its parts."""
 
     page: str
-    """What page views are counted by: path, allowed query fields and route; or the name of its group."""
+    """The dimension value: path, allowed query fields and fragment route; or the name of its group."""
     url: str
-    """Scheme, host and what `page` was before grouping; without scheme and host if they were not given."""
+    """Scheme, host and `page` before grouping; without scheme and host if they were not given."""
     host: str
     query: str
     """As it was sent, for campaign fields. Never stored."""
@@ -46,7 +45,7 @@ class Page(NamedTuple):
 
 
 class Referrer(NamedTuple):
-    """Where the visitor came from."""
+    """A referrer's URL in its parts."""
 
     url: str
     host: str
@@ -60,7 +59,7 @@ def parse_page(url: str, query_allow: Collection[str] = (), path_groups: Sequenc
     """The parts of an http(s) URL or of a bare path; None for anything else.
 
     Args:
-        url: as the browser has it.
+        url: as it was sent.
         query_allow: names of query fields that tell pages apart; ``*`` stands for all but tracking parameters.
         path_groups: (glob, name) pairs; the first glob that matches the path gives the page its name (see
             `paths.glob_pattern`).
@@ -72,7 +71,7 @@ def parse_page(url: str, query_allow: Collection[str] = (), path_groups: Sequenc
 
 
 def parse_referrer(url: str) -> Referrer:
-    """The parts of a referrer. One that cannot be understood is as none: it is not worth losing the event."""
+    """The parts of a referrer. An invalid one is as none, so that the event is not lost."""
     return _parse_referrer(url) if len(url) > LONGEST_CACHED else _cached_referrer(url)
 
 
@@ -94,7 +93,7 @@ def _parse_page(url: str, allow: tuple[str, ...], groups: tuple[tuple[str, str],
     route = "#" + normal_text(fragment.partition("?")[0]) if fragment.startswith(("/", "!/")) else ""
     normal = bounded(normal_path(path), MAX_PAGE, MAX_PAGE_BYTES)
     named = normal + allowed_query(query, allow)
-    # Half a query or half a route would be another page: where it does not fit, it is left out as a whole.
+    # A truncated query or route would be another page: what does not fit is left out as a whole.
     page = next((whole for whole in (named + route, named) if fits(whole, MAX_PAGE, MAX_PAGE_BYTES)), normal)
     group = bounded(group_of(normal, groups), MAX_PAGE, MAX_PAGE_BYTES) if groups else ""
     return Page(group or page, origin + page, host, query)
@@ -123,7 +122,7 @@ def _split(url: str) -> SplitResult | None:
         parts.port  # noqa: B018  # reading it is the check
     except ValueError:
         return None
-    # In brackets there is an address of IPv6: the parser takes them off and does not look.
+    # Brackets are for IPv6 addresses: the parser removes them without a check.
     return parts if ("[" in parts.netloc) == (":" in (parts.hostname or "")) else None
 
 

@@ -1,8 +1,8 @@
-"""Paths and queries in one spelling.
+"""Normalised paths and queries, and globs of paths.
 
-Percent-encoding: letters, digits and printable characters of any script are shown as themselves; what would mean
-something else unencoded stays encoded, in upper case; what may not stand in a URL (blanks, quotes, angle brackets,
-controls) is encoded. Dot segments and empty segments are resolved, a slash at the end goes. Index pages stay.
+Percent-encoding: letters, digits and printable characters of any script are decoded; reserved characters stay encoded,
+in upper case; characters that are invalid in a URL (blanks, quotes, angle brackets, controls) are encoded. Dot segments
+and empty segments are resolved, a trailing slash is removed. Index pages are kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TRACKING = re.compile(
     r"|ef_id|_branch_match_id|_kx|ck_subscriber_id|ref_src|ref_url|spm|scm",
     re.IGNORECASE,
 )
-"""Query fields that say how somebody came, never what is shown."""
+"""Query fields for tracking: they do not change what a page shows."""
 
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)+")
 _ENCODED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
@@ -32,7 +32,7 @@ _RAGGED = re.compile(r"(?:%[0-9A-F]?|(?<=/)\.{1,2}|/)+$")
 
 
 def normal_path(path: str) -> str:
-    """A path that starts with a slash."""
+    """The normalised path. It starts with a slash."""
     if _PLAIN.fullmatch(path):
         return path
     segments: list[str] = []
@@ -45,7 +45,7 @@ def normal_path(path: str) -> str:
 
 
 def normal_text(text: str) -> str:
-    """Text of a URL with its percent-encoding in one spelling."""
+    """Text of a URL with normalised percent-encoding."""
     pieces: list[str] = []
     end = 0
     for match in _ENCODED.finditer(text):
@@ -123,12 +123,12 @@ def _segment(segment: str) -> str:
 
 
 def fits(page: str, letters: int, size: int) -> bool:
-    """Whether `page` has at most so many letters and bytes."""
+    """Whether `page` has at most this many characters and bytes."""
     return len(page) <= letters and (page.isascii() or len(page.encode()) <= size)
 
 
 def bounded(path: str, letters: int, size: int) -> str:
-    """A path cut to so many letters and bytes, at a place where it stays normal."""
+    """A path cut to this many characters and bytes, at a place where it stays normalised."""
     if fits(path, letters, size):
         return path
     return _RAGGED.sub("", path[:letters].encode()[:size].decode("utf-8", "ignore")) or path[:1]

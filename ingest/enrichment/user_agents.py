@@ -1,6 +1,7 @@
-"""What a user agent says: browser, operating system, class of device, and whether it is a bot.
+"""User agents: browser, operating system, device class, and whether it is a bot.
 
-Parsing costs hundreds of microseconds and user agents repeat, so answers are cached by the whole text.
+In: the text of the header. Out: an `Agent`. Parsing takes hundreds of microseconds and user agents repeat, so results
+are cached by the whole text.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import NamedTuple
 import crawleruseragents
 import ua_parser
 
-from ingest.enrichment.bot_signs import CALLING, CONTACT, HEADLESS, HTTP_LIBRARY, INNOCENT, NO_BROWSER
+from ingest.enrichment.bot_signs import AUTOMATION, CONTACT, HEADLESS, HTTP_LIBRARY, NO_BROWSER, NOT_BOTS
 
 CACHED_AGENTS = 8192
-"""At most about 20 MB, however long the user agents are that somebody makes up."""
+"""About 20 MB at most, also with the longest user agents."""
 
 
 class Agent(NamedTuple):
@@ -28,7 +29,7 @@ class Agent(NamedTuple):
 
 
 NOBODY = Agent("", "", "", bot=True)
-"""Who sends no user agent at all: every browser sends one."""
+"""No user agent: every browser sends one."""
 
 _BROWSER_NAMES = {
     "Chrome Mobile": "Chrome",
@@ -41,7 +42,7 @@ _BROWSER_NAMES = {
     "Mobile Safari UI/WKWebView": "Safari WebView",
     "Opera Mobile": "Opera",
 }
-"""One name per browser: the device class already says that it is a phone."""
+"""One name per browser: the device class already tells phones apart."""
 
 _OS_NAMES = {"Mac OS X": "macOS"}
 
@@ -55,7 +56,7 @@ _DEVICES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("Desktop", r"Windows NT|Macintosh|X11|CrOS|Linux"),
     )
 )
-"""The first pattern found names the class."""
+"""The first pattern that matches gives the class."""
 
 
 @lru_cache(maxsize=1024)
@@ -84,15 +85,15 @@ def classify(user_agent: str) -> Agent:
 
 
 def is_bot(user_agent: str) -> bool:
-    """Whether a program speaks: by the list of known crawlers, or by a sign of `ingest.enrichment.bot_signs`."""
-    kept = INNOCENT.sub("", user_agent)
-    said = kept.lower()
+    """Whether it is a bot: by the list of known crawlers, or by a sign of `ingest.enrichment.bot_signs`."""
+    kept = NOT_BOTS.sub("", user_agent)
+    lower = kept.lower()
     return (
-        HTTP_LIBRARY.match(said) is not None
-        or NO_BROWSER.match(said) is not None
-        or CONTACT.search(said) is not None
-        or HEADLESS.search(said) is not None
-        or CALLING.search(said) is not None
+        HTTP_LIBRARY.match(lower) is not None
+        or NO_BROWSER.match(lower) is not None
+        or CONTACT.search(lower) is not None
+        or HEADLESS.search(lower) is not None
+        or AUTOMATION.search(lower) is not None
         or crawleruseragents.is_crawler(kept)
     )
 

@@ -30,7 +30,7 @@ ANY_ORIGIN = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Head
 
 
 class EventStatus(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What became of one event; `status` is 202 also for one that is deliberately not counted: then it has a reason."""
+    """The result of one event. A dropped event has status 202 and a reason."""
 
     index: int
     status: int
@@ -48,16 +48,16 @@ class DroppedEvent(Struct, kw_only=True, forbid_unknown_fields=True):
     reason: Reason
 
 
-class Taken(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Nothing was refused. `ids` are those of the accepted events in order: their own, or made."""
+class AcceptedEvents(Struct, kw_only=True, forbid_unknown_fields=True):
+    """No event is refused. `ids` are those of the accepted events in order: their own, or made."""
 
     accepted: int
     ids: list[str]
     dropped: list[DroppedEvent] | UnsetType = UNSET
 
 
-class PartlyTaken(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Some events were refused: `events` says what became of each."""
+class PartlyAccepted(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Some events are refused. `events` has the result of each."""
 
     accepted: int
     refused: int
@@ -67,7 +67,7 @@ class PartlyTaken(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Receipts(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What became of each event that a server has sent; a receipt is what its trace is asked for with."""
+    """The result of each event of a server. With its receipt a server asks for an event's trace."""
 
     accepted: int
     refused: int
@@ -75,7 +75,7 @@ class Receipts(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Problem(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What is wrong. `field` names the payload's field at fault, `events` every event that was refused."""
+    """An error. `field` names the invalid field of the payload, `events` every refused event."""
 
     reason: Reason
     message: str
@@ -85,7 +85,7 @@ class Problem(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Failure(Struct, kw_only=True, forbid_unknown_fields=True):
-    """The body of every answer with a status from 400 on."""
+    """The body of every error answer."""
 
     error: Problem
 
@@ -104,21 +104,21 @@ class Answer(NamedTuple):
 
 
 def answer(outcome: Outcome, request_id: str) -> Answer:
-    """202 when nothing was refused, 207 when some was, 4xx when all was."""
+    """202 when no event is refused, 207 when some are, 4xx when all are."""
     if outcome.refused and not outcome.accepted and not outcome.dropped:
         return _all_refused(outcome.refused, request_id)
     ids = [one.id for one in outcome.accepted]
     dropped = [DroppedEvent(index=one.index, reason=one.reason) for one in outcome.dropped] or UNSET
     if not outcome.refused:
-        return Answer(202, Taken(accepted=len(ids), ids=ids, dropped=dropped))
-    body = PartlyTaken(
+        return Answer(202, AcceptedEvents(accepted=len(ids), ids=ids, dropped=dropped))
+    body = PartlyAccepted(
         accepted=len(ids), refused=len(outcome.refused), ids=ids, dropped=dropped, events=statuses(outcome)
     )
     return Answer(207, body)
 
 
 def receipts(outcome: Outcome, given: Sequence[str], request_id: str) -> Answer:
-    """The answer to a server: `given` are the receipts of the accepted events, then those of the dropped ones."""
+    """The answer to a server. `given` has the receipts of the accepted events, then of the dropped ones."""
     if outcome.refused and not outcome.accepted and not outcome.dropped:
         return _all_refused(outcome.refused, request_id)
     indexes = [one.index for one in outcome.accepted] + [one.index for one in outcome.dropped]
@@ -131,19 +131,19 @@ def receipts(outcome: Outcome, given: Sequence[str], request_id: str) -> Answer:
 
 
 def statuses(outcome: Outcome) -> list[EventStatus]:
-    """What became of each event, in the order of the request."""
+    """The result of each event, in the order of the request."""
     taken = [EventStatus(index=one.index, status=202, id=one.id) for one in outcome.accepted]
     dropped = [EventStatus(index=one.index, status=202, reason=one.reason) for one in outcome.dropped]
     return sorted([*taken, *dropped, *map(_described, outcome.refused)], key=lambda event: event.index)
 
 
 def error(reason: Reason, message: str, request_id: str) -> Failure:
-    """Body of an error that concerns no single event."""
+    """The body of an error of the whole request."""
     return Failure(error=Problem(reason=reason, message=message, request_id=request_id))
 
 
 def refusal(invalid: InvalidPayload, request_id: str) -> Answer:
-    """Answer to a request that is refused as a whole."""
+    """The answer to a request that is refused as a whole."""
     body = error(Reason(invalid.reason), invalid.message, request_id)
     body.error.field = invalid.field or UNSET
     return Answer(invalid.status, body)

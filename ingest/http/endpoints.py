@@ -14,7 +14,7 @@ from flask import Response
 from ingest.contract import limits
 from ingest.contract.reasons import MEANINGS
 from ingest.http import browser_events, server_events, service_views
-from ingest.http.answers import ANY_ORIGIN, Failure, PartlyTaken, Receipts, Status, Taken, json_response
+from ingest.http.answers import ANY_ORIGIN, AcceptedEvents, Failure, PartlyAccepted, Receipts, Status, json_response
 from ingest.http.service import Endpoint, Service
 from ingest.pipeline.payload import Payload, ServerPayload
 from ingest.tracing.trace import Trace
@@ -100,7 +100,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "POST",
             "collect",
             "Take events of a browser. 202 and 207 mean that the stream has the accepted ones.",
-            _answers({202: Taken, 207: PartlyTaken, **_BODY_ERRORS}),
+            _answers({202: AcceptedEvents, 207: PartlyAccepted, **_BODY_ERRORS}),
             body=_events(Payload),
         ),
         trailing_slash=True,

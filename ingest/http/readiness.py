@@ -1,7 +1,8 @@
-"""Whether ingest can do its work: it knows the sites, the stream takes records, and not too much waits for it.
+"""Readiness: the sites are known, the stream takes records, and the queue is not full.
 
-While events come in, their own fate tells. When none came lately, or the last ones failed, a record without events is
-put onto the stream: nothing else shows that this process may write to it, and readers pass over such a record.
+In: the results of the last writes to the stream. Out: a reason why events cannot be taken now, or None. When there was
+no write lately, or the last one failed, a record without events is written: nothing else shows that this process may
+write to the stream. Readers skip such a record.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from liveinsight.model.events import encode_record, partition_key
 from liveinsight.storage.stream import OutRecord
 
 FRESH_SECONDS = 5.0
-"""How long it counts that the stream has taken something."""
+"""How long a successful write counts."""
 TROUBLE_SECONDS = 1.0
-"""How long a failed attempt counts."""
+"""How long a failed write counts."""
 
 MESSAGES = {
     Reason.STREAM_UNAVAILABLE: "the stream does not take records",
-    Reason.STREAM_REFUSED: "the stream refuses us; the log says why: see to access rights, stream name and key",
+    Reason.STREAM_REFUSED: "the stream refuses writes; the log says why: check access rights, stream name and key",
     Reason.STORE_UNAVAILABLE: "the sites are not known, as the store does not answer",
     Reason.QUEUE_FULL: "too many requests wait for the stream",
 }
 
 
 class Readiness:
-    """The answer to "can events be taken now?". Thread safe; asks the stream rarely, however often it is asked.
+    """Whether events can be taken now. Thread safe; writes to the stream once a second at most.
 
     Args:
-        stream: knows how the last calls fared, and is tried when that is not known.
-        full: whether the next request would be turned away.
-        sites: gives the sites, or raises `StoreUnavailable` when they have never been seen.
+        stream: knows the results of the last writes, and is written to when they are too old.
+        full: whether the queue is full.
+        sites: gives the current sites, or raises `StoreUnavailable`.
     """
 
     def __init__(self, stream: ObservedStream, full: Callable[[], bool], sites: Callable[[], object]) -> None:
@@ -46,7 +47,7 @@ class Readiness:
         self._trying = threading.Lock()
 
     def trouble(self) -> Reason | None:
-        """None when all is well."""
+        """The reason why events cannot be taken; None if they can."""
         stream, now = self._stream, self._stream.elapsed()
         if self._full():
             return Reason.QUEUE_FULL
@@ -56,7 +57,7 @@ class Readiness:
             return Reason.STORE_UNAVAILABLE
         if stream.taken_at >= stream.failed_at and now - stream.taken_at < FRESH_SECONDS:
             return None
-        # A try on a stream that hangs takes seconds: others are told what is known meanwhile.
+        # A write to a hanging stream takes seconds: meanwhile other threads get the last result.
         if now - self._tried_at >= TROUBLE_SECONDS and self._trying.acquire(blocking=False):
             try:
                 self._trouble = self._try()

@@ -1,4 +1,4 @@
-"""What a request says of itself in its headers, from a WSGI environment."""
+"""Request headers, from a WSGI environment: body type, API key, origin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEDIA_TYPES = frozenset({"application/json", "text/plain"})
 
 
 def check_body_is_readable(environ: Mapping[str, Any]) -> None:
-    """Refuse bodies that are not plain JSON. A compressed one could grow a thousandfold, and no tracker sends any.
+    """Refuse bodies that are not plain JSON. Compressed ones could decompress to a thousand times their size.
 
     Raises:
         InvalidPayload: ``unsupported_media_type`` or ``unsupported_encoding``.
@@ -24,7 +24,7 @@ def check_body_is_readable(environ: Mapping[str, Any]) -> None:
     if not _is_readable(environ.get("CONTENT_TYPE", "")):
         raise InvalidPayload(Reason.UNSUPPORTED_MEDIA_TYPE, "use application/json or text/plain", status=415)
     if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in {"identity", ""}:
-        raise InvalidPayload(Reason.UNSUPPORTED_ENCODING, "send the body as it is, not compressed", status=415)
+        raise InvalidPayload(Reason.UNSUPPORTED_ENCODING, "send the body uncompressed", status=415)
 
 
 @lru_cache(maxsize=256)
@@ -45,7 +45,7 @@ def bearer_key(environ: Mapping[str, Any]) -> str:
 
 
 def page_origin(environ: Mapping[str, Any]) -> str | None:
-    """The origin of the page that asks: an image's request has no Origin, but often a Referer."""
+    """The origin of the requesting page. A request for an image has no Origin, but often a Referer."""
     origin: str | None = environ.get("HTTP_ORIGIN")
     referer = environ.get("HTTP_REFERER")
     if origin or not referer:

@@ -23,7 +23,7 @@ from ingest.http.answers import ANY_ORIGIN, Failure, error, json_response, refus
 from ingest.http.browser_events import PIXEL_PATH, image
 from ingest.http.endpoints import ENDPOINTS
 from ingest.http.flask_app import Application
-from ingest.http.response_headers import EveryAnswer, add_request_ids, request_id
+from ingest.http.response_headers import ResponseHeaders, add_request_ids, request_id
 from ingest.http.service import Service
 from liveinsight.model.errors import InvalidPayload, StoreUnavailable, StreamUnavailable
 
@@ -50,7 +50,7 @@ def build_app(service: Service, trusted_proxies: int) -> Flask:
     _add_error_handlers(app, service)
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=0, x_host=0)  # type: ignore[method-assign]
-    app.wsgi_app = EveryAnswer(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = ResponseHeaders(app.wsgi_app)  # type: ignore[method-assign]
     add_request_ids(app.logger, logger)
     return app
 

@@ -23,14 +23,14 @@ _TRACKER_MAX_AGE_SECONDS = 3600
 
 
 class RequestLimits(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Larger requests are refused as a whole. Compressed bodies are not read at all."""
+    """Limits of a request. A larger one, or one with a compressed body, is refused as a whole."""
 
     max_body_bytes: int = contract.MAX_BODY_BYTES
     max_events: int = contract.MAX_EVENTS
 
 
 class TimeLimits(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Older events are refused, and those further in the future; `live_ms`: younger ones count as live."""
+    """Older events are refused, and those further in the future. Events younger than `live_ms` count as live."""
 
     max_age_ms: int = contract.MAX_AGE_MS
     max_future_ms: int = contract.MAX_FUTURE_MS
@@ -38,13 +38,13 @@ class TimeLimits(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class DuplicateLimits(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A repeat is recognised by its id among a visitor's last so many events."""
+    """A duplicate is recognised by its id among this many events of its visitor."""
 
     events_per_visitor: int = MAX_RECENT_IDS
 
 
 class SiteLimits(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a site takes; null means no limit. A rate holds per ingest process, and `period_ms` of it at once."""
+    """A site's own limits; null means no limit. Rates are per process and `period_ms`, which is also the burst."""
 
     site: str
     session_gap_minutes: int
@@ -55,7 +55,7 @@ class SiteLimits(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
-    """All limits. Lengths are in characters unless a name says bytes."""
+    """All limits. Lengths are in characters unless a name has the unit."""
 
     request: RequestLimits
     refused_beyond: dict[str, int]
@@ -96,7 +96,7 @@ CUT_BEYOND = {
 
 
 def limits_of(site: Site | None) -> Limits:
-    """All limits, with those of a site, if there is one."""
+    """All limits, with those of `site` if it is given."""
     own = None
     if site:
         own = SiteLimits(

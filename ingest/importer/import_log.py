@@ -27,7 +27,7 @@ from rich.table import Table
 
 from ingest.delivery.group_commit import GroupCommit, Retries
 from ingest.enrichment.datacentres import load_data_centres
-from ingest.enrichment.geo import open_atlas
+from ingest.enrichment.geo import open_geo_database
 from ingest.importer.access_log import MALFORMED, PageRequest, PageRules, page_requests, parse_lines
 from ingest.pipeline.cardinality import ValueGuard
 from ingest.pipeline.context import Context, Policy
@@ -39,7 +39,8 @@ from liveinsight.model.events import PAGE_VIEW
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
 from liveinsight.sites.site import Site, Sites
-from liveinsight.storage.store import ReadStore, freshest_previews
+from liveinsight.storage.store import ReadStore
+from liveinsight.storage.watermarks import freshest_previews
 from liveinsight.wiring import open_newest_store, open_store, open_stream
 
 LINES_PER_BATCH = 5_000
@@ -270,7 +271,7 @@ def _open_pipeline(settings: Settings, sites: Sites, *, include_bots: bool) -> P
             max_age_ms=None,
             drop_bots=False if include_bots else None,
             guard=ValueGuard(),
-            atlas=open_atlas(settings.geo_db),
+            geo=open_geo_database(settings.geo_db),
             data_centres=load_data_centres(settings.data_centres),
         ),
     )

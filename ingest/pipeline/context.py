@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ingest.contract.limits import MAX_AGE_MS
 from ingest.enrichment.datacentres import DataCentres
-from ingest.enrichment.geo import Atlas
+from ingest.enrichment.geo import GeoDatabase
 from ingest.pipeline.cardinality import ValueGuard
 from ingest.pipeline.rate_limits import Rates
 
@@ -40,7 +40,7 @@ class Policy:
         drop_bots: None leaves it to the site.
         rates: None takes events as fast as they come.
         guard: None lets in any number of different values.
-        atlas: where addresses are, for requests that no trusted proxy has placed; None leaves it unknown.
+        geo: where addresses are, for requests that no trusted proxy has placed; None leaves it unknown.
         data_centres: addresses whose events are those of bots; None knows of none.
     """
 
@@ -48,5 +48,5 @@ class Policy:
     drop_bots: bool | None = None
     rates: Rates | None = None
     guard: ValueGuard | None = None
-    atlas: Atlas | None = None
+    geo: GeoDatabase | None = None
     data_centres: DataCentres | None = None

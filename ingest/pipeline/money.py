@@ -1,25 +1,15 @@
-"""Revenue becomes whole minor units of its currency: 12.50 EUR is 1250, 1200 JPY is 1200, 1.5 KWD is 1500.
-
-Exponents come from the `iso4217` package, which carries the maintenance agency's own table and is released
-with it: a small hand-kept table would be wrong for every currency nobody here thought of.
-"""
+"""Revenue of a payload, checked and converted to whole minor units of its currency."""
 
 from __future__ import annotations
 
 import re
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
-import iso4217
-
 from ingest.contract.limits import MAX_AMOUNT
 from ingest.contract.reasons import Reason
 from ingest.pipeline.payload import Revenue
+from liveinsight.model.currencies import EXPONENTS
 from liveinsight.model.errors import InvalidPayload
-
-# Metals, test codes and drawing rights have no minor unit: nothing is sold in them.
-EXPONENTS: dict[str, int] = {
-    currency.code: currency.exponent for currency in iso4217.Currency if currency.exponent is not None
-}
 
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 

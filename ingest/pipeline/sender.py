@@ -11,12 +11,12 @@ from msgspec import Struct
 from ingest.contract.limits import MAX_USER_AGENT
 from ingest.contract.reasons import Reason
 from ingest.contract.text import clean
-from ingest.enrichment.geo import NOWHERE, Atlas, Place, primary_language
+from ingest.enrichment.geo import NOWHERE, GeoDatabase, Place, primary_language
 from ingest.enrichment.landing import UrlRules, url_rules
 from ingest.enrichment.user_agents import Agent, classify, relays
 from ingest.pipeline.context import Context, Policy
 from liveinsight.model.errors import InvalidPayload
-from liveinsight.sites.site import Bots, Honour, Site, Sites
+from liveinsight.sites.site import Bots, DoNotTrackPolicy, Site, Sites
 
 
 class Sender(Struct, frozen=True, gc=False):
@@ -79,13 +79,13 @@ class RequestSenders:
             site,
             url_rules(site),
             _exclusion(site, context),
-            context.opted_out and site.honour is not Honour.OFF,
+            context.opted_out and site.do_not_track is not DoNotTrackPolicy.OFF,
             drops_bots,
             centres is not None and centres.holds(context.client_address),
             user_agent,
             classify(user_agent),
             relays(user_agent),
-            _place(context, policy.atlas),
+            _place(context, policy.geo),
             primary_language(context.accept_language),
         )
 
@@ -103,14 +103,14 @@ def site_of(sites: Sites, name: str | None) -> Site:
 
 
 def _exclusion(site: Site, context: Context) -> Reason | None:
-    if context.opted_out and site.honour is Honour.DROP:
+    if context.opted_out and site.do_not_track is DoNotTrackPolicy.DROP:
         return Reason.DO_NOT_TRACK
     if site.excludes_address(context.client_address):
         return Reason.EXCLUDED_ADDRESS
     return None
 
 
-def _place(context: Context, atlas: Atlas | None) -> Place:
+def _place(context: Context, geo: GeoDatabase | None) -> Place:
     if context.country:
         return Place(context.country, context.region)
-    return atlas.place_of(context.client_address) if atlas else NOWHERE
+    return geo.place_of(context.client_address) if geo else NOWHERE

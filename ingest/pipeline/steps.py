@@ -13,7 +13,7 @@ from ingest.contract import limits
 from ingest.contract.reasons import Reason
 from ingest.contract.text import clean, clean_phrase
 from ingest.enrichment.geo import primary_language
-from ingest.enrichment.landing import Arrival, UrlRules, arrival_at
+from ingest.enrichment.landing import Landing, UrlRules, landing_of
 from ingest.enrichment.pages import Page
 from ingest.enrichment.paths import group_of
 from ingest.enrichment.user_agents import Agent, classify
@@ -132,9 +132,9 @@ def read_type(given: str | None) -> str:
     return event_type
 
 
-def read_landing(payload: Payload, event_type: str, rules: UrlRules) -> Arrival:
+def read_landing(payload: Payload, event_type: str, rules: UrlRules) -> Landing:
     """Refuse URLs that are neither http(s) nor a path; page, referrer, source and campaign follow from the URLs."""
-    landing = arrival_at(payload.page_url or "", payload.referrer or "", rules)
+    landing = landing_of(payload.page_url or "", payload.referrer or "", rules)
     if landing is None:
         raise InvalidPayload(Reason.INVALID_URL, "use an http(s) URL, or a path that starts with /", field="page_url")
     if event_type == PAGE_VIEW and not landing.url:

@@ -19,11 +19,10 @@ from msgspec.structs import replace
 from liveinsight.counting.compression import compress, decompress
 from liveinsight.counting.rollups import NOT_INTERACTIVE, Measures, event_measures, unpack_rows, visit_rows
 from liveinsight.model.buckets import MINUTE_MS, quarter_of
-from liveinsight.model.events import PAGE_EXIT, PAGE_VIEW, Event
+from liveinsight.model.events import DEFAULT_GAP_MINUTES, PAGE_EXIT, PAGE_VIEW, Event
 from liveinsight.model.ids import own_session_id
 from liveinsight.model.marks import NO_MARK
 
-DEFAULT_GAP_MINUTES = 30
 SESSION_GAP_MS = DEFAULT_GAP_MINUTES * MINUTE_MS
 """The default gap."""
 PRESENCE_MS = 5 * MINUTE_MS

@@ -17,6 +17,8 @@ MAGIC = b"LI"
 VERSION = 1
 _HEADER = MAGIC + bytes([VERSION])
 
+DEFAULT_GAP_MINUTES = 30
+"""Minutes without activity that end a session, unless the site has its own gap."""
 VIRTUAL_BUCKETS = 256
 """Partition keys in use. A visitor's events share one, so they stay in order and a split never divides them."""
 
@@ -85,7 +87,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     screen_width: int = 0
     element: Element | None = None
     props: dict[str, PropertyValue] | None = None
-    gap_minutes: int = 30
+    gap_minutes: int = DEFAULT_GAP_MINUTES
     region: str = ""
 
 

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from liveinsight.sites.site import ANY_ORIGIN, Bots, Honour
+from liveinsight.sites.site import ANY_ORIGIN, Bots, DoNotTrackPolicy
 
 SITE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """Site names are part of storage keys and URLs."""
 
-Choice = TypeVar("Choice", Honour, Bots)
+Choice = TypeVar("Choice", DoNotTrackPolicy, Bots)
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -107,9 +107,9 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def honour(text: str) -> Honour:
+def do_not_track(text: str) -> DoNotTrackPolicy:
     """How to treat visitors who ask not to be tracked."""
-    return _one_of(Honour, text)
+    return _one_of(DoNotTrackPolicy, text)
 
 
 def bots(text: str) -> Bots:
@@ -201,9 +201,9 @@ FIELDS: tuple[Field, ...] = (
         "different values per day and dimension at one ingest process; others become (other) (default 2000)",
     ),
     Field(
-        "honour",
+        "do_not_track",
         "HOW",
-        honour,
+        do_not_track,
         "visitors who ask not to be tracked (DNT, Sec-GPC): off counts them like all, anonymous without their ids "
         "(the default), drop not at all",
     ),

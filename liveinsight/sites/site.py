@@ -18,15 +18,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.model.events import DEFAULT_GAP_MINUTES
 
 ANY_ORIGIN = "*"
-DEFAULT_GAP_MINUTES = 30
 DEFAULT_MAX_VALUES = 2000
 
 _SUBDOMAINS = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
-class Honour(StrEnum):
+class DoNotTrackPolicy(StrEnum):
     """How visitors who ask not to be tracked (DNT or Global Privacy Control) are treated."""
 
     OFF = "off"
@@ -65,7 +65,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     address_rate: int = 0
     site_rate: int = 0
     max_values: int = DEFAULT_MAX_VALUES
-    honour: Honour = Honour.ANONYMOUS
+    # Stored lists of sites have the name "honour".
+    do_not_track: DoNotTrackPolicy = msgspec.field(default=DoNotTrackPolicy.ANONYMOUS, name="honour")
     bots: Bots = Bots.DROP
     query_allow: tuple[str, ...] = ()
     path_groups: tuple[tuple[str, str], ...] = ()

@@ -1,7 +1,7 @@
-"""The pointer: which generations of counters are active, from which day on, and what was active before.
+"""The pointer: which generations of counters are active, from which day on, and which were active before.
 
-It is one small item beside the first generation's sessions. Promises: it changes as a whole, and only if nobody else
-has changed it meanwhile; every switch can be taken back, the latest first.
+It is a document in the store of the first generation. Promises: it changes as a whole, by compare-and-set; every switch
+can be rolled back, the latest first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from liveinsight.model.errors import LiveInsightError
 from liveinsight.storage.store import Document, DocumentStore
 
 FIRST = 1
-"""The generation there is without any rebuild. Its tables also hold the pointer, and ingest's salts."""
+"""The generation before any rebuild. Its tables also hold the pointer and the salts of ingest."""
 POINTER = "pointer"
 
 
@@ -27,57 +27,57 @@ ONLY_FIRST = (Active(FIRST, 0),)
 
 
 class Pointer(msgspec.Struct, frozen=True):
-    """The active generations by their days, the newest last; `history` is what was active before, the latest last."""
+    """The active generations by cutover day, and the former ones; both with the latest last."""
 
     active: tuple[Active, ...] = ONLY_FIRST
     history: tuple[tuple[Active, ...], ...] = ()
     changed_at: int = 0
-    """Epoch ms: tells two changes of the same content apart."""
+    """Epoch ms. It tells two pointers of the same content apart."""
 
     @property
     def newest(self) -> int:
-        """The generation that is written."""
+        """The generation that the worker writes."""
         return self.active[-1].generation
 
     @property
     def generations(self) -> set[int]:
-        """All active ones."""
+        """All active generations."""
         return {active.generation for active in self.active}
 
 
 def switched(pointer: Pointer, generation: int, cutover_day: int, now: int) -> Pointer:
-    """`generation` holds from `cutover_day` on."""
+    """The pointer after a switch to `generation` from `cutover_day` on."""
     kept = tuple(active for active in pointer.active if active.cutover_day < cutover_day)
     return Pointer((*kept, Active(generation, cutover_day)), (*pointer.history, pointer.active), now)
 
 
 def switched_back(pointer: Pointer, now: int) -> Pointer:
-    """What was active before the last switch is active again.
+    """The pointer as it was before the last switch.
 
     Raises:
         LiveInsightError: there was no switch.
     """
     if not pointer.history:
-        raise LiveInsightError("there is nothing to go back to: generation 1 was never switched from")
+        raise LiveInsightError("there is nothing to roll back: generation 1 has been active since the beginning")
     return Pointer(pointer.history[-1], pointer.history[:-1], now)
 
 
 def forgotten(pointer: Pointer, generation: int, now: int) -> Pointer:
-    """Nothing leads back to a generation."""
+    """The pointer without any history that needs `generation`."""
     kept = tuple(past for past in pointer.history if all(active.generation != generation for active in past))
     return Pointer(pointer.active, kept, now)
 
 
 def load_pointer(store: DocumentStore) -> Pointer:
-    """The pointer, from the first generation's store."""
+    """The pointer, from the store of the first generation."""
     return load_versioned_pointer(store)[0]
 
 
 def load_versioned_pointer(store: DocumentStore) -> tuple[Pointer, int]:
-    """The pointer and its version, to be saved against.
+    """The pointer, and its version for `save_pointer`.
 
     Raises:
-        LiveInsightError: it was written by another release that knows more.
+        LiveInsightError: a newer release has written it.
     """
     document = store.load_document(POINTER)
     try:
@@ -90,10 +90,10 @@ def save_pointer(store: DocumentStore, pointer: Pointer, version: int) -> None:
     """Replace the pointer that had `version` when it was loaded.
 
     Raises:
-        LiveInsightError: somebody else has replaced it since; nothing is changed.
+        LiveInsightError: another command has replaced it since; nothing is changed.
     """
     if not store.save_document(POINTER, Document(version + 1, msgspec.json.encode(pointer).decode())):
         raise LiveInsightError(
-            "somebody else has changed the active generations just now; nothing was changed: look at "
+            "another command has just changed the active generations, so nothing was changed: look at "
             "`liveinsight rebuild status`, then try again"
         )

@@ -1,14 +1,14 @@
-"""Reads counters of several generations as if they were one.
+"""Reads the counters of several generations as one.
 
-A rebuild counts the stream again into a generation of its own: tables that look like the first ones. The pointer
-lists the active generations and the site-local day from which each holds:
+A rebuild counts the stream again into a new generation, which has tables of its own. The pointer lists the active
+generations and the site-local day from which each is read:
 
     day                    ... 19 20 | 21 22 23 ...      switched on the 22nd to generation 2, from the 21st on
     read from generation           1 | 2                 (the worker writes to generation 2)
 
-In: a way to load the pointer, and each generation's store. Out: a `ReadStore`. Promises: a day's totals and its
-breakdowns come from the same generation. As the worker writes to the newest one only, a day about which an older
-generation knows nothing at all (of a log imported after the switch) is read from the next that knows something.
+In: a way to load the pointer, and the store of each generation. Out: a `ReadStore`. Promises: the totals and breakdowns
+of a day come from the same generation. The worker writes only to the newest one, so a day without any data in its own
+generation (of a log imported after the switch) is read from the next generation that has some.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from liveinsight.storage.generation_pointer import Active, Pointer
 from liveinsight.storage.store import Read, ReadStore, VisitorKey, Watermark
 
 REFRESH_MS = 5_000
-"""For how long an answer may come from a pointer that has been changed."""
+"""How long the pointer is cached."""
 FOR_EVER = 1 << 40
 """A bucket after all others."""
 _UTC = ZoneInfo("UTC")
@@ -43,13 +43,13 @@ _UTC = ZoneInfo("UTC")
 class GenerationalReader:
     """A `liveinsight.storage.store.ReadStore` over several generations. Thread safe.
 
-    The pointer is read when it is first needed and again when it is older than `REFRESH_MS`. That one small read is
-    not in `items_read`: the cost of an answer does not depend on when it is asked for.
+    The pointer is loaded when it is first needed, and again when it is older than `REFRESH_MS`. That small read is not
+    in `items_read`, so that the cost of an answer does not depend on its time.
 
     Args:
         stores: gives a generation's store.
         pointer: loads the pointer.
-        zones: gives the sites' time zones: a generation begins to hold at a site's own midnight.
+        zones: gives the time zones of the sites: cutover is at the midnight of each site.
         clock: current time.
     """
 
@@ -112,7 +112,7 @@ class GenerationalReader:
                 try:
                     self._known = self._load()
                 except StoreUnavailable:
-                    # An old pointer shows numbers that were right a moment ago; none at all is an outage.
+                    # A slightly old pointer is better than no answer.
                     if self._known is None:
                         raise
                 self._known_at = now
@@ -125,7 +125,7 @@ class GenerationalReader:
         return self._zones().get(site) or _UTC
 
     def _spans(self, active: Sequence[Active], site: str) -> list[tuple[int, int]]:
-        """First and last bucket for which each generation holds."""
+        """First and last bucket that is read from each generation."""
         zone = self._zone(site)
         starts = [
             quarters_of_day(day_from_number(each.cutover_day), zone)[0] if each.cutover_day else 0 for each in active
@@ -133,7 +133,7 @@ class GenerationalReader:
         return list(zip(starts, [*(start - 1 for start in starts[1:]), FOR_EVER], strict=True))
 
     def _totals(self, holders: Sequence[Active], site: str, first: int, last: int) -> Read[tuple[int, CounterItem]]:
-        """Totals from the first of `holders`; of days that it knows nothing about, from those after it."""
+        """Totals from the first of `holders`, and those of days that it has no data for from the next ones."""
         read = self._stores(holders[0].generation).read_totals(site, first, last)
         if len(holders) == 1:
             return read
@@ -155,7 +155,7 @@ class GenerationalReader:
     def _dimension(
         self, holders: Sequence[Active], site: str, day: int, dimension: str
     ) -> Read[tuple[str, CounterItem]]:
-        """Rows from the first of `holders`; if it knows nothing about the day, from those after it."""
+        """Rows from the first of `holders`; from the next ones if it has no data for the day."""
         store = self._stores(holders[0].generation)
         read = store.read_dimension(site, day, dimension)
         if read.rows or len(holders) == 1:

@@ -1,13 +1,12 @@
-"""What the processor writes and the API reads, as protocols with two implementations.
+"""The store as protocols: the processor writes it, the API reads it.
 
-`liveinsight.testing.memory.MemoryStore` and `liveinsight.aws.dynamodb_store.DynamoStore` are held to one contract suite
-(tests/contract). Semantics that both promise:
+`DynamoStore` and, for tests, `MemoryStore` implement them and pass one contract suite. Both guarantee:
 
-* **Writes are compare-and-set on the mark.** A counter is written only if its stored mark is the one it was
-  loaded with; a visitor only if its stored mark is below the new one. What is refused is returned, not raised.
-* **A write may have happened even if it was not confirmed** (`Written.unconfirmed`): load again before retrying.
-* **Loads are strongly consistent.** Query methods (for the API) may lag by a moment.
-* Every method may raise `StoreUnavailable`; all are safe to call again.
+* **Writes are compare-and-set on the mark.** A counter is written only if its stored mark is the one it was loaded
+  with; a visitor only if its stored mark is below the new one. Refused writes are returned, not raised.
+* **An unconfirmed write may have happened** (`Written.unconfirmed`): load again before retrying.
+* **`load_` methods are strongly consistent.** `read_` methods may lag by a moment.
+* Every method may raise `StoreUnavailable`. All are safe to call again.
 """
 
 from __future__ import annotations
@@ -52,18 +51,18 @@ class CounterWrite(NamedTuple):
 
 @dataclass
 class Written:
-    """Outcome of conditional writes, by index into what was asked."""
+    """Outcome of conditional writes, by index into the request."""
 
     refused: list[int] = field(default_factory=list)
-    """The condition failed: somebody else has written."""
+    """The condition failed: another writer was first."""
     unconfirmed: list[int] = field(default_factory=list)
-    """Throttled or failed; it may or may not have been applied."""
+    """Throttled or failed: it may or may not have been applied."""
 
 
 class VisitorWrite(NamedTuple):
-    """Write `data`, an encoded state, if the stored mark is below `mark`, or there is none.
+    """Write an encoded state if the stored mark is below `mark`, or if no state is stored.
 
-    `is_new` says that nothing was stored when the state was loaded: a hint that saves a write, no condition.
+    `is_new` says that no state was stored when this one was loaded. It is a hint that saves a write, not a condition.
     """
 
     key: VisitorKey
@@ -74,7 +73,7 @@ class VisitorWrite(NamedTuple):
 
     @classmethod
     def of(cls, state: VisitorState, expires_at: int, *, is_new: bool) -> VisitorWrite:
-        """Write a state as it is now."""
+        """The write of a state as it is now."""
         return cls((state.site, state.visitor), state.mark, encode_visitor(state), expires_at, is_new)
 
 
@@ -101,7 +100,7 @@ class DeadLetter(NamedTuple):
 
 
 class DeadLetterSummary(NamedTuple):
-    """What there is to know about a dead letter without its bytes."""
+    """A dead letter without its bytes."""
 
     shard_id: str
     mark: str
@@ -111,16 +110,18 @@ class DeadLetterSummary(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """How far a shard is done: a sequence number or `SHARD_END`, of one incarnation of the stream."""
+    """How far a shard is processed: a sequence number or `SHARD_END`, of one incarnation of the stream."""
 
     incarnation: int
     sequence_number: str
 
 
 class Watermark(NamedTuple):
-    """Everything that arrived on the shard before `as_of` (epoch ms) is stored; before `fresh_as_of`, in the counters
-    that are written first (`Cadence.FAST`); before `preview_as_of`, it is stored or in a preview. The latter two are
-    never behind the first, whatever stands here."""
+    """Freshness of one shard: up to which arrival time (epoch ms) its records are counted.
+
+    Records that arrived before `as_of` are stored completely. Those before `fresh_as_of` are in the counters of
+    `Cadence.FAST`. Those before `preview_as_of` are stored or previewed. If `as_of` is later, it holds for all three.
+    """
 
     shard_id: str
     as_of: int
@@ -138,79 +139,79 @@ class Document(NamedTuple):
 
 
 class Read(NamedTuple, Generic[Row]):
-    """Rows of an answer, and how many stored items had to be read for them."""
+    """Rows of an answer, and the number of stored items that were read for them."""
 
     rows: list[Row]
     items_read: int
     partial: bool = False
-    """Less is in it than the previews' time claims: it is as of what is stored."""
+    """Whether rows are missing that only previews have: the answer is as of the stored state."""
 
 
 class ProcessorStore(Protocol):
-    """What the processor needs."""
+    """The part that the processor uses."""
 
     def load_counters(self, shard: str, keys: Sequence[CounterKey]) -> dict[CounterKey, CounterItem]:
-        """The shard's stored items among `keys`; strongly consistent. The caller may change them."""
+        """The shard's stored items among `keys`. The caller may change them."""
 
     def write_counters(self, shard: str, writes: Sequence[CounterWrite]) -> Written:
-        """Compare-and-set each item of the shard."""
+        """Write each item of the shard by compare-and-set."""
 
     def load_visitors(self, keys: Sequence[VisitorKey]) -> dict[VisitorKey, VisitorState]:
-        """The stored states among `keys`; strongly consistent. The caller may change them."""
+        """The stored states among `keys`. The caller may change them."""
 
     def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
         """Write each state whose mark is above the stored one."""
 
     def write_timeline(self, chunks: Sequence[TimelineChunk]) -> None:
-        """Add chunks. The same chunk again changes nothing."""
+        """Add chunks. Idempotent."""
 
     def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
-        """Keep dead letters. The same record again changes nothing."""
+        """Keep dead letters. Idempotent."""
 
     def write_previews(
         self, shard: str, counters: Sequence[CounterPreview], visitors: Sequence[VisitorPreview]
     ) -> None:
-        """Replace the shard's previews of the same names whose marks are lower."""
+        """Replace the shard's previews that have the same name and a lower mark."""
 
     def write_watermark(self, watermark: Watermark) -> None:
-        """Publish how fresh a shard's counters are.
+        """Publish the freshness of a shard.
 
-        Within one incarnation of the stream none of its times falls, and what is closed stays closed: what a zombie
-        says late is ignored.
+        Within one incarnation of the stream, times never decrease and a closed shard stays closed: the late write of a
+        worker that has lost the shard is ignored.
         """
 
 
 class CheckpointStore(Protocol):
-    """What the embedded worker needs; the Kinesis Client Library brings its own."""
+    """Checkpoints of the embedded worker and of AWS Lambda. The Kinesis Client Library keeps its own."""
 
     def load_checkpoints(self) -> dict[str, Checkpoint]:
         """Checkpoints by shard id."""
 
     def write_checkpoint(self, shard_id: str, checkpoint: Checkpoint) -> None:
-        """Move a shard's checkpoint forward. One that would move it back is ignored."""
+        """Move a shard's checkpoint forward. A checkpoint further back is ignored."""
 
 
 class ReadStore(Protocol):
-    """What the API needs. Items of several shards come as several rows: the reader merges them."""
+    """The part that the API uses. Each shard has rows of its own; the reader merges them."""
 
     def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
-        """Totals of the 15-minute buckets from first to last, both included, as (bucket, item)."""
+        """Totals of the 15-minute buckets from first to last, both included: (bucket, item)."""
 
     def read_dimension(self, site: str, day: int, dimension: str) -> Read[tuple[str, CounterItem]]:
-        """All values of a dimension on one site-local day, as (value, item), what is previewed in rows of its own."""
+        """All values of a dimension on one site-local day: (value, item). Previews are rows of their own."""
 
     def read_minutes(
         self, site: str, first_minute: int, last_minute: int, dimension: str = ""
     ) -> Read[tuple[int, CounterItem]]:
-        """Live minutes from first to last, both included, as (minute, item); `LIVE` gives their second counters."""
+        """Live minutes from first to last, both included: (minute, item). `LIVE` selects the live dimensions."""
 
     def read_visitors(self, keys: Sequence[VisitorKey]) -> Read[VisitorState]:
-        """The states among `keys` as they are stored or previewed, in no order."""
+        """The stored or previewed states among `keys`, unordered."""
 
     def read_timeline(self, site: str, session_id: str, limit: int) -> Read[Marked]:
-        """A session's events in order, at most `limit`, without repeats, as (mark, event).
+        """At most `limit` events of a session in order, without repeats: (mark, event).
 
-        They are in chunks and in the tails of the visitors that the chunks, or the session's id, name.
+        They come from the chunks of the session, and from the tails of its visitors.
         """
 
     def read_watermarks(self) -> Read[Watermark]:
@@ -218,74 +219,50 @@ class ReadStore(Protocol):
 
 
 class DeadLetterStore(Protocol):
-    """What `liveinsight dlq` needs. All reads are strongly consistent."""
+    """The part that `liveinsight dlq` uses. Strongly consistent."""
 
     def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
-        """At most `limit` records beyond the mark `after`, by mark. The records' bytes are not loaded."""
+        """At most `limit` dead letters beyond the mark `after`, by mark, without their bytes."""
 
     def load_dead_letter(self, mark: str) -> DeadLetter | None:
-        """One record with its bytes; None when there is none, or not all of it."""
+        """One dead letter with its bytes; None if it is missing or incomplete."""
 
     def delete_dead_letters(self, marks: Sequence[str]) -> None:
-        """Delete dead letters. Deleting a missing record is a no-op."""
+        """Delete dead letters. Deleting a missing one is a no-op."""
 
 
 class DocumentStore(Protocol):
     """Small versioned documents: the sites, the pointer to the active generations, claims, replays."""
 
     def load_document(self, name: str) -> Document:
-        """A document, version 0 when there is none; strongly consistent."""
+        """A document; version 0 if there is none."""
 
     def save_document(self, name: str, document: Document) -> bool:
-        """Write a document if the stored version is one less; whether it was written."""
+        """Write a document if the stored version is one less. Returns whether it was written."""
 
 
 class RebuildStore(Protocol):
-    """What `liveinsight rebuild` needs beside the rest."""
+    """The part that only `liveinsight rebuild` uses."""
 
     def counted_days(self) -> set[tuple[str, int]]:
-        """Sites and local days that there are counters of. Reads the whole table: for operators' tools only."""
+        """The (site, local day) pairs that have counters. Scans the table: for operators' commands only."""
 
 
 class SaltStore(Protocol):
-    """What cookieless identity needs: one random salt a day, shared by all ingest processes."""
+    """One random salt a day for visitors without an id, shared by all ingest processes."""
 
     def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
-        """The day's salt: `candidate` if there was none, else the one that was first."""
+        """The salt of a day. The first `candidate` of the day becomes the salt."""
 
 
 class Store(
     ProcessorStore, CheckpointStore, ReadStore, DeadLetterStore, SaltStore, DocumentStore, RebuildStore, Protocol
 ):
-    """All of it, as one backend gives it."""
-
-
-def freshest_possible(watermarks: Iterable[Watermark]) -> int | None:
-    """Up to when everything is stored: the least of the open shards, None when nothing is known.
-
-    A closed shard brings nothing new, and shards of a stream that was re-created since hold nothing back.
-    """
-    return min((mark.as_of for mark in _open(watermarks)), default=None)
-
-
-def freshest_totals(watermarks: Iterable[Watermark]) -> int | None:
-    """As `freshest_possible`, for the counters that are written first."""
-    return min((max(mark.as_of, mark.fresh_as_of) for mark in _open(watermarks)), default=None)
-
-
-def freshest_previews(watermarks: Iterable[Watermark]) -> int | None:
-    """As `freshest_possible`, for what is stored or previewed."""
-    return min((max(mark.as_of, mark.preview_as_of) for mark in _open(watermarks)), default=None)
-
-
-def _open(watermarks: Iterable[Watermark]) -> list[Watermark]:
-    known = list(watermarks)
-    newest = max((mark.incarnation for mark in known), default=0)
-    return [mark for mark in known if not mark.closed and mark.incarnation == newest]
+    """Everything that one backend stores."""
 
 
 def tail_of(states: Iterable[VisitorState], session_id: str) -> list[Marked]:
-    """The events of a session that are in no chunk yet."""
+    """The events of a session in the tails of `states`: those that are in no chunk yet."""
     waiting = (entry for state in states for entry in unpack_waiting(state.tail))
     return [(mark, event) for session, mark, event in waiting if session == session_id]
 
@@ -295,7 +272,7 @@ def visitors_read(
     stored: Collection[VisitorState],
     previews: Sequence[tuple[list[VisitorState], bool]],
 ) -> Read[VisitorState]:
-    """The answer about `keys`, from stored states and previews, each with whether none of its visitors is left out."""
+    """The answer for `keys` from stored states and previews: each with whether it has all its visitors."""
     wanted = set(keys)
     shown = [state for states, _ in previews for state in states if (state.site, state.visitor) in wanted]
     left_out = wanted.difference((state.site, state.visitor) for state in shown)

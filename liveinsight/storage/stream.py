@@ -1,4 +1,4 @@
-"""The stream, as a protocol with two implementations: `MemoryStream` and `KinesisStream`."""
+"""The stream as a protocol. `KinesisStream` and, for tests, `MemoryStream` implement it and pass one contract suite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_RECORDS_PER_PUT = 500
 MAX_BYTES_PER_PUT = 5 * 1024 * 1024
 """Limit of one PutRecords call, partition keys included."""
 MAX_RECORD_BYTES = 256 * 1024
-"""Our own limit per record: well under Kinesis', so that one record never dominates a read."""
+"""Limit per record. Kinesis allows more, but one record should not dominate a read."""
 
 
 class OutRecord(NamedTuple):
@@ -22,7 +22,7 @@ class OutRecord(NamedTuple):
 
 
 class PutOutcome(NamedTuple):
-    """Where a record went: `sequence_number` is empty when it was not taken, and `error` says why."""
+    """Where a record was put. If it was refused, `sequence_number` is empty and `error` says why."""
 
     shard_id: str
     sequence_number: str
@@ -30,7 +30,7 @@ class PutOutcome(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A record as the stream delivers it; `arrived_at` is epoch ms by the stream's clock."""
+    """A record of the stream. `arrived_at` is epoch ms by the clock of the stream."""
 
     sequence_number: str
     partition_key: str
@@ -39,7 +39,7 @@ class Record(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """A shard and where it came from."""
+    """A shard and the shards it was made from."""
 
     shard_id: str
     parents: tuple[str, ...]
@@ -53,7 +53,7 @@ class StartAt(Enum):
 
 
 class RecordBatch(NamedTuple):
-    """Answer of one read. `next_iterator` is None when the shard is closed and was read to its end."""
+    """The answer of a read. `next_iterator` is None if the shard is closed and read to its end."""
 
     records: list[Record]
     next_iterator: str | None
@@ -64,22 +64,22 @@ class Sink(Protocol):
     """Where records are put."""
 
     def put(self, records: Sequence[OutRecord]) -> list[PutOutcome]:
-        """One PutRecords call: at most 500 records and 5 MB. Some may be taken and others not.
+        """Put at most 500 records and 5 MB in one call. Each record may be taken or refused.
 
         Raises:
-            StreamUnavailable: perhaps some were taken, perhaps none.
-            StreamRefused: none was taken, and none will be.
+            StreamUnavailable: some records may have been taken.
+            StreamRefused: no record was taken, and a retry is useless.
         """
 
 
 class Stream(Sink, Protocol):
-    """What ingest and the worker need of Kinesis.
+    """The part of Kinesis that ingest and the worker use.
 
     All methods may raise `StreamUnavailable` and `StreamRefused`; reads may raise `IteratorExpired`.
     """
 
     def incarnation(self) -> int:
-        """Creation time of the stream in epoch ms: part of every mark."""
+        """Creation time of the stream, epoch ms. It is part of every mark."""
 
     def shards(self) -> list[Shard]:
         """All shards that still hold records, parents before children."""
@@ -88,4 +88,4 @@ class Stream(Sink, Protocol):
         """An iterator after a sequence number, or (`after` is None) at `start`."""
 
     def read(self, iterator: str, limit: int) -> RecordBatch:
-        """Up to `limit` records; an empty answer does not mean the end."""
+        """Up to `limit` records. An empty answer does not mean the end of the shard."""

@@ -10,7 +10,8 @@ import msgspec
 
 from liveinsight.model.buckets import local_day_and_hour
 from liveinsight.model.events import PAGE_VIEW, Event
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 
 __all__ = ["NOON", "FakeClock", "MemoryStore", "MemoryStream", "an_event"]
 

@@ -21,7 +21,7 @@ from liveinsight.model.events import Event
 from liveinsight.model.marks import NO_MARK
 from liveinsight.storage.store import DeadLetter, DeadLetterStore, VisitorKey
 from liveinsight.testing.counters import apply_pending, by_counter, split_items
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 
 Numbers = dict[CounterKey, tuple[dict[str, int], dict[int, int], int]]
 """Measures, page views by local hour, and visitors of each counter, all shards together."""

@@ -33,7 +33,7 @@ from liveinsight.storage.stream import OutRecord, Record, StartAt
 from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.expected import Tally, recount
 from liveinsight.testing.faulty_store import Crash, Faults, FaultyStore
-from liveinsight.testing.memory import MemoryStream
+from liveinsight.testing.memory_stream import MemoryStream
 
 MAX_STEPS = 20_000
 """Beyond this a run does not come to an end, which is a failure of its own."""

@@ -38,7 +38,7 @@ from liveinsight.storage.generation_pointer import (
     switched_back,
 )
 from liveinsight.storage.generation_reader import GenerationalReader
-from liveinsight.storage.store import freshest_possible
+from liveinsight.storage.watermarks import freshest_possible
 from liveinsight.wiring import open_generations, open_stream
 from processor.rebuild.cutover_day import choose_cutover_day
 from processor.rebuild.diff import SiteDay, compare_generations, scope_of

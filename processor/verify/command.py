@@ -1,9 +1,9 @@
-"""`liveinsight verify`: count what is on the stream again, naively, and hold the stored counters against it.
+"""`liveinsight verify`: counts the stream again with the reference implementation, and compares the stored counters.
 
-    read the records -> wait for the worker's watermarks -> read the counters -> read what has come meanwhile
-                     -> recount -> leave out what is not known, or not settled -> compare
+    read the records -> wait for the worker's watermarks -> read the counters -> read the records that arrived meanwhile
+                     -> count again -> leave out unknown and unsettled counters -> compare
 
-Only whole truths are compared: counters of which every event is among the records, and none may still be uncounted.
+Compared are only counters whose events are all among the records and all counted by the worker.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from liveinsight.counting.rollups import DIMENSIONS
 from liveinsight.model.buckets import MINUTE_MS, quarters_of_day
 from liveinsight.model.clock import Clock, system_clock
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.model.events import DEFAULT_GAP_MINUTES
 from liveinsight.runtime.command_line import DAY, ListCommand, Number, json_option
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
@@ -47,25 +48,25 @@ from processor.verify.settled import Decoded, Patience, is_counted, unsettled_ke
 from processor.verify.stream_reader import Coverage, KeptRecord, StreamReader
 
 LAG_MS = 3 * MINUTE_MS
-"""A worker that is further behind is reported as lagging, not as working on it."""
-_path = click.Path(path_type=Path)
+"""A worker that is further behind is reported as lagging."""
 SECOND_LOOK_SECONDS = 1.0
-"""Counters are read without strong consistency: what differs is read again after a moment."""
+"""Reads are eventually consistent: counters that differ are read again after a pause."""
+_path = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The records, and what is known about them."""
+    """The records, and how much of the stream they cover."""
 
     records: list[KeptRecord]
     coverage: Coverage
     more: Callable[[], Iterable[KeptRecord]] = lambda: ()
-    """Reads what has come since."""
+    """Reads the records that have arrived since."""
     note: str = ""
 
 
 def read_stored(store: ReadStore, days: Iterable[tuple[str, date]], window: Window) -> Stored:
-    """The stored counters of sites' local days."""
+    """The stored counters of local days of sites."""
     parts: dict[Key, list[CounterItem]] = {}
     stored = Stored()
     for site, day in days:
@@ -95,7 +96,7 @@ def verify(
     console: Console,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Report:
-    """ReferenceCount, read, compare."""
+    """Count the records again, read the stored counters, and compare."""
     last = {(kept.incarnation, kept.shard_id): kept for kept in gathered.records}
 
     def all_counted(rows: list[Watermark]) -> bool:
@@ -108,7 +109,7 @@ def verify(
     decoded = Decoded()
     for kept in gathered.records:
         decoded.add(kept, counted=is_counted(kept, watermarks))
-    gap_ms = max((event.gap_minutes for event in decoded.events), default=30) * MINUTE_MS
+    gap_ms = max((event.gap_minutes for event in decoded.events), default=DEFAULT_GAP_MINUTES) * MINUTE_MS
     window = Window(zones, days, complete_from(gathered.coverage, gap_ms))
     to_read = days_to_read(window, count_events(decoded.events), clock())
     behind = len(decoded.unsettled) if decoded.unsettled and clock() - decoded.unsettled_since > LAG_MS else 0
@@ -135,16 +136,16 @@ def verify(
 
 
 def _problem(comparison: Comparison, window: Window, behind: int, since: int) -> str:
-    """Why the answer cannot be that everything is right; "" when it can."""
+    """Why no verdict is possible; "" when one is."""
     if window.begins_unknown:
-        return "the stream does not hold all records of these days any more: use --archive, or a later --from"
+        return "the stream no longer holds all records of these days: use --archive, or a later --from"
     if behind:
         moment = datetime.fromtimestamp(since / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
         return f"the worker lags: it has not counted {behind:,} events that arrived since {moment}"
     if window.days and comparison.unsettled:
-        return f"{comparison.unsettled:,} counters of these days are still being written: ask again, or for other days"
+        return f"{comparison.unsettled:,} counters of these days are still being written: try again, or name other days"
     if not comparison.compared:
-        return "there is nothing to compare: no counter is wholly inside what the records tell and settled"
+        return "nothing to compare: no counter is settled and covered completely by the records"
     return ""
 
 
@@ -152,7 +153,7 @@ def _notes(decoded: Decoded, recounted: ReferenceCount, comparison: Comparison, 
     if decoded.undecodable:
         yield f"{decoded.undecodable:,} records cannot be decoded and are left out: see `liveinsight dlq list`"
     if comparison.unknown:
-        yield f"{comparison.unknown:,} counters left out: they also hold what is no longer among the records"
+        yield f"{comparison.unknown:,} counters left out: some of their records are no longer available"
     if comparison.unsettled:
         yield f"{comparison.unsettled:,} counters left out: events for them are still arriving"
     if recounted.cut_by_arrival:
@@ -168,7 +169,7 @@ def _notes(decoded: Decoded, recounted: ReferenceCount, comparison: Comparison, 
     if comparison.not_recounted:
         yield f"not recounted: {', '.join(sorted(comparison.not_recounted))}"
     if settings.start_at is StartAt.LATEST:
-        yield "LIVEINSIGHT_START_AT is LATEST: what was on the stream before the worker's first start is not counted"
+        yield "LIVEINSIGHT_START_AT is LATEST: the worker does not count records from before its first start"
 
 
 @click.command(cls=ListCommand)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from liveinsight.model.clock import system_clock
-from liveinsight.storage.store import ReadStore, freshest_possible
+from liveinsight.storage.store import ReadStore
+from liveinsight.storage.watermarks import freshest_possible
 
 ACCESS_LOG = os.environ.get("ACCESS_LOG", "")
 IN_CI = os.environ.get("CI") == "true"

@@ -25,7 +25,8 @@ from liveinsight.sites.repository import change_sites, create_missing, load_site
 from liveinsight.sites.site import ApiKey, key_digest
 from liveinsight.storage.stream import Stream
 from liveinsight.testing.builders import FakeClock
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
@@ -89,7 +90,7 @@ class Service:
 
     def records(self) -> list[bytes]:
         """All records on the stream, shard by shard."""
-        return [record.data for shard in self.stream._shards.values() for record in shard.records]
+        return [record.data for record in self.stream.records()]
 
     def events(self) -> list[Event]:
         """All events on the stream, decoded."""

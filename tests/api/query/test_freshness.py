@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from liveinsight.model.buckets import DAY_MS, HOUR_MS
 from liveinsight.testing.builders import NOON
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from tests.api.conftest import Feed
 
 PATH = "/v1/sites/default/totals"

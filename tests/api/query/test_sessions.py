@@ -14,7 +14,7 @@ from liveinsight.model.buckets import MINUTE_MS
 from liveinsight.model.events import CLICK, CONVERSION, PAGE_EXIT, Element
 from liveinsight.storage.store import Read
 from liveinsight.testing.builders import NOON, FakeClock
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from tests.api.conftest import Feed
 
 

@@ -13,7 +13,7 @@ from liveinsight.model.events import VIRTUAL_BUCKETS, decode_record, partition_k
 from liveinsight.model.ids import known_visitor
 from liveinsight.storage.stream import MAX_BYTES_PER_PUT, MAX_RECORD_BYTES, OutRecord, PutOutcome
 from liveinsight.testing.builders import FakeClock, an_event
-from liveinsight.testing.memory import MemoryStream
+from liveinsight.testing.memory_stream import MemoryStream
 from tests.ingest.conftest import Payload, Service
 
 
@@ -32,7 +32,7 @@ class PickyStream(MemoryStream):
         return [PutOutcome("", "", "Throttled") if index in refused else next(taken) for index in range(len(records))]
 
     def taken(self) -> list[bytes]:
-        return [record.data for shard in self._shards.values() for record in shard.records]
+        return [record.data for record in self.records()]
 
 
 def users_of_distinct_buckets(count: int) -> list[str]:
@@ -164,8 +164,8 @@ def test_placements_say_where_each_event_is(refusals: list[set[int]]) -> None:
     placements = GroupCommit(stream, Retries(sleep=lambda _: None))(events, locate=True)
     found = {
         Placement(shard_id, record.sequence_number, index): event
-        for shard_id, shard in stream._shards.items()
-        for record in shard.records
+        for shard_id, _ in stream.shards()
+        for record in stream.records(shard_id)
         for index, event in enumerate(decode_record(record.data))
     }
     assert [found[placement] for placement in placements] == events

@@ -14,10 +14,10 @@ from netaddr import IPSet
 
 from ingest.enrichment.geo import (
     NOWHERE,
-    DatabaseAtlas,
+    MmdbDatabase,
     Place,
-    RegistryAtlas,
-    open_atlas,
+    RegistryDatabase,
+    open_geo_database,
     place_of_headers,
     primary_language,
 )
@@ -111,22 +111,22 @@ def test_the_address_that_counts_is_the_one_the_proxy_vouches_for(
 )
 def test_a_database_says_country_and_region(database: Path, address: str, place: tuple[str, str]) -> None:
     """In both spellings that free databases use; what it does not know or means nothing is nowhere."""
-    assert DatabaseAtlas(database).place_of(address) == place
+    assert MmdbDatabase(database).place_of(address) == place
 
 
 @pytest.mark.parametrize("address", ["10.1.2.3", "127.0.0.1", "192.168.0.1", "::1", "fe80::1%eth0", "fd00::1", "", "x"])
 def test_private_addresses_are_nowhere(address: str) -> None:
     """And so is what is no address."""
-    assert RegistryAtlas().place_of(address) == NOWHERE
+    assert RegistryDatabase().place_of(address) == NOWHERE
 
 
 def test_without_a_database_the_registries_lists_give_the_country(
     make_service: Callable[..., Service], view: Callable[..., Payload]
 ) -> None:
     """No file, no account and no network are needed for it."""
-    assert open_atlas("") is not None
-    assert RegistryAtlas().place_of(PUBLIC) == Place("NL")
-    assert RegistryAtlas().place_of("::ffff:" + PUBLIC) == Place("NL")
+    assert open_geo_database("") is not None
+    assert RegistryDatabase().place_of(PUBLIC) == Place("NL")
+    assert RegistryDatabase().place_of("::ffff:" + PUBLIC) == Place("NL")
     assert make_service().only_event(view(), address=PUBLIC).country == "NL"
     assert make_service().only_event(view(id="2"), address="192.168.0.7").country == ""
 
@@ -134,20 +134,20 @@ def test_without_a_database_the_registries_lists_give_the_country(
 def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     """The operator is told which setting is wrong, at the start and not with the first visitor."""
     with pytest.raises(SettingsError, match="LIVEINSIGHT_GEO_DB"):
-        open_atlas(str(tmp_path / "nowhere.mmdb"))
+        open_geo_database(str(tmp_path / "nowhere.mmdb"))
     bad = tmp_path / "bad.mmdb"
     bad.write_bytes(os.urandom(5000))
     with pytest.raises(SettingsError, match="LIVEINSIGHT_GEO_DB"):
-        open_atlas(str(bad))
+        open_geo_database(str(bad))
 
 
 def test_a_database_is_not_mapped(database: Path, tmp_path: Path) -> None:
     """An update in place must not take the process down: the old content goes on being used."""
     copy = tmp_path / "copy.mmdb"
     copy.write_bytes(database.read_bytes())
-    atlas = DatabaseAtlas(copy)
+    geo = MmdbDatabase(copy)
     copy.write_bytes(b"")
-    assert atlas.place_of("203.0.113.9") == Place("FR")
+    assert geo.place_of("203.0.113.9") == Place("FR")
 
 
 @pytest.mark.parametrize("address", [PUBLIC, "2001:67c:2e8:22::c100:68b", "no address at all", "192.0.2.1\x00"])
@@ -156,8 +156,8 @@ def test_looking_up_an_address_leaves_no_trace_of_it(
 ) -> None:
     """Nothing is raised, logged or printed, whatever the text is."""
     caplog.set_level(logging.DEBUG)
-    for atlas in (RegistryAtlas(), DatabaseAtlas(database)):
-        atlas.place_of(address)
+    for geo in (RegistryDatabase(), MmdbDatabase(database)):
+        geo.place_of(address)
     assert caplog.text == ""
 
 

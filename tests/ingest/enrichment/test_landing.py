@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.enrichment.landing import CACHED_ARRIVALS, LONGEST_CACHED, _cached_arrival, arrival_at, url_rules
+from ingest.enrichment.landing import CACHED_LANDINGS, LONGEST_CACHED, _cached_landing, landing_of, url_rules
 from liveinsight.sites.site import Site
 
 URL = "https://shop.example/a?id=7&utm_source=letter"
@@ -14,7 +14,7 @@ def test_sites_with_other_rules_see_the_same_url_otherwise() -> None:
     assert url_rules(plain) is url_rules(Site(name="other"))
     assert url_rules(plain) is not url_rules(strict)
     for _ in range(2):
-        seen = [arrival_at(URL, "https://www.google.com/", url_rules(site)) for site in (plain, strict)]
+        seen = [landing_of(URL, "https://www.google.com/", url_rules(site)) for site in (plain, strict)]
         assert [(found.name, found.source, found.utm_source) for found in seen if found] == [
             ("/a", "letter", "letter"),
             ("/a?id=7", "letter", "letter"),
@@ -27,7 +27,7 @@ def test_own_hosts_are_no_source() -> None:
     sources = [
         found.source
         for rules in (own, url_rules(Site(name="default")))
-        if (found := arrival_at("https://shop.example/", "https://blog.example/", rules))
+        if (found := landing_of("https://shop.example/", "https://blog.example/", rules))
     ]
     assert sources == ["", "blog.example"]
 
@@ -35,9 +35,9 @@ def test_own_hosts_are_no_source() -> None:
 def test_what_is_kept_of_urls_is_bounded() -> None:
     """However many come, and however long: long ones are not kept at all."""
     rules = url_rules(Site(name="default"))
-    for number in range(CACHED_ARRIVALS + 100):
-        arrival_at(f"https://shop.example/{number}", "", rules)
-    assert _cached_arrival.cache_info().currsize == CACHED_ARRIVALS
-    before = _cached_arrival.cache_info().misses
-    arrival_at("https://shop.example/" + "y" * LONGEST_CACHED, "", rules)
-    assert _cached_arrival.cache_info().misses == before
+    for number in range(CACHED_LANDINGS + 100):
+        landing_of(f"https://shop.example/{number}", "", rules)
+    assert _cached_landing.cache_info().currsize == CACHED_LANDINGS
+    before = _cached_landing.cache_info().misses
+    landing_of("https://shop.example/" + "y" * LONGEST_CACHED, "", rules)
+    assert _cached_landing.cache_info().misses == before

@@ -20,7 +20,7 @@ from liveinsight.model.events import LEDGER, Event, decode_record
 from liveinsight.settings import Settings
 from liveinsight.storage.stream import OutRecord, PutOutcome, StartAt
 from liveinsight.testing.builders import FakeClock, an_event
-from liveinsight.testing.memory import MemoryStream
+from liveinsight.testing.memory_stream import MemoryStream
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 from tests.ingest.conftest import Payload, Service

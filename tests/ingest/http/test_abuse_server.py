@@ -33,7 +33,8 @@ from pathlib import Path
 from ingest.app import Backend, create_app
 from ingest.http.body_watchdog import BodyWatchdog
 from liveinsight.model.clock import system_clock
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 from liveinsight.settings import Settings
 from liveinsight.sites.site import plain_sites
 

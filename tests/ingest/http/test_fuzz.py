@@ -90,7 +90,7 @@ def send(service: Any, body: bytes, path: str = "/collect", **options: Any) -> N
     assert answer.status_code in {202, 207, 400, 404, 413}, answer.text
     assert answer.mimetype == "application/json"
     said = json.loads(answer.data)
-    records = [record for shard in service.stream._shards.values() for record in shard.records][known:]
+    records = service.stream.records()[known:]
     events = []
     for record in records:
         decoded = decode_record(record.data)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from liveinsight.model.errors import StreamUnavailable
-from liveinsight.testing.memory import MemoryStream
+from liveinsight.testing.memory_stream import MemoryStream
 from tests.ingest.conftest import Payload, Service
 
 PROCESS = """

@@ -15,7 +15,7 @@ from liveinsight.model.events import decode_record
 from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.storage.stream import OutRecord, PutOutcome
 from liveinsight.testing.builders import FakeClock
-from liveinsight.testing.memory import MemoryStream
+from liveinsight.testing.memory_stream import MemoryStream
 from tests.ingest.conftest import Payload, Service
 
 

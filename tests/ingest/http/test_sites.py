@@ -16,9 +16,9 @@ from ingest.http.service_views import Limits
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.model.events import LEDGER
 from liveinsight.sites.repository import create_missing
-from liveinsight.sites.site import Bots, Honour
+from liveinsight.sites.site import Bots, DoNotTrackPolicy
 from liveinsight.storage.store import Document
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 
 MakeService = Callable[..., Any]
 View = Callable[..., dict[str, Any]]
@@ -105,12 +105,15 @@ def test_an_excluded_address_is_the_real_one(make_service: MakeService, view: Vi
 
 
 @pytest.mark.parametrize("header", ["DNT", "Sec-GPC"])
-@pytest.mark.parametrize(("honour", "expected"), [(Honour.OFF, "u_abc"), (Honour.ANONYMOUS, ""), (Honour.DROP, None)])
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [(DoNotTrackPolicy.OFF, "u_abc"), (DoNotTrackPolicy.ANONYMOUS, ""), (DoNotTrackPolicy.DROP, None)],
+)
 def test_a_wish_not_to_be_tracked_means_what_the_site_says(
-    make_service: MakeService, view: View, header: str, honour: Honour, expected: str | None
+    make_service: MakeService, view: View, header: str, policy: DoNotTrackPolicy, expected: str | None
 ) -> None:
     """Counted with ids, without them, or not at all; who has no such wish is counted either way."""
-    service = make_service(site={"honour": honour})
+    service = make_service(site={"do_not_track": policy})
     answer = service.post(view(), headers={header: "1"})
     if expected is None:
         assert verdict(answer) == (202, "do_not_track")

@@ -15,7 +15,7 @@ from liveinsight.model.errors import InvalidPayload
 from liveinsight.model.events import decode_record
 from liveinsight.sites.site import plain_sites
 from liveinsight.testing.builders import NOON, FakeClock
-from liveinsight.testing.memory import MemoryStream
+from liveinsight.testing.memory_stream import MemoryStream
 
 MAY_2015 = 1_431_861_905_000
 
@@ -33,7 +33,7 @@ def test_old_lines_of_a_log_take_the_same_path() -> None:
         for number, address in enumerate(["192.0.2.1", "192.0.2.2", "192.0.2.1"])
     )
     assert [one.id for one in outcome.accepted] == ["0", "1", "2"]
-    events = [e for shard in stream._shards.values() for record in shard.records for e in decode_record(record.data)]
+    events = [event for record in stream.records() for event in decode_record(record.data)]
     assert len({event.visitor for event in events}) == 2
     assert {(e.occurred_at, e.received_at, e.day, e.recent, e.page, e.source) for e in events} == {
         (MAY_2015, NOON, 20150517, False, "/post", "X")

@@ -23,7 +23,7 @@ from liveinsight.model.errors import StreamUnavailable
 from liveinsight.model.events import LEDGER
 from liveinsight.sites.site import plain_sites
 from liveinsight.testing.builders import an_event
-from liveinsight.testing.memory import MemoryStream
+from liveinsight.testing.memory_stream import MemoryStream
 
 BOT = {"User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}
 
@@ -89,7 +89,7 @@ def test_counts_go_out_by_themselves() -> None:
     for thread in threads:
         thread.join()
     give_up_at = time.monotonic() + 5
-    while not any(shard.records for shard in stream._shards.values()):
+    while not stream.records():
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
 

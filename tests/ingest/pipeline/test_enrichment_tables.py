@@ -17,8 +17,9 @@ from ingest.enrichment.attribution import (
 from ingest.enrichment.known_sources import BY_HOST, BY_NAME
 from ingest.enrichment.pages import parse_referrer
 from ingest.pipeline.event_time import occurred_at
-from ingest.pipeline.money import EXPONENTS, minor_units
+from ingest.pipeline.money import minor_units
 from ingest.pipeline.payload import Revenue
+from liveinsight.model.currencies import EXPONENTS
 from liveinsight.model.errors import InvalidPayload
 from liveinsight.testing.builders import NOON
 from tests.ingest.conftest import Payload, Service

@@ -11,7 +11,7 @@ import pytest
 
 from ingest.pipeline.identity import DailySalts
 from liveinsight.testing.builders import NOON
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from tests.ingest.conftest import Payload, Service
 
 DAY = 86_400_000

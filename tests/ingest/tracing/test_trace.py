@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from ingest.tracing.receipts import Receipt, read_receipt, write_receipt
 from liveinsight.counting.sessions import decode_visitor, encode_visitor
 from liveinsight.storage.stream import OutRecord, StartAt
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 from tests.ingest.conftest import Payload, Service
@@ -122,8 +122,8 @@ def test_a_record_that_could_not_be_decoded_is_a_dead_letter(
     """The trace says so, with the worker's reason."""
     service.stream.put([OutRecord("b000", b"garbage")])
     (receipt,) = send(view())
-    stored = service.stream._shards["shardId-000000000000"].records
-    stored[1] = stored[1]._replace(data=b"LI\xff broken")
+    first, second = service.stream.records()
+    service.stream.keep("shardId-000000000000", [first, second._replace(data=b"LI\xff broken")])
     Worker(service).count()
     told = trace(receipt).json
     assert (told["state"], told["dead_letter_reason"]) == ("dead_letter", "unknown_version")
@@ -156,7 +156,7 @@ def test_a_stream_that_was_created_anew_says_nothing_about_old_events(
     (receipt,) = send(view())
     service.clock.advance(hours=1)
     service.stream._created_at = service.clock()
-    service.stream._shards["shardId-000000000000"].records.clear()
+    service.stream.keep("shardId-000000000000", [])
     send(view(id="2"))
     Worker(service).count()
     assert trace(receipt).json["state"] == "streamed"

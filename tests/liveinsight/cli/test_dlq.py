@@ -22,7 +22,8 @@ from liveinsight.settings import Settings
 from liveinsight.storage.store import DeadLetter, Store
 from liveinsight.storage.stream import OutRecord, Record, Stream
 from liveinsight.testing.builders import NOON, FakeClock, an_event
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 from processor.shard.dead_letter_limit import DeadLetterLimit
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
@@ -70,7 +71,7 @@ class Acked:
 
 
 def on_stream(stream: MemoryStream) -> list[Record]:
-    return [record for shard in stream._shards.values() for record in shard.records]
+    return stream.records()
 
 
 def test_list_shows_what_there_is(say: Say, store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:

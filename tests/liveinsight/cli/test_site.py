@@ -57,7 +57,7 @@ def test_a_site_from_its_beginning_to_its_end(say: Say, store: MemoryStore) -> N
     say("edit", "shop", "--excluded-paths")
     assert load_sites(store).sites == (replace(wanted, excluded_paths=()),)
     told = json.loads(say("list", "--json"))
-    assert [(site["site"], site["default"], site["honour"]) for site in told] == [("shop", True, "anonymous")]
+    assert [(site["site"], site["default"], site["do_not_track"]) for site in told] == [("shop", True, "anonymous")]
     assert told[0] == json.loads(say("show", "shop", "--json"))
     say("remove", "shop", "--yes")
     assert load_sites(store) == Sites(removed=("shop",))
@@ -112,7 +112,7 @@ def test_what_cannot_be_done_says_why(
         (["add", "x" * 64], "lower-case letters"),
         (["add", "shop", "--time-zone", "Mars/Olympus"], "'--time-zone': 'Mars/Olympus' is no IANA time zone"),
         (["add", "shop", "--origins", "shop.example"], "'--origins': 'shop.example': use an origin"),
-        (["add", "shop", "--honour", "maybe"], "use one of off, anonymous, drop"),
+        (["add", "shop", "--do-not-track", "maybe"], "use one of off, anonymous, drop"),
         (["add", "shop", "--orgins", "x"], "No such option '--orgins'"),
         (["key", "add"], "Missing argument 'SITE'"),
     ],

@@ -33,7 +33,7 @@ from liveinsight.storage.stream import Record
 from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.counters import apply_pending
 from liveinsight.testing.expected import Numbers, Tally, recount, stored_in
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.simulation import random_log
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor

@@ -8,7 +8,7 @@ import pytest
 
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.sites.rules import FIELDS
-from liveinsight.sites.site import ApiKey, Bots, Honour, Site, Sites, decode_sites, encode_sites, key_digest
+from liveinsight.sites.site import ApiKey, Bots, DoNotTrackPolicy, Site, Sites, decode_sites, encode_sites, key_digest
 
 FIELD = {field.name: field for field in FIELDS}
 
@@ -77,7 +77,7 @@ def test_excluded_addresses(ranges: list[str], inside: list[str], outside: list[
         ("excluded_paths", "/" + "/".join("*" * 9)), ("excluded_paths", "/" + "a" * 500),
         ("excluded_addresses", "example.com"), ("excluded_addresses", "10.0.0.0/33"),
         ("address_rate", "-1"), ("address_rate", "1e3"), ("address_rate", "999999999"), ("max_values", "0"),
-        ("honour", "maybe"), ("bots", "yes"), ("query_allow", "a=b"), ("query_allow", ""),
+        ("do_not_track", "maybe"), ("bots", "yes"), ("query_allow", "a=b"), ("query_allow", ""),
         ("path_groups", "/order/*"), ("path_groups", "/order/*=order"), ("path_groups", "order=/order"),
     ],
 )  # fmt: skip
@@ -106,7 +106,7 @@ def test_stored_sites_come_back_as_they_were() -> None:
     full = Site(
         name="shop", time_zone="Asia/Kathmandu", origins=("https://a.example",), session_gap=15,
         excluded_paths=("/admin/**",), excluded_addresses=("10.0.0.0/8",), address_rate=60, site_rate=600, max_values=7,
-        honour=Honour.DROP, bots=Bots.COUNT, query_allow=("q",), path_groups=(("/o/*", "/o/:id"),),
+        do_not_track=DoNotTrackPolicy.DROP, bots=Bots.COUNT, query_allow=("q",), path_groups=(("/o/*", "/o/:id"),),
         keys=(ApiKey("k1", "backend", key_digest("secret"), 1),),
     )  # fmt: skip
     sites = Sites(sites=(full, Site(name="blog")), default="blog", removed=("old",))

@@ -93,7 +93,7 @@ def test_switch_back_and_forget() -> None:
     assert switched(second, 3, D20, 8).active == (Active(1, 0), Active(3, D20))
     assert switched_back(third, 9).active == second.active
     assert switched_back(switched_back(third, 9), 9).active == first.active
-    with pytest.raises(LiveInsightError, match="nothing to go back to"):
+    with pytest.raises(LiveInsightError, match="nothing to roll back"):
         switched_back(first, 9)
     assert forgotten(third, 2, 9).history == (first.active,)
 

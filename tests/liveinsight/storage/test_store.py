@@ -30,7 +30,7 @@ from liveinsight.storage.store import (
 from liveinsight.testing.builders import NOON, an_event
 from liveinsight.testing.counters import apply_pending
 from liveinsight.testing.expected import dead_letters_in
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 
 SHARD = "shardId-000000000000"
 OTHER_SHARD = "shardId-000000000001"

@@ -20,7 +20,8 @@ from liveinsight.storage.stream import OutRecord, Record, StartAt
 from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.expected import differences, recount, stored_in
 from liveinsight.testing.faulty_store import Crash
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 from processor.aws_lambda.batch import BatchCounter
 from processor.aws_lambda.handler import Handler
 from processor.shard.options import ProcessorOptions

@@ -16,7 +16,7 @@ from liveinsight.settings import Settings
 from liveinsight.storage.store import SHARD_END, Store, Written
 from liveinsight.storage.stream import OutRecord, Record, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, an_event
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from processor.aws_lambda import handler
 from processor.aws_lambda.event import LambdaRefused
 from tests.processor.aws_lambda.lambda_service import ARN, ROOT, WELL, Function, Invocation, as_event

@@ -18,7 +18,8 @@ from liveinsight.storage.stream import Record
 from liveinsight.testing.builders import FakeClock
 from liveinsight.testing.expected import differences, stored_in
 from liveinsight.testing.faulty_store import Crash, FaultyStore
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 from liveinsight.testing.simulation import Checkpointer, Simulation
 from processor.aws_lambda.batch import BatchCounter
 from processor.aws_lambda.handler import Handler

@@ -17,7 +17,8 @@ from liveinsight.storage.store import SHARD_END, Checkpoint, Store
 from liveinsight.storage.stream import OutRecord, RecordBatch, Shard, StartAt, Stream
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.expected import dead_letters_in
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 from processor.embedded.worker import Worker, ready_shards, start_of
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor

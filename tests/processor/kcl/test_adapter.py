@@ -14,7 +14,7 @@ from liveinsight.model.errors import FlushAbandoned, StoreUnavailable, TooManyDe
 from liveinsight.model.events import encode_record
 from liveinsight.storage.store import SHARD_END
 from liveinsight.testing.builders import FakeClock, an_event
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from processor.kcl.adapter import AGGREGATE_MAGIC, Adapter, CheckpointRefused, GivenRecord, plain_records
 from processor.kcl.exit_codes import CRASHED, FLUSH_ABANDONED, TOO_MANY_DEAD_LETTERS, Note
 from processor.shard.options import ProcessorOptions

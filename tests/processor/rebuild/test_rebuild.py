@@ -31,8 +31,9 @@ from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
 from liveinsight.sites.site import plain_sites
 from liveinsight.storage.generation_pointer import Pointer, load_pointer, load_versioned_pointer, save_pointer, switched
-from liveinsight.storage.store import CounterWrite, DocumentStore, ReadStore, Store, freshest_possible
+from liveinsight.storage.store import CounterWrite, DocumentStore, ReadStore, Store
 from liveinsight.storage.stream import OutRecord, Stream
+from liveinsight.storage.watermarks import freshest_possible
 from liveinsight.testing.builders import MemoryStore, MemoryStream, an_event
 from liveinsight.wiring import open_generations, open_reader
 from processor.embedded.generation_worker import GenerationWorker, worker_of
@@ -269,7 +270,7 @@ def test_rebuild_switch_and_back(
     counted(old)
     eventually(lambda: about() == right + 7)
     assert recent_views() == sent[0] - 1
-    assert "nothing to go back to" in command.rebuild("rollback", code=1)
+    assert "nothing to roll back" in command.rebuild("rollback", code=1)
 
     assert command.rebuild("drop", "2", code=2) == "Error: stdin is not a terminal: confirm with --yes\n"
     assert command.rebuild("drop", "2", "--yes").count(" deleted") == 2
@@ -331,5 +332,5 @@ def test_switch_that_somebody_else_overtakes(
 
     monkeypatch.setattr("processor.rebuild.actions.load_versioned_pointer", overtaken)
     assert main(["rebuild", "rollback"]) == 1
-    assert "somebody else has changed the active generations" in capsys.readouterr().err
+    assert "another command has just changed the active generations" in capsys.readouterr().err
     assert [each.generation for each in load_pointer(store).active] == [1, 2, 3]

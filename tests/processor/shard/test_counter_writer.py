@@ -12,7 +12,7 @@ from liveinsight.counting.layout import Cadence, CounterGroup
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.storage.store import CounterWrite, Written
 from liveinsight.testing.counters import split_items
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from processor.shard.counter_writer import CounterWriter
 from processor.shard.options import ProcessorOptions
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from liveinsight.storage.store import ProcessorStore
 from liveinsight.testing.builders import FakeClock
 from liveinsight.testing.expected import differences, stored_in
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.simulation import Simulation
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor

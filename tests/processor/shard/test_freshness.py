@@ -11,10 +11,11 @@ from liveinsight.counting.sessions import VisitorState
 from liveinsight.counting.timeline import timeline_event
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.model.events import encode_record
-from liveinsight.storage.store import SHARD_END, VisitorKey, Watermark, freshest_possible
+from liveinsight.storage.store import SHARD_END, VisitorKey, Watermark
 from liveinsight.storage.stream import Record
+from liveinsight.storage.watermarks import freshest_possible
 from liveinsight.testing.builders import FakeClock, an_event
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 from processor.shard.visitor_writer import VisitorWriter

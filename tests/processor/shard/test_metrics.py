@@ -8,7 +8,7 @@ from liveinsight.runtime.metrics import WorkerMetrics
 from liveinsight.storage.store import Watermark
 from liveinsight.storage.stream import Record
 from liveinsight.testing.builders import NOON, FakeClock, an_event
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 

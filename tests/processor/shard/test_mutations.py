@@ -28,7 +28,8 @@ from liveinsight.storage.stream import OutRecord, StartAt
 from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.counters import apply_pending, by_counter
 from liveinsight.testing.expected import recount, stored_in
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 from liveinsight.testing.simulation import Simulation
 from processor.shard.checkpoints import Checkpointer
 from processor.shard.counter_writer import CounterWriter

@@ -13,16 +13,12 @@ from liveinsight.counting.timeline import timeline_event
 from liveinsight.model.buckets import day_from_number, day_number, days_between
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.model.events import PAGE_VIEW, Event, encode_record
-from liveinsight.storage.store import (
-    ProcessorStore,
-    Read,
-    freshest_possible,
-    freshest_previews,
-)
+from liveinsight.storage.store import ProcessorStore, Read
 from liveinsight.storage.stream import Record
+from liveinsight.storage.watermarks import freshest_possible, freshest_previews
 from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.expected import recount
-from liveinsight.testing.memory import MemoryStore
+from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.simulation import Simulation
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor

@@ -30,7 +30,8 @@ from liveinsight.storage.generation_pointer import load_versioned_pointer, save_
 from liveinsight.storage.store import SHARD_END, Checkpoint, DeadLetter, Store, Watermark
 from liveinsight.storage.stream import OutRecord, RecordBatch, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, an_event
-from liveinsight.testing.memory import MemoryStore, MemoryStream
+from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.testing.memory_stream import MemoryStream
 from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.wiring import open_generations
 from processor.embedded.generation_worker import worker_of
