@@ -1,8 +1,8 @@
-"""The cardinality guard: how many different values a site's day may have per dimension.
+"""The cardinality guard: a cap on the values of a dimension on a site's day.
 
-A client that invents a new page with every request would make storage grow without bound. Values beyond the cap
-become ``(other)`` here, once, and the record carries that: a replay comes to the same result. Each process counts
-for itself, so a day can have as many times the cap as processes have worked on it.
+In: an event. Out: the event, with values beyond the cap replaced by ``(other)``. A client that invents a page with
+every request would otherwise make storage grow without bound. The record carries the decision, so a replay agrees. Each
+process counts for itself: a day has at most the cap times the processes that worked on it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from liveinsight.counting.rollups import DIMENSIONS, OTHER, Scope
 from liveinsight.model.events import Event
 
 REMEMBERED_VALUES = 1_000_000
-"""Hashes of values kept in memory over all sites, days and dimensions: about 100 MB at most."""
+"""Hashes of values in memory over all sites, days and dimensions: about 100 MB at most."""
 REMEMBERED_COMBINATIONS = 65_536
-"""Hashes of events' values together: some 5 MB at most."""
+"""Hashes of combinations of values: some 5 MB at most."""
 
 GUARDED = tuple(dict.fromkeys(d.field for d in DIMENSIONS if d.scope is not Scope.LEDGER and not d.of_session))
-"""Fields of the event. Entry and exit pages are pages, and so are guarded with them."""
+"""Fields of the event. Capping pages also caps entry and exit pages."""
 _values = attrgetter(*GUARDED)
 
 
@@ -28,14 +28,14 @@ class ValueGuard:
     """Remembers which values a site's day has had. Thread safe: at worst a few more values than the cap get in.
 
     Args:
-        remembered: hashes kept at most; days that were not seen for longest are forgotten first, and begin anew.
+        remembered: hashes kept at most; the least recently seen days are forgotten first, and start from zero.
     """
 
     def __init__(self, *, remembered: int = REMEMBERED_VALUES) -> None:
         self._remembered = remembered
         self._days: dict[tuple[str, int], list[set[int]]] = {}
         self._admitted: set[int] = set()
-        """Hashes of site, day and all values of events that came through as they were: the same come often."""
+        """Hashes of (site, day, values) that were admitted unchanged: the same combination comes often."""
         self._count = 0
 
     @property

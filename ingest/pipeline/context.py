@@ -1,4 +1,4 @@
-"""What comes with a payload from outside of it, and the rules that a caller may change."""
+"""The request that a payload came with, and what differs between live traffic and an import."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ingest.pipeline.rate_limits import Rates
 
 
 class Context(Struct, frozen=True, gc=False):
-    """Facts about a request. The address is used for the visitor's hash, and shown nowhere."""
+    """Facts about a request. The address is used for look-ups and the visitor's hash, and never shown."""
 
     received_at: int
     client_address: str = ""
@@ -23,9 +23,9 @@ class Context(Struct, frozen=True, gc=False):
     country: str = ""
     region: str = ""
     origin: str = ""
-    """The page's origin, as its browser says; empty when no browser has sent the event."""
+    """The page's origin, from the browser; empty if no browser sent the event."""
     opted_out: bool = False
-    """The visitor asked not to be tracked: the site says what that means."""
+    """The visitor asked not to be tracked; the site decides what follows."""
 
     def __repr__(self) -> str:
         return f"Context(received_at={self.received_at})"

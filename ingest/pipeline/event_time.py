@@ -1,4 +1,4 @@
-"""When an event happened, by our clock, from what the browser's clock says.
+"""When an event happened by the server's clock, from the browser's times.
 
 with sent_at       occurred = received - (sent_at - timestamp): the browser's clock may be wrong, the
                    difference of two of its readings is not; a negative difference counts as none
@@ -56,6 +56,6 @@ def _from_text(text: str, field: str) -> float:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise InvalidPayload(Reason.INVALID_TIMESTAMP, "use epoch milliseconds or ISO 8601", field=field) from error
-    # Without an offset it cannot be the browser's local time, which nobody here knows: take it as UTC.
+    # The browser's time zone is unknown, so a time without an offset is UTC.
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.timestamp() * 1000

@@ -2,7 +2,7 @@
 
 A given user id is hashed with its site. Without one, the visitor is a keyed hash of site, client address and
 user agent under a random salt of the UTC day the event happened on, and the address is forgotten. Salts live
-for 48 hours from the start of their day; then nobody can tell any more who the hashes stood for.
+for 48 hours from the start of their day; after that the hashes cannot be linked to anybody.
 """
 
 from __future__ import annotations

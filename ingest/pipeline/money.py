@@ -43,5 +43,5 @@ def _amount(amount: int | float | str | None) -> Decimal:
         if not _NUMBER.fullmatch(amount):
             raise InvalidPayload(Reason.INVALID_REVENUE, "the amount is not a number", field="revenue.amount")
         return Decimal(amount)
-    # Through its shortest text, a float is the decimal number that the page meant.
+    # The shortest text of a float is the decimal number that the page meant.
     return Decimal(repr(amount)) if isinstance(amount, float) else Decimal(amount)

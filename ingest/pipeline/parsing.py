@@ -44,7 +44,7 @@ class BodyParser(Generic[P]):
         self._payload_decoder = msgspec.json.Decoder(payload)
 
     def __call__(self, body: bytes) -> list[P | InvalidPayload]:
-        """The payloads, each good or bad by itself.
+        """The payloads, each valid or refused by itself.
 
         Raises:
             InvalidPayload: the body as a whole is refused.
@@ -53,7 +53,7 @@ class BodyParser(Generic[P]):
             message = f"the body is larger than {MAX_BODY_BYTES} bytes"
             raise InvalidPayload(Reason.TOO_LARGE, message, status=413)
         try:
-            # msgspec does not look into strings that it skips; they must be UTF-8 all the same.
+            # msgspec does not check the strings of fields that it skips, so decode first.
             text = body.decode()
             try:
                 parsed = self._parse_all(text)
@@ -80,7 +80,7 @@ class BodyParser(Generic[P]):
         return list(body.events) if body.events else [] if _says_events(body.events) else [body]
 
     def _parse_each(self, text: str) -> list[P | InvalidPayload]:
-        """The slow way, for bodies with a bad event: each on its own, so that it does not spoil the others."""
+        """The slow path, for bodies with an invalid event: decode each by itself, so that the others are kept."""
         if text.lstrip()[:1] == "[":
             raw = _raw_list_decoder.decode(text)
         else:

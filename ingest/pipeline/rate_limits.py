@@ -1,11 +1,11 @@
 """Rate limits: a token bucket per site and client address, and one per site.
 
-In: a site, an address, the time. Out: how long to wait, 0 when the event may come in. Each bucket holds what comes in
-within a minute, and fills evenly. Promises: memory is bounded, whatever addresses are made up; addresses are kept in
-memory only, while they are active; it costs about a microsecond. Each process counts for itself.
+In: a site, an address, the time. Out: seconds to wait; 0 accepts the event. A bucket holds a minute's events and fills
+evenly. Promises: bounded memory, whatever addresses clients make up; addresses stay in memory only, while they are
+active; about a microsecond a call. Each process counts for itself.
 
-A bucket is one number: the time at which it will be full again. The libraries that were looked at read the time
-themselves, or keep every key they ever saw until a timer takes it out.
+The algorithm is GCRA: a bucket is one number, the time at which it is full again. Known libraries read the clock
+themselves, or keep every key until a timer removes it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from liveinsight.model.buckets import MINUTE_MS
 from liveinsight.sites.site import Site
 
 REMEMBERED_ADDRESSES = 50_000
-"""Those that were silent for longest are forgotten first: their bucket is full again, or nearly."""
+"""The least recently active are forgotten first: their bucket is full again, or nearly."""
 
 
 class Rates:
@@ -33,11 +33,11 @@ class Rates:
 
     @property
     def remembered_addresses(self) -> int:
-        """How many there are now."""
+        """The number of buckets."""
         return len(self._of_addresses)
 
     def wait(self, site: Site, address: str, now: int) -> float:
-        """Seconds until the site takes an event from the address; 0 takes it."""
+        """Seconds until the site accepts an event from the address; 0 accepts it now, and counts it."""
         if not site.address_rate and not site.site_rate:
             return 0.0
         with self._lock:
@@ -46,11 +46,11 @@ class Rates:
             everybody = _level(self._of_sites.get(site.name, 0.0), now)
             after = [
                 level + MINUTE_MS / rate if rate else 0.0
-                # A server that gives no address with its events is not one client with too many of them.
+                # Events of a server that gives no addresses are not those of one client.
                 for level, rate in ((mine, site.address_rate if address else 0), (everybody, site.site_rate))
             ]
             over = max(after) - now - MINUTE_MS
-            # What is refused takes nothing out, but counts as active: a flood from elsewhere does not set it free.
+            # A refused request refreshes the LRU position, so that a flood of other keys cannot evict the bucket.
             self._keep(key, site, *((mine, everybody) if over > 0 else after))
             return max(0.0, over / 1000)
 
@@ -65,16 +65,13 @@ class Rates:
 
 
 def _level(full_at: float, now: int) -> float:
-    """When the bucket will be full: now if it has been since, and never later than an empty one would be.
-
-    The latter matters if the clock was set back.
-    """
+    """When the bucket is full: not before now, and not later than an empty one, in case the clock was set back."""
     return min(max(full_at, now), now + MINUTE_MS)
 
 
 @lru_cache(maxsize=4096)
 def client_of(address: str) -> str:
-    """What counts as one client: an IPv4 address, or the /64 network that one IPv6 client has all addresses of."""
+    """The key of a client: its IPv4 address, or its IPv6 /64 network, which one client may use as a whole."""
     if ":" not in address:
         return address
     try:

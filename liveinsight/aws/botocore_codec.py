@@ -1,8 +1,8 @@
 """Bodies of the AWS calls that carry events and items, written and read by msgspec.
 
-botocore goes through such a body value by value, in Python and by its model: half of the CPU time of a call. The
-protocol is JSON with bytes in base64, which msgspec knows by itself. botocore's hooks are enough to put it in: signing,
-sending, retries and errors stay botocore's.
+botocore serialises a body value by value in Python: half of a call's CPU time. The protocol is JSON with bytes in
+base64, which msgspec encodes natively. botocore's hooks let it in: signing, sending, retries and errors stay
+botocore's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _PutRecords(TypedDict, total=False):
 
 
 class _AttributeValue(TypedDict, total=False):
-    """All kinds that DynamoDB has."""
+    """A value in DynamoDB's notation."""
 
     S: str
     N: str
@@ -76,7 +76,7 @@ _WRITTEN: tuple[tuple[str, str, str, object], ...] = (
     ("dynamodb", "BatchGetItem", "RequestItems", {}),
     ("dynamodb", "BatchWriteItem", "RequestItems", {}),
 )  # fmt: skip
-"""(service, operation, the parameter that is long, what botocore gets to see in its place)."""
+"""(service, operation, long parameter, the value that botocore gets in its place)."""
 
 _READ: tuple[tuple[str, str, Any], ...] = (
     ("kinesis", "PutRecords", _PutRecords),
@@ -107,7 +107,7 @@ def install(client: BaseClient) -> None:
 
 
 class _Writer:
-    """Encodes all parameters and hides the long one from botocore's own encoder."""
+    """Encodes all parameters, and hides the long one from botocore's encoder."""
 
     def __init__(self, long: str, empty: object) -> None:
         self._long = long
@@ -123,14 +123,14 @@ def _put_body(params: dict[str, Any], context: dict[str, Any], **_: object) -> N
 
 
 class _Reader:
-    """Decodes a successful answer and leaves botocore an empty one. What has another shape is botocore's.
+    """Decodes a successful answer and leaves botocore an empty one; other shapes are left to botocore.
 
     Raises:
         ResponseStreamingError: the answer is no JSON. botocore would take it for an empty one.
     """
 
     def __init__(self, shape: Any) -> None:
-        # Times are numbers of seconds.
+        # Times are epoch seconds.
         self._decode = msgspec.json.Decoder(shape, strict=False).decode
 
     def __call__(self, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:

@@ -44,9 +44,9 @@ def _client(settings: Settings, service: str, read_timeout: float, attempts: int
         connect_timeout=2,
         read_timeout=read_timeout,
         max_pool_connections=32,
-        # Requests are built by our own typed code; checking them again costs a third of a call's CPU time.
+        # Our code is typed; botocore's checks cost a third of a call's CPU time.
         parameter_validation=False,
-        # Without a name of our own, botocore puts one together anew for each request: a tenth of its time.
+        # Otherwise botocore builds the name for each request: a tenth of its time.
         user_agent=f"LiveInsight/{__version__} Boto3/{boto3.__version__}",
     )
     session = boto3.Session(region_name=settings.region)
@@ -59,10 +59,10 @@ def _client(settings: Settings, service: str, read_timeout: float, attempts: int
 
 
 def kinesis_client(settings: Settings, *, attempts: int = 1, read_timeout: float = 5) -> KinesisClient:
-    """A Kinesis client that repeats a call at most `attempts` times by itself."""
+    """A Kinesis client that retries a call at most `attempts` times."""
     return _client(settings, "kinesis", read_timeout, attempts)  # type: ignore[return-value]
 
 
 def dynamodb_client(settings: Settings, *, attempts: int = 3) -> DynamoDBClient:
-    """A DynamoDB client. Every write of ours is conditional or idempotent, so it may retry."""
+    """A DynamoDB client. All writes are conditional or idempotent, so it may retry."""
     return _client(settings, "dynamodb", 10, attempts)  # type: ignore[return-value]

@@ -1,8 +1,8 @@
-"""DynamoDB calls in batches: in, statements, keys and items; out, items and verdicts, or the errors of `model.errors`.
+"""DynamoDB calls in batches.
 
-Conditional writes go out 25 at a time as PartiQL statements (BatchExecuteStatement): each has its own
-condition and its own verdict and costs what a single conditional write costs, but a request's fixed price in
-CPU time (signing, HTTP, parsing) is paid once for 25.
+In: statements, keys and items. Out: items and verdicts, or the errors of `model.errors`. Conditional writes are sent 25
+at a time as PartiQL statements (BatchExecuteStatement): each has its own condition and verdict and is billed as a
+single write, but the CPU time of a request (signing, HTTP, parsing) is spent once for 25.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ WRITE_LIMIT = 25
 """Items per BatchWriteItem, statements per BatchExecuteStatement."""
 LEFTOVER_ATTEMPTS = 6
 PART_BYTES = 300_000
-"""Largest binary attribute we write: an item may have 400 KB."""
+"""Largest binary attribute to write: an item may have 400 KB."""
 AFTER_ALL = "~"
-"""Sorts above the digits and separators that our sort keys go on with."""
+"""Sorts above the digits and separators in sort keys."""
 
 _REFUSED = {"ConditionalCheckFailed", "DuplicateItem"}
-_PASSING = {
+_TEMPORARY = {
     "ThrottlingError",
     "ProvisionedThroughputExceeded",
     "RequestLimitExceeded",
@@ -59,7 +59,7 @@ class Statement(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """Indexes of statements that were refused by their condition, and of those that were not confirmed."""
+    """Indexes of the statements that their condition refused, and of those without a confirmation."""
 
     refused: list[int]
     unconfirmed: list[int]
@@ -67,7 +67,7 @@ class Verdicts(NamedTuple):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn botocore's errors into `StoreUnavailable` (passing) or `LiveInsightError` (ours to fix)."""
+    """Turn botocore's errors into `StoreUnavailable` (temporary) or `LiveInsightError` (a bug or a missing right)."""
     try:
         yield
     except ClientError as error:
@@ -75,7 +75,7 @@ def translated() -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code == "ResourceNotFoundException":
             raise StoreUnavailable("a table is missing: run `liveinsight init`") from error
-        if status >= 500 or code.removesuffix("Exception") in _PASSING or "Throttling" in code:
+        if status >= 500 or code.removesuffix("Exception") in _TEMPORARY or "Throttling" in code:
             raise StoreUnavailable(f"DynamoDB: {code}") from error
         raise LiveInsightError(f"DynamoDB refused: {error}") from error
     except BotoCoreError as error:
@@ -88,7 +88,7 @@ class Dynamo:
     Args:
         client: a DynamoDB client.
         parallel: requests of one call that may be under way at once.
-        sleep: waits between attempts on what a batch left over.
+        sleep: waits before unprocessed items are sent again.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Dynamo:
         self._each(lambda part: self._put_part(table, part), _batches(items, WRITE_LIMIT))
 
     def put_if(self, table: str, item: Item, condition: str, values: Item) -> bool:
-        """Put one item if `condition` holds for what is stored; False when it does not."""
+        """Put one item if `condition` holds for the stored one; False if it does not."""
         with translated():
             try:
                 self.client.put_item(
@@ -166,7 +166,7 @@ class Dynamo:
             pass
 
     def _until_processed(self, call: Callable[..., Any], wanted: Mapping[str, Any], leftover: str) -> Iterator[Any]:
-        """Answers of a batch call that is made again, after a growing pause, for what the last one left over."""
+        """Answers of a batch call, repeated after a growing pause for unprocessed keys or items."""
         for attempt in range(LEFTOVER_ATTEMPTS):
             with translated():
                 answer = call(RequestItems=wanted)
@@ -188,7 +188,7 @@ class Dynamo:
         for response in answer["Responses"]:
             error_part = response.get("Error") or {}
             code = error_part.get("Code", "")
-            if code and code not in _REFUSED and code not in _PASSING:
+            if code and code not in _REFUSED and code not in _TEMPORARY:
                 raise LiveInsightError(f"DynamoDB refused a statement: {code}: {error_part.get('Message')}")
             codes.append(code)
         return codes
@@ -221,7 +221,7 @@ def update(table: str, key: Key, attributes: Mapping[str, Any], condition: str, 
     return Statement(text, [*attributes.values(), *key_item(key).values(), bound])
 
 
-# Only names of ours are put into texts; every value is a parameter.
+# Texts contain only our own names; every value is a parameter.
 
 
 @cache

@@ -1,7 +1,7 @@
 """Counters, their previews and watermarks in the counters table.
 
-In: counter items of one shard. Out: the same, or rows of all shards for a query. Keys are made in `keys`; what each
-method promises stands in `liveinsight.storage.store`.
+In: counter items of one shard. Out: the same, or rows of all shards for a query. `keys` makes the keys;
+`liveinsight.storage.store` says what each method promises.
 """
 
 from __future__ import annotations

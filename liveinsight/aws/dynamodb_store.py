@@ -1,6 +1,4 @@
-"""The store on Amazon DynamoDB. Its parts are by table; here are previews, which lie in both, and the small items:
-checkpoints, salts and documents.
-"""
+"""The store on Amazon DynamoDB: its parts by table, and here previews, checkpoints, salts and documents."""
 
 from __future__ import annotations
 
@@ -53,7 +51,7 @@ class DynamoStore(CounterTable, VisitorTable, DeadLetterItems):
         for one in visitors:
             key = visitor_previews_partition(one.site), tag
             statements.append(_replacing(self._sessions, key, one, encode_states(one)))
-        # A preview of the day before is there, most often; what is refused twice is as new as this one.
+        # Mostly there is an older preview to update. One that is refused twice is not older than this one.
         first = self._dynamo.execute([statement for statement, _ in statements])
         second = self._dynamo.execute([statements[index][1] for index in first.refused])
         if first.unconfirmed or second.unconfirmed:
@@ -71,7 +69,7 @@ class DynamoStore(CounterTable, VisitorTable, DeadLetterItems):
             "sequence": {"S": checkpoint.sequence_number},
             "checkpoint_rank": rank,
         }
-        # Refused when another worker is further: its checkpoint is as good as ours.
+        # Refused when another worker has a later checkpoint, which is fine.
         self._dynamo.put_if(
             self._sessions,
             key_item((CHECKPOINTS, shard_id)) | body,
@@ -103,7 +101,7 @@ class DynamoStore(CounterTable, VisitorTable, DeadLetterItems):
         verdicts = self._dynamo.execute([statement])
         if not any(verdicts):
             return True
-        # An answer may have been lost, and the request sent again: then the document is there, word for word.
+        # If an answer was lost and the request retried, the document is stored already.
         if self.load_document(name) == document:
             return True
         if verdicts.unconfirmed:
@@ -114,7 +112,7 @@ class DynamoStore(CounterTable, VisitorTable, DeadLetterItems):
 def _replacing(
     table: str, key: Key, preview: CounterPreview | VisitorPreview, body: bytes
 ) -> tuple[Statement, Statement]:
-    """Write a preview where there is an older one, or where there is none."""
+    """Statements that write a preview over an older one, and where there is none."""
     mark = {"S": preview.mark}
     attributes: Item = {"m": mark, "b": {"B": body}, "ttl": {"N": str(preview.expires_at)}}
     return update(table, key, attributes, '"m" < ?', mark), insert(table, key, attributes)

@@ -1,7 +1,7 @@
 """Visitors' states and the timelines of their sessions in the sessions table.
 
-In: encoded states and chunks of events. Out: states and ordered events, previews included. Keys are made in `keys`;
-what each method promises stands in `liveinsight.storage.store`.
+In: encoded states and chunks of events. Out: states and ordered events, previews included. `keys` makes the keys;
+`liveinsight.storage.store` says what each method promises.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class VisitorTable(StoreTables):
         return {(state.site, state.visitor): state for state in states}
 
     def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
-        """New states are inserted, others updated; where the hint was wrong, the other way is tried once."""
+        """Insert new states and update others; where the hint was wrong, try the other once."""
         first = self._dynamo.execute([self._visitor_statement(write, write.is_new) for write in writes])
         again = first.refused
         second = self._dynamo.execute([self._visitor_statement(writes[i], not writes[i].is_new) for i in again])
@@ -72,7 +72,7 @@ class VisitorTable(StoreTables):
         for chunk in chunks:
             partition = timeline_partition(chunk.site, chunk.session_id)
             for events in _split(chunk.events):
-                # Both ends are in the key: a chunk cut elsewhere never replaces one with more in it.
+                # Both ends are in the key, so that a chunk with other ends never replaces this one.
                 key = (partition, f"{events[0][0]}{AFTER_ALL}{events[-1][0]}")
                 body = {
                     "e": {"B": encode_timeline(events)},

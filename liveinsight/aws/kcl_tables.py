@@ -1,8 +1,8 @@
 """The tables of the Kinesis Client Library: their names, the leases in them, and the leader's lock.
 
 In: a DynamoDB client and the application's name. Out: leases by shard. The library keeps leases and checkpoints in a
-table with the application's name, and what it knows of its workers in two more that begin with it. They belong to the
-library: nothing is written to them, and one row is deleted, the lock of a leader that has died.
+table with the application's name, and data about its workers in two more that begin with it. They belong to the
+library: nothing is written to them, and only the lock of a dead leader is deleted.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ SHARD_PREFIX = "shardId-"
 
 
 def lease_table(prefix: str, generation: int = 1) -> str:
-    """The application's name and lease table: each generation of counters has been counted to a place of its own."""
+    """The application's name and lease table: each generation of counters has its own checkpoints."""
     return f"{prefix}-kcl" if generation == 1 else f"{prefix}-kcl-g{generation}"
 
 
 def coordinator_table(lease_table_name: str) -> str:
-    """Where the library keeps its leader's lock."""
+    """The table of the leader's lock."""
     return f"{lease_table_name}-CoordinatorState"
 
 
 def give_up_leadership(client: DynamoDBClient, application: str, worker_id: str) -> bool:
-    """Take away the leader's lock if it is this worker's, which is dead. Returns whether it was.
+    """Delete the leader's lock if it is that of this dead worker. Returns whether it was.
 
     One worker of a fleet assigns the shards to all. Its lock is a row in a table of the library; a daemon that ends in
     good order takes it away, one that crashed leaves it, and for two minutes nobody assigns anything.
@@ -47,7 +47,7 @@ def give_up_leadership(client: DynamoDBClient, application: str, worker_id: str)
             ExpressionAttributeValues={":me": {"S": worker_id}},
         )
     except ClientError as error:
-        # Another worker leads, or the table was never made. The lock ends by itself, too.
+        # Another worker leads, or there is no table. The lock expires anyway.
         logger.debug("not the leader", extra={"action": "leadership", "problem": str(error)})
         return False
     except BotoCoreError as error:
@@ -58,7 +58,7 @@ def give_up_leadership(client: DynamoDBClient, application: str, worker_id: str)
 
 
 class Lease(NamedTuple):
-    """A worker's right to a shard. No time is stored: an owner that is alive raises `counter` every few seconds."""
+    """A worker's lease of a shard. No time is stored: a live owner raises `counter` every few seconds."""
 
     owner: str
     counter: int
@@ -67,7 +67,7 @@ class Lease(NamedTuple):
 
 
 def read_leases(client: DynamoDBClient, table: str) -> dict[str, Lease]:
-    """Leases by shard id; none when the table is not there, as without the library.
+    """Leases by shard id; empty if there is no table, as without the library.
 
     Raises:
         StoreUnavailable: the table could not be read.

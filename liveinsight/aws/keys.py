@@ -1,4 +1,4 @@
-"""Storage keys: the only place that turns what is counted into DynamoDB keys and back.
+"""Storage keys: the only place that turns counters, visitors and previews into DynamoDB keys and back.
 
     counters table   pk                                 sk
       totals         t#<site>#<UTC day>                 <bucket of the hour>#<shard>
@@ -37,12 +37,12 @@ Key = tuple[str, str]
 
 
 def shard_tag(shard_id: str) -> str:
-    """A shard id as part of a key: without the prefix that all have."""
+    """A shard id without the prefix that all share."""
     return shard_id.removeprefix("shardId-").lstrip("0") or "0"
 
 
 def counter_key(key: CounterKey, shard_id: str) -> Key:
-    """Where a shard keeps a counter."""
+    """Key of a shard's counter."""
     kind, site, bucket, dimension, value = key
     tag = shard_tag(shard_id)
     if kind == "totals":
@@ -58,8 +58,8 @@ def value_key(tag: str, value: str) -> str:
 
 
 def preview_key(site: str, day: int, dimension: str, tag: str) -> Key:
-    """Where a shard keeps the preview of a dimension: before the items that it comes on top of, so it is read first,
-    and what is written in between is not shown twice."""
+    """Key of a shard's preview of a dimension. It sorts before the items that it adds to, so that it is read first and
+    nothing written meanwhile is shown twice."""
     return dimension_partition(site, day, dimension), f"{PREVIEW}{tag}"
 
 
@@ -118,7 +118,7 @@ def value_of(sort_key: str) -> str:
 
 
 def visitor_key(site: str, visitor: int) -> Key:
-    """Where a visitor's state is."""
+    """Key of a visitor's state."""
     return f"v#{site}#{visitor:016x}", ONLY
 
 
@@ -128,5 +128,5 @@ def timeline_partition(site: str, session_id: str) -> str:
 
 
 def salt_key(day: int) -> Key:
-    """Where the day's salt is."""
+    """Key of the day's salt."""
     return f"salt#{day}", ONLY

@@ -1,4 +1,4 @@
-"""The stream on Amazon Kinesis: a thin translation, with errors turned into ours."""
+"""The stream on Amazon Kinesis: calls and errors translated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from liveinsight.storage.stream import OutRecord, PutOutcome, Record, RecordBatc
 if TYPE_CHECKING:
     from types_boto3_kinesis import KinesisClient
 
-_PASSING = {
+_TEMPORARY = {
     "ProvisionedThroughputExceededException",
     "LimitExceededException",
     "ResourceInUseException",
@@ -34,7 +34,7 @@ def _translated() -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code == "ExpiredIteratorException":
             raise IteratorExpired(code) from error
-        if code in _PASSING or status >= 500:
+        if code in _TEMPORARY or status >= 500:
             raise StreamUnavailable(code) from error
         raise StreamRefused(f"Kinesis refused: {error}") from error
     except BotoCoreError as error:

@@ -1,4 +1,4 @@
-"""The event source mappings between a Kinesis stream and a Lambda function: are they set up as counting once needs it?
+"""Checks that the event source mappings from a Kinesis stream to a Lambda function allow counting once.
 
 In: a boto3 client for Lambda, the function's and the stream's ARN. Out: what is wrong, in words; nothing is changed.
 """
@@ -15,14 +15,14 @@ from liveinsight.settings import Settings
 
 
 class Mappings(NamedTuple):
-    """What is known about the mappings."""
+    """The result of the check."""
 
     problems: list[str]
     """Each says what to change."""
     reports_failures: bool
-    """Whether an answer may name the record from which on to try again."""
+    """Whether an answer may name the record to retry from."""
     unknown: str
-    """Why nothing is known; "" when it is."""
+    """Why the mappings cannot be read; "" if they can."""
 
 
 def lambda_client(settings: Settings) -> Any:
@@ -33,7 +33,7 @@ def lambda_client(settings: Settings) -> Any:
 
 
 def check_mappings(client: Any, function_arn: str, source_arn: str) -> Mappings:
-    """Look at every mapping of the stream to the function."""
+    """Check every mapping of the stream to the function."""
     found: list[dict[str, Any]] = []
     request = {"FunctionName": function_arn, "EventSourceArn": source_arn}
     try:

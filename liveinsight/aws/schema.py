@@ -60,7 +60,7 @@ def create_all(
     names: TableNames,
     deletion_protection: bool,
 ) -> Iterator[str]:
-    """Create what is missing and bring settings of what exists into line; yields what was done, line by line.
+    """Create missing resources and correct the settings of existing ones; yields what was done, line by line.
 
     Safe to run again at any time. An existing stream keeps its shards.
     """
@@ -93,7 +93,7 @@ def delete_tables(dynamodb: DynamoDBClient, names: TableNames) -> Iterator[str]:
 
 
 def later_generations(dynamodb: DynamoDBClient, prefix: str) -> list[int]:
-    """The generations above the first that have a table at least, in order."""
+    """The generations above the first that have at least one table, in order."""
     pattern = re.compile(re.escape(prefix) + r"-(?:counters|sessions)-g([1-9][0-9]*)")
     request: dict[str, Any] = {}
     found: set[int] = set()
@@ -141,6 +141,6 @@ def _ensure_ttl(dynamodb: DynamoDBClient, name: str) -> None:
             TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": TTL_ATTRIBUTE}
         )
     except ClientError as error:
-        # Two `init` at once: the other one has just switched it on.
+        # Another `init` at the same time has switched it on.
         if "already enabled" not in str(error):
             raise

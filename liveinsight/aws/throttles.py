@@ -1,4 +1,4 @@
-"""Counts how often AWS throttles a client, also where botocore tries again by itself."""
+"""Counts how often AWS throttles a client, including calls that botocore retries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def report_throttles(client: object, report: Callable[[int], object]) -> None:
 
 
 def throttled(answer: dict[str, Any]) -> int:
-    """How many parts of an answer were throttled: the request, statements of a batch, or what a batch left over."""
+    """Throttled parts of an answer: the request, statements of a batch, or unprocessed items."""
     responses = answer.get("Responses")
     parts = [answer, *(responses if isinstance(responses, list) else ())]
     codes = [part.get("Error", {}).get("Code", "").removesuffix("Exception") for part in parts]

@@ -1,7 +1,7 @@
-"""Compression of small stored things: a visitor's state, a chunk of a timeline.
+"""Compression of small stored values: a visitor's state, a chunk of a timeline.
 
-Zstandard with a preset dictionary: what such things have in common need not be in each of them. A state of six
-events takes half of what zlib makes of it, in a third of the time, and so costs one write unit.
+In: bytes. Out: Zstandard with a preset dictionary of the words that such values share. A state of six events takes half
+the bytes of zlib in a third of the time, and so costs one write unit.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _WORDS = (
     b"EUR USD button svg span div a engagement conversion heartbeat click page_exit page_view default "
     b"/shardId-0000000000000/056496400000000000000000000000000000000000000000000000000000/00000"
 )
-"""Part of the stored format: what was compressed with it can only be read with it. What is likeliest stands last."""
+"""Part of the stored format: never change it. The most frequent words stand last."""
 
 _LEVEL = -1
-"""As good as 1 for things of this size, in half of the time."""
+"""As small as level 1 for values of this size, in half the time."""
 _DICTIONARY = zstandard.ZstdCompressionDict(_WORDS, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
 
 
@@ -41,7 +41,7 @@ _codec = _Codec()
 
 def compress(data: bytes) -> bytes:
     """The stored form of `data`."""
-    # Copied, as zstandard's own keeps the room it was given for the longest output: five times a state's size.
+    # Copied: zstandard's own bytes keep the buffer for the longest possible output, five times a state's size.
     return bytes(memoryview(_codec.compress(data)))
 
 

@@ -1,15 +1,15 @@
-"""Previews: what a shard has counted and not yet written, for readers alone.
+"""Previews: what a shard has counted and not yet written, for readers only.
 
-Breakdowns and visitors are many items, so they are written seldom; a preview of them is one item per dimension, or
-per site, and is replaced every few seconds. No counting depends on it: it may be lost, late or doubled.
+Breakdowns and visitors are many items, so they are written once a minute. Their preview is one item per dimension, or
+per site, replaced every few seconds. No counting depends on it: it may be lost, late or written twice.
 
-A row says which stored mark it comes on top of, and up to which mark it goes. So it is never added twice:
+A row names the stored mark that it adds to, `base`, and the last mark that it contains. So it is never added twice:
 
-    stored mark    = base          the row is added to what is stored
+    stored mark    = base          the row is added to the stored counter
                    >= last         all of it is stored by now: the row is left out
-                   between, below  some of it is stored: the row is left out, and the answer knows that it is in part
+                   between, below  some of it is stored: the row is left out, and the answer is marked as partial
 
-The last happens for moments only: after a crash, while the stream since the checkpoint is counted again.
+The last case lasts for moments: after a crash, while the stream since the checkpoint is counted again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PREVIEW_DAYS = 2
 
 
 class PreviewRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is to be added to one stored item, as `counters.encode_counter` packs it."""
+    """What to add to one stored item, packed by `counters.encode_counter`."""
 
     value: str
     base: str
@@ -38,7 +38,7 @@ class PreviewRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class CounterPreview(NamedTuple):
-    """All that waits of one dimension on one site-local day; `mark` is the highest `last` of its rows."""
+    """The pending rows of one dimension on one site-local day; `mark` is the highest `last` of them."""
 
     site: str
     day: int
@@ -51,13 +51,13 @@ class CounterPreview(NamedTuple):
 
 
 class VisitorPreview(NamedTuple):
-    """The visitors of a site that were active last, as they will be stored; `mark` is their highest."""
+    """The latest active visitors of a site, as they will be stored; `mark` is the highest of theirs."""
 
     site: str
     mark: str
     states: Sequence[VisitorState]
     whole: bool
-    """Whether no visitor that waits was left out."""
+    """Whether all pending visitors are in it."""
     expires_at: int
     """Epoch seconds."""
 
@@ -73,7 +73,7 @@ _states_decoder = msgspec.msgpack.Decoder(_States)
 
 
 def pack_row(row: PreviewRow) -> msgspec.Raw:
-    """A row as it stands among others: encoded once, however often its dimension's preview is replaced."""
+    """An encoded row, so that a row is encoded once for many previews."""
     return msgspec.Raw(_encoder.encode(row))
 
 
@@ -93,7 +93,7 @@ def encode_states(preview: VisitorPreview) -> bytes:
 
 
 def decode_states(data: bytes) -> tuple[list[VisitorState], bool]:
-    """Inverse of `encode_states`: the states, and whether none was left out."""
+    """Inverse of `encode_states`: the states, and whether all pending visitors are in it."""
     decoded = _states_decoder.decode(decompress(data))
     return decoded.states, decoded.whole
 
@@ -101,7 +101,8 @@ def decode_states(data: bytes) -> tuple[list[VisitorState], bool]:
 def on_top(
     rows: Iterable[PreviewRow], stored: Mapping[str, str], prefix: str = ""
 ) -> tuple[list[tuple[str, CounterItem]], bool]:
-    """The rows to add to what is stored, as (value, counter), and whether one is stored in part.
+    """The rows to add to stored counters, as (value, counter), and whether a row was left out because part of it is
+    stored.
 
     Args:
         rows: of one shard's preview.
@@ -120,7 +121,7 @@ def on_top(
 
 
 def newest(stored: Iterable[VisitorState], previewed: Iterable[VisitorState]) -> list[VisitorState]:
-    """Each visitor as whoever knows more of it has it."""
+    """For each visitor the state with the higher mark."""
     best: dict[tuple[str, int], VisitorState] = {}
     for state in (*stored, *previewed):
         key = state.site, state.visitor

@@ -24,7 +24,7 @@ Measures = dict[str, int]
 
 
 class Scope(Enum):
-    """Whose measures a dimension's rows hold."""
+    """What a dimension's rows count."""
 
     EVENT = "event"
     VISIT = "visit"
@@ -36,15 +36,15 @@ class Dimension:
     """One way to break the numbers down.
 
     Args:
-        name: what the API calls it.
+        name: its name in the API.
         scope: `Scope.EVENT` rows hold the measures of single events, `Scope.VISIT` rows those of visits,
             `Scope.LEDGER` rows the number of events that were not counted.
         field: attribute of the `Event` (event scope, or the visit's first event) or of the `Session`
             (when `of_session`) that holds the value.
         main: measure that an answer is sorted by.
         of_session: the value is kept by the session itself and may change while the visit goes on.
-        empty: what an empty value is shown as; None leaves it out.
-        live: present visitors are counted by its values, too.
+        empty: the value shown instead of an empty one; None leaves it out.
+        live: visitors present now are counted by it, too.
         stored_with: another dimension with the same values, in whose items this one's counters are stored.
         lg_k: its sketches of visitors have 2^`lg_k` rows.
     """
@@ -85,7 +85,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
 BY_NAME = {dimension.name: dimension for dimension in DIMENSIONS}
 
 TOTALS_LG_K = 12
-"""Totals are few and what people compare: their sketches have the most rows."""
+"""Totals are few and compared most, so their sketches have the most rows."""
 
 
 def lg_k_of(kind: str, dimension: str) -> int:
@@ -108,10 +108,10 @@ LIVE_OF_VISIT = tuple(d.name for d in DIMENSIONS if d.live and d.scope is Scope.
 FROM_SESSION = tuple((d.name, d.field) for d in DIMENSIONS if d.of_session)
 
 STORED_WITH = {d.name: d.stored_with for d in DIMENSIONS if d.stored_with}
-"""The dimension whose items hold another's counters."""
+"""Dimension name to the dimension whose items hold its counters."""
 
 OTHER = "(other)"
-"""What the values beyond a site's cap are counted as."""
+"""Value that stands for all beyond a site's cap."""
 
 MEASURES_BY_TYPE: dict[str, Measures] = {
     PAGE_VIEW: {"events": 1, "pageviews": 1},
@@ -125,19 +125,19 @@ MEASURE_CODES = (
     "events", "pageviews", "visits", "bounces", "duration_ms", "engaged_ms", "scroll_percent", "scroll_reports",
     "clicks", "conversions", "heartbeats", "custom_events", "duplicates", "active",
 )  # fmt: skip
-"""Measures that are stored as their place here instead of by name: append only. Others are stored by name."""
+"""Measures stored by their index here: append only. Others are stored by name."""
 
 _CUSTOM: Measures = {"events": 1, "custom_events": 1}
 
 NOT_INTERACTIVE = frozenset({PAGE_VIEW, PAGE_EXIT, HEARTBEAT, ENGAGEMENT})
-"""Events that leave a visit of one page view a bounce."""
+"""Events that do not end a bounce."""
 
 REVENUE_PREFIX = "revenue:"
 """Revenue is one measure per currency, in minor units: ``revenue:EUR``."""
 
 
 def event_measures(event: Event) -> Measures:
-    """What one event adds. The result may be shared: do not change it."""
+    """The measures of one event. The result may be shared: do not change it."""
     measures = MEASURES_BY_TYPE.get(event.type, _CUSTOM)
     if event.revenue or event.engaged_ms or event.scroll_percent:
         measures = dict(measures)
@@ -146,7 +146,7 @@ def event_measures(event: Event) -> Measures:
         if event.engaged_ms:
             measures["engaged_ms"] = event.engaged_ms
         if event.scroll_percent and event.type == PAGE_EXIT:
-            # The depth at the end of a view is the deepest: earlier reports of it are left out.
+            # The last report of a view is the deepest: earlier ones are not counted.
             measures["scroll_percent"] = event.scroll_percent
             measures["scroll_reports"] = 1
     return measures
@@ -156,7 +156,7 @@ Rows = tuple[tuple[str, str], ...]
 """(dimension, value) pairs."""
 
 event_values: Callable[[Event], tuple[str, ...]] = attrgetter(*(d.field for d in _EVENT_SCOPED))
-"""What decides the event-scoped rows that an event counts in."""
+"""The values that decide the event-scoped rows of an event."""
 _visit_values: Callable[[Event], tuple[str, ...]] = attrgetter(*(d.field for d in _FROM_FIRST_EVENT))
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Rows)
@@ -168,7 +168,7 @@ def event_rows(values: tuple[str, ...]) -> Rows:
 
 
 def visit_rows(event: Event) -> bytes:
-    """The visit-scoped rows, as the visit's first event has them; packed, as states are read and written often."""
+    """The visit-scoped rows, by the visit's first event; packed, since states are read and written often."""
     return _visit_rows(_visit_values(event))
 
 

@@ -26,9 +26,9 @@ from liveinsight.model.marks import NO_MARK
 SESSION_GAP_MS = DEFAULT_GAP_MINUTES * MINUTE_MS
 """The default gap."""
 PRESENCE_MS = 5 * MINUTE_MS
-"""How long another tab without a sign of life still keeps a visitor present who leaves a page."""
+"""How long after its last event another open tab keeps a visitor present."""
 MAX_SESSIONS = 8
-"""Sessions kept per visitor; the one with the oldest activity goes first."""
+"""Sessions kept per visitor; the least recently active one is dropped first."""
 MAX_RECENT_IDS = 64
 """Event ids remembered per visitor: the window in which a repeated event is recognised."""
 
@@ -76,11 +76,11 @@ class Session(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def bounced(self) -> bool:
-        """One page view, and nothing that shows interest."""
+        """Whether it is one page view and no interaction."""
         return self.interactions == 0 and self.measures.get("pageviews", 0) == 1
 
     def outcome(self, sign: int) -> Measures:
-        """What only the visit as a whole tells, times `sign`. Everything else is booked event by event."""
+        """The measures of the visit as a whole, times `sign`; all others are booked event by event."""
         outcome = {"visits": sign}
         if self.bounced:
             outcome["bounces"] = sign
@@ -97,15 +97,15 @@ class Session(msgspec.Struct, array_like=True, gc=False):
 
 
 class VisitChange(msgspec.Struct, gc=False):
-    """What one event does to a visit: the session `before` (None when the event begins it) and `after`, and what the
-    event itself adds."""
+    """How one event changes a visit: the session `before` (None if the event begins it) and `after`, and the event's
+    own measures."""
 
     before: Session | None
     after: Session
     added: Measures
 
     def outcome_difference(self) -> Measures:
-        """What the visit's outcome changes by; empty when it begins with this event."""
+        """The change of the visit's outcome; empty if it begins with this event."""
         before, after = self.before, self.after
         difference: Measures = {}
         if before is None:
@@ -117,17 +117,17 @@ class VisitChange(msgspec.Struct, gc=False):
         return difference
 
     def changes(self) -> Measures:
-        """The difference of the outcome and what the event adds."""
+        """The change of the outcome, and the event's measures."""
         return {**self.outcome_difference(), **self.added}
 
 
 class VisitorState(msgspec.Struct, array_like=True, gc=False):
-    """All that is stored about one visitor of one site.
+    """The stored state of one visitor of one site.
 
     `seen_at` is the time of the latest live event. While the visitor is present, `last_minute` is the live minute it
     is counted in and `live` the names it is counted under; after leaving they are 0 and empty.
 
-    The fold leaves the rest alone: `tail` has the events of the timelines that are in no chunk yet (see
+    The fold does not change the rest: `tail` has the events of the timelines that are in no chunk yet (see
     `timeline.pack_waiting`); `spilled` is the mark of the last one that is; `listed` names the sessions with chunks.
     """
 
@@ -145,7 +145,7 @@ class VisitorState(msgspec.Struct, array_like=True, gc=False):
     listed: list[str] = []
 
     def remember(self, event_id: int) -> bool:
-        """Note an event id; False when it was known already."""
+        """Remember an event id; False if it was known already."""
         recent = self.recent_ids
         if event_id in recent:
             return False
@@ -155,7 +155,7 @@ class VisitorState(msgspec.Struct, array_like=True, gc=False):
         return True
 
     def apply(self, event: Event) -> VisitChange:
-        """Put `event` into the session it belongs to, or into a new one."""
+        """Add `event` to its session, or begin a new one."""
         added = event_measures(event)
         sessions = self.sessions
         index = _find(sessions, event)
@@ -170,7 +170,7 @@ class VisitorState(msgspec.Struct, array_like=True, gc=False):
         return VisitChange(before, after, added)
 
     def has_left(self, session: Session) -> bool:
-        """Whether the visitor is gone: it left `session`, the one just active, and has no other open."""
+        """Whether the visitor left `session`, the one just active, and has no other session open."""
         horizon = session.last_at - PRESENCE_MS
         return session.left and all(
             other.left or other.last_at < horizon for other in self.sessions if other is not session
@@ -264,7 +264,7 @@ def _extend(session: Session, event: Event, added: Measures) -> Session:
         after.last_at = at
         after.left = event.type == PAGE_EXIT
     if event.page_url and at >= session.current_at:
-        # Only page views carry a title for sure: a click on the same page does not take it away.
+        # Other events may lack the title: keep that of the page view.
         if event.title or event.page_url != session.current_page:
             after.title = event.title
         after.current_page, after.current_at = event.page_url, at

@@ -1,4 +1,4 @@
-"""The timeline of a session: of each of its events what is shown later, with its mark.
+"""The timeline of a session: its events with their marks, reduced to what is shown.
 
 The latest events wait in the visitor's state (`VisitorState.tail`); older ones are in chunks of their own.
 """
@@ -14,7 +14,7 @@ from liveinsight.model.events import Element, Event, PropertyValue
 
 
 class TimelineEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is kept of an event for its session's timeline; the names are the `Event`'s. Append only, with a default."""
+    """The fields of an `Event` that a timeline keeps. Append only, with a default."""
 
     type: str
     occurred_at: int
@@ -38,11 +38,11 @@ class TimelineEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
 Marked = tuple[str, TimelineEvent]
 """(mark, event)."""
 Waiting = tuple[str, str, TimelineEvent]
-"""(session id, mark, event): what a visitor's state holds of an event that is in no chunk yet."""
+"""(session id, mark, event): an event in a visitor's state that is in no chunk yet."""
 
 
 def timeline_event(event: Event) -> TimelineEvent:
-    """What a timeline keeps of `event`."""
+    """The timeline's form of `event`."""
     return TimelineEvent(
         event.type,
         event.occurred_at,
@@ -70,7 +70,7 @@ _waiting_decoder = msgspec.msgpack.Decoder(Waiting)
 
 
 def pack_waiting(session_id: str, mark: str, event: Event) -> msgspec.Raw:
-    """An event as a state holds it: encoded, as a state is read and written often and its events seldom."""
+    """An event as a state holds it: encoded, since states are read and written often and their events seldom."""
     return msgspec.Raw(_encoder.encode((session_id, mark, timeline_event(event))))
 
 

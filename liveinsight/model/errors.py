@@ -1,11 +1,11 @@
-"""Every error of ours, and what the catcher should do about it.
+"""All errors, and what the catcher should do about each.
 
 LiveInsightError
 |-- SettingsError          the operator must change a setting; the message says which
 |-- InvalidPayload         refuse: 4xx with a machine-readable reason
 |-- UndecodableRecord      dead-letter: keep the record, go on with the shard
 |-- StreamUnavailable      retry, then 503 (ingest) or wait (worker)
-|-- StreamRefused          503 (ingest) or crash (worker): a person must look at access, name or key
+|-- StreamRefused          503 (ingest) or crash (worker): operator action required on access, name or key
 |-- IteratorExpired        take a new iterator after the last sequence number
 |-- StoreUnavailable       retry; what was not written stays pending
 |-- TooManyDeadLetters     crash: operator action required, nothing is lost
@@ -46,7 +46,7 @@ class InvalidPayload(LiveInsightError):
 
 
 class UndecodableRecord(LiveInsightError):
-    """A stream record is not one of ours, or is damaged."""
+    """A stream record is in another format, or damaged."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -62,7 +62,7 @@ class StreamUnavailable(LiveInsightError):
 
 
 class StreamRefused(LiveInsightError):
-    """The stream refuses what is asked of it, and will until somebody has put right access, its name or its key."""
+    """The stream refuses requests until an operator corrects access, its name or its key."""
 
 
 class IteratorExpired(LiveInsightError):
@@ -82,10 +82,10 @@ class FlushAbandoned(LiveInsightError):
 
 
 def no_answer(service: str, problem: str) -> str:
-    """What to say when a request to AWS got no answer, with the fix where there is one.
+    """The message for a request to AWS without an answer, with the fix where there is one.
 
     Args:
-        service: as people call it.
+        service: its usual name.
         problem: name of the client library's error.
     """
     if "Credentials" in problem:

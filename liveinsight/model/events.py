@@ -29,7 +29,7 @@ PAGE_EXIT = "page_exit"
 HEARTBEAT = "heartbeat"
 ENGAGEMENT = "engagement"
 LEDGER = "$ledger"
-"""Not from a browser: ingest tells how many events it has refused or dropped, in `props` by reason."""
+"""Made by ingest: the number of events that it refused or dropped, in `props` by reason."""
 
 PropertyValue = str | int | float | bool | None
 
