@@ -1,1 +1,4 @@
-"""ingest.http."""
+"""HTTP: requests become calls of the pipeline, and outcomes become answers.
+
+In: WSGI requests. Out: responses, always JSON or an image. Nothing about events is decided here.
+"""
