@@ -1,5 +1,5 @@
-"""The read API: serves precomputed counters and sessions, and the dashboard.
+"""The read API: answers about sites, and the dashboard's files.
 
-In: requests. Out: answers that say how fresh they are and how many items they read. Counting is the business of
-`processor`.
+In: GET requests. Out: JSON made from counters that the processor has written, with its freshness and its cost. The API
+never writes and never scans.
 """

@@ -1,4 +1,5 @@
-"""HTTP: requests become questions, and results become JSON. Serves the dashboard's files, too.
+"""HTTP: the routes of the read API.
 
-In: WSGI requests. Out: responses. How a question is answered is the business of `query`.
+In: GET requests. Out: JSON, or a file of the dashboard. `endpoints` is the table of all endpoints; their parameters are
+checked here. What is read from the store is the business of `query`.
 """

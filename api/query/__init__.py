@@ -1,5 +1,5 @@
-"""Query: answers questions about a site from stored items, never by a scan.
+"""Query: from a checked question to rows.
 
-In: a checked question and a store. Out: rows, with the number of items read. Parameters and JSON are the business of
-`http`.
+In: a store, a site, a range and other checked parameters. Out: rows, and the number of stored items that were read for
+them. Nothing here knows HTTP.
 """

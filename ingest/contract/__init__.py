@@ -1,4 +1,5 @@
-"""Contract: the limits and reasons that clients may rely on, and how text from outside is cleaned.
+"""Contract: what clients of ingest may send, and the reasons that they get back.
 
-In: plain values. Out: plain values. Where a limit applies is the business of `pipeline` and `http`.
+In: nothing. Out: limits, reasons, and the cleaning of text. Checking payloads against them is the business of
+`pipeline`.
 """

@@ -1,5 +1,5 @@
-"""Enrichment: what URLs, user agents and addresses mean: page, source, channel, browser, bot, place.
+"""Enrichment: what URLs, user agents and addresses mean.
 
-In: texts of a request, rules of a site. Out: facts. Mostly pure and cached. When an event is refused or dropped is the
-business of `pipeline`.
+In: texts as they were sent. Out: page, referrer, source, channel, browser, device, place, and whether it is a bot. Pure
+functions and tables, without sites and requests: which events are refused or dropped is the business of `pipeline`.
 """

@@ -1,4 +1,5 @@
-"""HTTP: requests become calls of the pipeline, and outcomes become answers.
+"""HTTP: the routes of ingest.
 
-In: WSGI requests. Out: responses, always JSON or an image. Nothing about events is decided here.
+In: requests of browsers, servers and monitors. Out: answers with a status and a reason. `endpoints` is the table of all
+routes. What becomes of an event is the business of `pipeline`; how it reaches the stream, of `delivery`.
 """
