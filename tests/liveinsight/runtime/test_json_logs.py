@@ -22,7 +22,9 @@ def log_calls(source: str) -> Iterator[tuple[int, bool]]:
     A logger is `logging` itself, or anything whose name ends with `log` or `logger`.
     """
     tree = ast.parse(source)
-    named = [(ast.unparse(node.targets[0]), node.value) for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    named: list[tuple[str, ast.expr | None]] = [
+        (ast.unparse(node.targets[0]), node.value) for node in ast.walk(tree) if isinstance(node, ast.Assign)
+    ]
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
             receiver = ast.unparse(node.func.value)
