@@ -44,7 +44,7 @@ from processor.verify.comparison import (
 )
 from processor.verify.reference_count import ReferenceCount, RowKey, TotalsKey, count_events
 from processor.verify.report import Report, show_json, show_text
-from processor.verify.settled import Decoded, Patience, is_counted, unsettled_keys, wait_for_watermarks
+from processor.verify.settled import Decoded, WaitLimits, is_counted, unsettled_keys, wait_for_watermarks
 from processor.verify.stream_reader import Coverage, KeptRecord, StreamReader
 
 LAG_MS = 3 * MINUTE_MS
@@ -92,7 +92,7 @@ def verify(
     clock: Clock,
     *,
     zones: Mapping[str, ZoneInfo],
-    patience: Patience,
+    limits: WaitLimits,
     console: Console,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Report:
@@ -104,7 +104,7 @@ def verify(
         return all(is_counted(kept, known) for kept in last.values())
 
     with console.status("waiting until the worker has counted what is on the stream"):
-        rows = wait_for_watermarks(lambda: store.read_watermarks().rows, all_counted, patience, sleep)
+        rows = wait_for_watermarks(lambda: store.read_watermarks().rows, all_counted, limits, sleep)
     watermarks = {mark.shard_id: mark for mark in rows}
     decoded = Decoded()
     for kept in gathered.records:
@@ -214,10 +214,10 @@ def command(
             archive.save(save, gathered.records, gathered.coverage)
         store = open_newest_store(settings)
         zones = load_sites(open_store(settings)).zones
-        patience = Patience.with_cadence(settings)
+        limits = WaitLimits.with_cadence(settings)
         if wait is not None:
-            patience = patience._replace(longest=wait)
-        report = verify(gathered, store, settings, days, system_clock, zones=zones, patience=patience, console=console)
+            limits = limits._replace(longest=wait)
+        report = verify(gathered, store, settings, days, system_clock, zones=zones, limits=limits, console=console)
     except (LiveInsightError, OSError) as error:
         # Exit code 1 is for differences.
         click.echo(f"liveinsight verify: {error}", err=True)

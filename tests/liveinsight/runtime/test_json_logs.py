@@ -31,7 +31,7 @@ def log_calls(source: str) -> Iterator[tuple[int, bool]]:
             if receiver.startswith("logging") or receiver.endswith(("log", "logger")):
                 extra = next((keyword.value for keyword in node.keywords if keyword.arg == "extra"), None)
                 given = [value for name, value in named if isinstance(extra, ast.Name) and name == extra.id]
-                yield node.lineno, all(map(has_action, given or [extra]))
+                yield node.lineno, all(has_action(each) for each in given or (extra,))
 
 
 def has_action(extra: ast.expr | None) -> bool:
