@@ -1,7 +1,7 @@
 """The read API and the dashboard's files.
 
-In: HTTP requests. Out: answers made from precomputed items. Promises: bounded reads, whatever the number of events;
-freshness and cost in every answer; a refusal says why. It never writes, and knows no service but itself.
+In: HTTP requests. Out: answers made from precomputed items. Promises: reads are bounded, whatever the number of events;
+every answer has its freshness and its cost; every refusal has a reason.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def create_app(
     """The WSGI application.
 
     Args:
-        settings: the sites, if nothing else says which there are.
-        store: where the answers are read from.
+        settings: has the sites, for use without `sites`.
+        store: answers are read from it.
         clock: gives now, epoch ms.
-        sites: gives the sites that hold now.
+        sites: gives the current sites.
         metrics: counts requests and items read.
         dashboard_dir: folder of the dashboard's files; without it the API works and the page is 404.
     """

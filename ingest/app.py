@@ -81,16 +81,9 @@ def create_app(
     commit = GroupCommit(stream, retries, pace, metrics)
     ledger = ledger or Ledger(backend.sites, GroupCommit(backend.stream), backend.clock)
     salt_of = DailySalts(backend.salts, lambda: os.urandom(SALT_BYTES))
-    policy = Policy(
-        rates=Rates(),
-        guard=ValueGuard(),
-        geo=open_geo_database(settings.geo_db),
-        data_centres=load_data_centres(settings.data_centres),
-    )
+    policy = _policy(settings)
     # Half of the threads at most wait for request bodies.
     bodies = bodies or BodyWatchdog(max(1, settings.queue_requests // 2))
-    # The first classification compiles thousands of patterns: do that before the first request.
-    classify("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
     service = Service(
         pipeline=Pipeline(backend.sites, commit, salt_of, policy=policy, ledger=ledger),
         server_pipeline=Pipeline(
@@ -106,4 +99,15 @@ def create_app(
         metrics=metrics,
         behind_proxy=settings.trusted_proxies > 0,
     )
+    # The first classification compiles thousands of patterns: do that before the first request.
+    classify("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
     return build_app(service, settings.trusted_proxies)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        rates=Rates(),
+        guard=ValueGuard(),
+        geo=open_geo_database(settings.geo_db),
+        data_centres=load_data_centres(settings.data_centres),
+    )

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from liveinsight.aws.clients import dynamodb_client, kinesis_client
+from liveinsight.aws.clients import dynamodb_client, kinesis_client, report_throttles
 from liveinsight.aws.dynamodb import Dynamo
 from liveinsight.aws.dynamodb_store import DynamoStore
 from liveinsight.aws.kinesis import KinesisStream
 from liveinsight.aws.schema import TableNames
-from liveinsight.aws.throttles import report_throttles
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import SettingsError
 from liveinsight.runtime.metrics import WorkerMetrics

@@ -1,7 +1,7 @@
 """The dashboard's files. Only listed kinds of files are served, and of installed packages only uPlot's build.
 
-In: a path below /assets. Out: the file with an ETag, asked again every time: a new release shows at once and an
-unchanged file costs a 304.
+In: a path below /assets. Out: the file with an ETag. Browsers revalidate it every time, so a new release shows at once
+and an unchanged file costs a 304.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _VENDOR_TYPES = {suffix: CONTENT_TYPES[suffix] for suffix in (".js", ".css")}
 
 @dataclass(frozen=True)
 class AssetRoute:
-    """One address of files, for the app and for the OpenAPI document."""
+    """A route of files, for the app and for the OpenAPI document."""
 
     path: str
     rule: str
@@ -74,10 +74,10 @@ def _file(folder: Path, path: str, content_types: dict[str, str]) -> Response:
     if content_type is None or joined is None:
         raise NotFound
     try:
-        # Whole, as the files are small: the tag is that of the content, not of a time of installation.
+        # The files are small. The tag is a hash of the content, not the time of installation.
         content = Path(joined).read_bytes()
     except (OSError, ValueError):
-        # No file, a folder, or a name that no file system takes.
+        # No such file, a folder, or an invalid file name.
         raise NotFound from None
     response = Response(content, content_type=f"{content_type}; charset=utf-8")
     response.headers["Cache-Control"] = "no-cache"

@@ -1,4 +1,4 @@
-"""What an endpoint is: a checked question in, an answer and its cost out."""
+"""What an endpoint is: a handler that takes a checked question and gives an answer with its cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from liveinsight.storage.store import ReadStore
 
 @dataclass(frozen=True)
 class Question:
-    """A request whose parameters are checked. `site` and `zone` are the default site's where none is asked for."""
+    """A request with checked parameters. Without a site in the request, `site` and `zone` are the default site's."""
 
     store: ReadStore
     sites: Mapping[str, ZoneInfo]
@@ -30,7 +30,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """The data, the range they cover (epoch ms, end excluded; None where there is none), and more for `meta`."""
+    """Data, their range (epoch ms, end excluded; None without a range), and further fields of `meta`."""
 
     data: object
     items_read: int
@@ -54,14 +54,14 @@ class Endpoint:
     """One address that answers GET.
 
     Args:
-        path: with `{site}` and `{session_id}` for its variable parts.
+        path: with `{site}` and `{session_id}` as variable parts.
         shape: how the answer is written.
         handler: makes the answer.
         answer: type of the data.
         summary: one sentence for the document.
-        parameters: all it takes, those in the path included.
-        reads: whether it asks the store.
-        fresh: whether it is answered from the counters alone that are written first (unless it is broken down).
+        parameters: of the query string and the path.
+        reads: whether it reads from the store.
+        fresh: whether its counters are those that are written first (without a breakdown).
     """
 
     path: str
@@ -75,7 +75,7 @@ class Endpoint:
 
     @property
     def strict(self) -> bool:
-        """Whether parameters that are not known are refused: the first version ignored them."""
+        """Whether unknown parameters are refused. Legacy endpoints ignore them."""
         return self.path.startswith("/v1/")
 
     @property

@@ -1,4 +1,4 @@
-"""The table of endpoints: routes, parameters and the OpenAPI document are all made from it."""
+"""The table of endpoints: routes, parameters and the OpenAPI document are made from it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SITE_QUERY = Parameter("site", {"type": "string"}, "name of the site; absent me
 _SESSION = Parameter(
     "session_id", {"type": "string"}, "id of the session, percent-encoded", required=True, in_path=True
 )
-_PERIOD = one_of("period", PERIODS, "stretch of time; docs/api.md says what each one covers")
-_FROM = Parameter("from", {"type": "string"}, "first local day, or first instant as a date-time with offset")
-_TO = Parameter("to", {"type": "string"}, "last local day (included), or the instant after the last (excluded)")
+_PERIOD = one_of("period", PERIODS, "named range; see docs/api.md")
+_FROM = Parameter("from", {"type": "string"}, "first local day, or start as a date-time with offset")
+_TO = Parameter("to", {"type": "string"}, "last local day (included), or end as a date-time with offset (excluded)")
 _RANGE = (_PERIOD, _FROM, _TO)
 _SESSIONS_LIMIT = whole_number("limit", 1, 1000, 100, "sessions at most")
-_COMPARE = one_of("compare", ("previous",), "adds the equally long period just before")
+_COMPARE = one_of("compare", ("previous",), "adds the previous range of equal length")
 _INTERVAL = one_of("interval", tuple(INTERVALS), "bucket width; by default hours up to two days, then days")
 _DIMENSION = one_of(
-    "dimension", tuple(BY_NAME), "what to break the numbers down by", required=True, reason="unknown_dimension"
+    "dimension", tuple(BY_NAME), "dimension of the breakdown", required=True, reason="unknown_dimension"
 )
 _HOURS_FLAG = Parameter("hours", {"type": "boolean"}, "adds page views by local hour to each row", default=False)
 
@@ -95,7 +95,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Shape.ENVELOPE,
         v1_endpoints.breakdown,
         list[BreakdownRow],
-        "Whole local days by the values of a dimension",
+        "Whole local days by value of a dimension",
         (
             _SITE_PATH,
             *_RANGE,
@@ -111,11 +111,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Shape.ENVELOPE,
         v1_endpoints.live,
         Live,
-        "Visitors active now, and the last 30 minutes",
+        "Active visitors, and the last 30 minutes",
         (
             _SITE_PATH,
-            whole_number("minutes", 1, 60, 5, "how many minutes back still count as now"),
-            one_of("by", (*dict(LIVE_OF_EVENT), *LIVE_OF_VISIT), "adds the visitors by the values of this dimension"),
+            whole_number("minutes", 1, 60, 5, "width of the active window in minutes"),
+            one_of("by", (*dict(LIVE_OF_EVENT), *LIVE_OF_VISIT), "adds the active visitors by value of this dimension"),
         ),
         fresh=True,
     ),
@@ -143,6 +143,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "This document",
         reads=False,
     ),
-    Endpoint("/healthz", Shape.BARE, v1_endpoints.healthy, Status, "Whether the process answers", reads=False),
-    Endpoint("/readyz", Shape.BARE, v1_endpoints.ready, Status, "Whether the store answers too"),
+    Endpoint("/healthz", Shape.BARE, v1_endpoints.healthy, Status, "The process is alive", reads=False),
+    Endpoint("/readyz", Shape.BARE, v1_endpoints.ready, Status, "The store answers"),
 )

@@ -1,4 +1,4 @@
-"""The first version's four answers: plain arrays with the shapes that existing pages and scripts read."""
+"""Legacy endpoints below ``/api``: plain arrays, in the shapes that existing pages and scripts read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def active_sessions(question: Question) -> Answer:
 
 
 def session_events(question: Question) -> Answer:
-    """GET /api/sessions/{session_id}/events: an unknown session is an empty array, as it always was."""
+    """GET /api/sessions/{session_id}/events. An unknown session gives an empty array."""
     read = queries.session_events(question.store, question.site, question.session_id, EVENTS_LIMIT)
     return Answer(read.rows, read.items_read, partial=read.partial)
 

@@ -12,7 +12,7 @@ from api.http import dashboard_files, request_metrics
 from api.http.endpoint_types import Endpoint, Shape
 from api.query.answers import Error, Meta
 from liveinsight.runtime import openapi
-from liveinsight.runtime.openapi import Answer, Content, Operation, Schema
+from liveinsight.runtime.openapi import Content, Operation, ResponseSpec, Schema
 
 _BAD_REQUEST = "bad request: unknown parameter or invalid value"
 _NOT_FOUND = "not found: site or session"
@@ -40,15 +40,15 @@ def _operation(endpoint: Endpoint) -> Operation:
         name: {"description": meaning, "schema": {"type": kind}} for name, (kind, meaning) in _FRESHNESS_HEADERS.items()
     }
     content = Content(endpoint.answer, _envelope) if endpoint.shape is Shape.ENVELOPE else Content(endpoint.answer)
-    answers = {200: Answer(endpoint.summary, content, headers if endpoint.shape is Shape.PLAIN else {})}
+    responses = {200: ResponseSpec(endpoint.summary, content, headers if endpoint.shape is Shape.PLAIN else {})}
     if endpoint.strict or endpoint.parameters:
-        answers[400] = _failure(_BAD_REQUEST)
+        responses[400] = _failure(_BAD_REQUEST)
     if endpoint.of_site:
-        answers[404] = _failure(_NOT_FOUND)
+        responses[404] = _failure(_NOT_FOUND)
     if endpoint.reads:
-        answers[503] = _failure(_UNAVAILABLE)
+        responses[503] = _failure(_UNAVAILABLE)
     return Operation(
-        endpoint.path, "get", _identifier(endpoint.path), endpoint.summary, answers, parameters=endpoint.parameters
+        endpoint.path, "get", _identifier(endpoint.path), endpoint.summary, responses, parameters=endpoint.parameters
     )
 
 
@@ -63,20 +63,24 @@ def _envelope(data: Schema) -> Schema:
 
 def _asset(route: dashboard_files.AssetRoute) -> Operation:
     content = Content(media_types={kind: {} for kind in route.content_types})
-    answers = {200: Answer(route.summary, content), 404: _failure("not found")}
+    responses = {200: ResponseSpec(route.summary, content), 404: _failure("not found")}
     name = _identifier(route.path) or "dashboard"
-    return Operation(route.path, "get", name, route.summary, answers, parameters=route.parameters)
+    return Operation(route.path, "get", name, route.summary, responses, parameters=route.parameters)
 
 
 def _metrics() -> Operation:
     summary = request_metrics.SUMMARY
     return Operation(
-        request_metrics.PATH, "get", "metrics", summary, {200: Answer(summary, Content(media_types={"text/plain": {}}))}
+        request_metrics.PATH,
+        "get",
+        "metrics",
+        summary,
+        {200: ResponseSpec(summary, Content(media_types={"text/plain": {}}))},
     )
 
 
-def _failure(description: str) -> Answer:
-    return Answer(description, Content(Error))
+def _failure(description: str) -> ResponseSpec:
+    return ResponseSpec(description, Content(Error))
 
 
 def _identifier(path: str) -> str:

@@ -1,7 +1,7 @@
-"""Query and path parameters as data: one table row says what is taken, and the OpenAPI document prints the same row.
+"""Query parameters: reading and checking them by their declarations, which the OpenAPI document shows.
 
-In: the declared parameters and what a request brought. Out: values of the declared types, defaults filled in.
-Promises: a value is refused exactly when it does not fit the JSON schema that the document shows.
+In: declared parameters and a query string. Out: values of the declared types, with defaults. Promises: a value is
+refused exactly when it does not fit its JSON schema.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from liveinsight.model.errors import InvalidPayload
 from liveinsight.runtime.openapi import Parameter
 
 Values = Mapping[str, Any]
-"""Parsed parameters by name; None for one that was not given and has no default."""
+"""Parsed parameters by name; None for a missing one without a default."""
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _SHOWN = 60
 
 
 def whole_number(name: str, least: int, most: int, default: int, meaning: str) -> Parameter:
-    """A parameter that takes whole numbers from `least` to `most`."""
+    """A parameter for whole numbers from `least` to `most`."""
     return Parameter(name, {"type": "integer", "minimum": least, "maximum": most}, meaning, default)
 
 
 def one_of(name: str, choices: Sequence[str], meaning: str, **more: Any) -> Parameter:
-    """A parameter that takes one of a few words."""
+    """A parameter for one of a few words."""
     return Parameter(name, {"type": "string", "enum": list(choices)}, meaning, **more)
 
 
@@ -36,12 +36,12 @@ def read_parameters(declared: Sequence[Parameter], given: MultiDict[str, str], *
     """The values of the declared query parameters.
 
     Args:
-        declared: what the endpoint takes; those in the path are left out here.
+        declared: the endpoint's parameters; those in the path are ignored.
         given: the request's query string.
-        strict: refuse names that are not declared, and names given twice.
+        strict: refuse unknown and repeated names.
 
     Raises:
-        InvalidPayload: status 400, naming the parameter and what it takes.
+        InvalidPayload: status 400; the message names the parameter and its values.
     """
     query = [parameter for parameter in declared if not parameter.in_path]
     if strict:

@@ -1,7 +1,7 @@
-"""From HTTP to a question and from an answer to HTTP: the only place of the API that sees Flask's request.
+"""Routes: from a request to a question, and from an answer to a response.
 
-Promises: every failure is JSON with a reason; the watermarks are read before the counters, so `as_of` never claims
-more than the answer holds.
+In: the table of endpoints. Out: views and error handlers of the Flask application. Promises: every failure is JSON with
+a reason; watermarks are read before counters, so that `as_of` is never later than what the answer includes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from liveinsight.storage.store import Read, ReadStore, Watermark
 RETRY_AFTER_SECONDS = "1"
 
 SECURITY_HEADERS = {
-    # Everything the page needs comes from here; nothing is inline, framed, embedded or sent elsewhere.
+    # The dashboard loads everything from here; nothing is inline, framed, embedded or sent elsewhere.
     "Content-Security-Policy": (
         "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
@@ -48,7 +48,7 @@ _encoder = msgspec.json.Encoder()
 
 @dataclass(frozen=True)
 class Service:
-    """What all endpoints share."""
+    """What all views share."""
 
     sites: SitesNow
     store: ReadStore
@@ -66,7 +66,7 @@ def serve_endpoints(app: Flask, service: Service) -> None:
 
 
 def serve_errors(app: Flask) -> None:
-    """Make every failure JSON, and every answer carry the security headers."""
+    """Make every failure JSON, and add the security headers to every answer."""
     app.register_error_handler(InvalidPayload, _refused)
     app.register_error_handler(StoreUnavailable, _unavailable)
     app.register_error_handler(HTTPException, _failed)
@@ -105,7 +105,7 @@ def _query() -> MultiDict[str, str]:
     try:
         return request.args
     except UnicodeDecodeError:
-        raise InvalidPayload("bad_query", "the query string is no UTF-8; percent-encode it") from None
+        raise InvalidPayload("bad_query", "the query string is not UTF-8; percent-encode it") from None
 
 
 def _zone(sites: Sites, site: str) -> ZoneInfo:
@@ -156,7 +156,7 @@ def _refused(error: InvalidPayload) -> Response:
 
 
 def _unavailable(_: StoreUnavailable) -> Response:
-    response = _error(503, "store_unavailable", "the store does not answer; try again in a moment")
+    response = _error(503, "store_unavailable", "the store does not answer; retry later")
     response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     return response
 
@@ -164,7 +164,7 @@ def _unavailable(_: StoreUnavailable) -> Response:
 def _failed(error: HTTPException) -> Response:
     status = error.code or 500
     if status >= 500:
-        return _error(status, "internal", "something went wrong here; it is in the log")
+        return _error(status, "internal", "internal error; see the log")
     response = _error(status, _REASONS.get(status, "bad_request"), error.description or error.name)
     for name, value in error.get_headers():
         if name == "Allow":

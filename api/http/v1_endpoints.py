@@ -1,4 +1,4 @@
-"""The versioned endpoints: from a checked question to the data and the meta of its envelope."""
+"""Endpoints below ``/v1``: from a checked question to the data and the meta of its envelope."""
 
 from __future__ import annotations
 
@@ -109,18 +109,18 @@ def session_events(question: Question) -> Answer:
     limit = question.values["limit"]
     read = queries.session_events(question.store, question.site, question.session_id, limit + 1)
     if not read.rows:
-        raise InvalidPayload("unknown_session", "this session is not known, or no longer kept", status=404)
+        raise InvalidPayload("unknown_session", "unknown session, or no longer kept", status=404)
     more = {"limit": limit, "more": len(read.rows) > limit}
     return Answer(read.rows[:limit], read.items_read, more=more, partial=read.partial)
 
 
 def healthy(_: Question) -> Answer:
-    """GET /healthz: the process answers."""
+    """GET /healthz: the process is alive."""
     return Answer(Status(status="ok"), 0)
 
 
 def ready(question: Question) -> Answer:
-    """GET /readyz: the store answers too."""
+    """GET /readyz: the store answers."""
     read = question.store.read_watermarks()
     return Answer(Status(status="ready"), read.items_read)
 

@@ -1,7 +1,7 @@
-"""The answers' shapes that come from counters, as types: the OpenAPI document prints their schemas.
+"""Types of answers that are made from counters. The OpenAPI document shows their schemas.
 
-In: merged counter items. Out: rows. Ratios are null where there is nothing to divide by, and measures that a
-dimension does not count are null, never 0.
+In: merged counter items. Out: rows. A ratio without a denominator is null, and so are measures that a dimension does
+not count.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Totals(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Point(Struct, kw_only=True, forbid_unknown_fields=True):
-    """One bucket of a time series. `complete`: all that arrived for it before its end is in."""
+    """One bucket of a time series. `complete`: it includes all events that arrived before its end."""
 
     start: str
     start_ms: int
@@ -52,9 +52,9 @@ class Point(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class BreakdownRow(Struct, kw_only=True, forbid_unknown_fields=True):
-    """One value of a dimension. What is counted by visit is null for dimensions of single events.
+    """One value of a dimension. Measures of visits are null for dimensions of single events.
 
-    Where events were not counted (`dropped`), only their number is known: all else is null.
+    `dropped` has only the number of events: all else is null.
     """
 
     value: str
@@ -83,16 +83,16 @@ class Minute(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Present(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Visitors that are at one value of a dimension now."""
+    """Active visitors at one value of a dimension."""
 
     value: str
     visitors: int
 
 
 class Live(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Who was active in the last `window_minutes` and has not left, and the last 30 minutes one by one, oldest first.
+    """Visitors who were active in the last `window_minutes` and have not left; the last 30 minutes, oldest first.
 
-    `by` has the same visitors by the values of the dimension that was asked for.
+    `by` has the same visitors by value of the dimension in the request.
     """
 
     visitors: int
@@ -125,7 +125,7 @@ class PageViews(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Status(Struct, kw_only=True, forbid_unknown_fields=True):
-    """That the service runs, or can answer."""
+    """The state of the service."""
 
     status: str
 
@@ -138,7 +138,7 @@ class Period(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Meta(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What stands beside the data: whose it is, how fresh, what it cost, and which range it covers."""
+    """Beside the data: site, freshness, cost and range."""
 
     site: str | None
     time_zone: str | None
@@ -160,20 +160,20 @@ class Meta(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Problem(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Why a request was refused: a stable word, and a sentence."""
+    """Why a request is refused: a stable reason, and a message for people."""
 
     reason: str
     message: str
 
 
 class Error(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Every answer that is no success."""
+    """The body of every error answer."""
 
     error: Problem
 
 
 def totals_of(item: CounterItem) -> Totals:
-    """A merged totals item as an answer."""
+    """The answer of a merged totals item."""
     count = item.measures.get
     visits = count("visits", 0)
     return Totals(
@@ -195,7 +195,7 @@ def totals_of(item: CounterItem) -> Totals:
 
 
 def breakdown_row(dimension: Dimension, value: str, item: CounterItem, *, hours: bool) -> BreakdownRow:
-    """A merged dimension item as an answer."""
+    """The answer of a merged dimension item."""
     count = item.measures.get
     if dimension.scope is Scope.LEDGER:
         return _ledger_row(value, count("events", 0))
@@ -242,8 +242,8 @@ def _ledger_row(value: str, events: int) -> BreakdownRow:
 def visitors_of(dimension: Dimension, item: CounterItem) -> int:
     """Distinct visitors of a dimension's value.
 
-    A sketch cannot forget: it still holds the visitors of visits that moved to another value, as exit pages do.
-    Nobody visits without a visit, so the visits bound it.
+    A sketch cannot remove: it still includes visitors whose visits moved to another value, as exit pages do. The
+    number of visits is an upper bound.
     """
     if dimension.scope is Scope.VISIT:
         return min(item.visitors, max(0, item.measures.get("visits", 0)))

@@ -1,4 +1,4 @@
-"""Buckets of an answer: a range of 15-minute buckets cut into local hours or days.
+"""Buckets of a time series: a range of 15-minute buckets, grouped into local hours or days.
 
 In: a range in epoch ms, an interval, the site's zone. Out: half-open buckets that tile the range, in order.
 Promises: boundaries are the zone's own, so a day has 23 to 25 hours and a repeated hour is two buckets.
@@ -15,9 +15,6 @@ from zoneinfo import ZoneInfo
 
 from liveinsight.model.buckets import DAY_MS, HOUR_MS, QUARTER_MS, local_day_and_hour, quarter_of
 from liveinsight.model.errors import InvalidPayload
-
-MAX_POINTS = 1000
-"""No answer has more points in time than this; the limits below keep to it."""
 
 
 class Bucket(NamedTuple):
@@ -43,7 +40,7 @@ def _day_key(quarter: int, zone: ZoneInfo) -> object:
 
 @dataclass(frozen=True)
 class Interval:
-    """A bucket width: the longest range it may be asked for, and what tells its buckets apart."""
+    """A bucket width: the longest range for it, and the key of a bucket."""
 
     longest_days: int
     key: Callable[[int, ZoneInfo], object]
@@ -58,10 +55,10 @@ INTERVALS = {
 
 
 def choose_interval(wanted: str | None, length_ms: int) -> str:
-    """The interval for a range: the one asked for, else hours up to two days, then days.
+    """The interval for a range: `wanted`, else hours up to two days, then days.
 
     Raises:
-        InvalidPayload: the range is too long for it; the message names the nearest that works.
+        InvalidPayload: the range is too long for it; the message names the finest possible one.
     """
     # One hour of grace: whole local days are longer than their number where clocks are set back.
     fitting = [name for name, interval in INTERVALS.items() if length_ms <= interval.longest_days * DAY_MS + HOUR_MS]

@@ -1,7 +1,8 @@
-"""Which stretch of time a request asks for. Pure: parameters, the site's zone and now in, a range out.
+"""Ranges of time. Pure.
 
-Named periods and ISO dates are whole local days of the site; `24h` is the last 24 hours of the local clock, the
-current one included; ISO date-times are instants, aligned down to 15 minutes, because that is how totals are kept.
+In: the parameters of a request, the site's zone and now. Out: a range. Named periods and ISO dates are whole local days
+of the site; `24h` is the last 24 hours of the local clock, the current one included; ISO date-times are aligned down to
+15 minutes, the width of the stored totals.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Range:
 
     @property
     def length_ms(self) -> int:
-        """How long it is."""
+        """Its length."""
         return self.end_ms - self.start_ms
 
 
@@ -62,7 +63,7 @@ def days_up_to_today(count: int, zone: ZoneInfo, now: int) -> Range:
 
 
 def local_date(epoch_ms: int, zone: ZoneInfo) -> date:
-    """The local day of an instant."""
+    """The local day of a time."""
     return day_from_number(local_day_and_hour(epoch_ms, zone)[0])
 
 
@@ -94,10 +95,10 @@ def resolve_period(
 
 
 def previous_range(current: Range, now: int) -> Range:
-    """The equally long range just before: as many local days for whole days, else as many milliseconds.
+    """The previous range of equal length: as many local days for whole days, else as many milliseconds.
 
-    A range that still goes on is compared with as much of the one before as has gone by, so that half a day
-    is never measured against a whole one.
+    A current range is compared with the elapsed part of the previous one, so that half a day is never compared with a
+    whole one.
     """
     if current.days:
         first, last = current.days
@@ -111,7 +112,7 @@ def previous_range(current: Range, now: int) -> Range:
 
 
 def iso(epoch_ms: int, zone: ZoneInfo) -> str:
-    """An instant as the site's clocks show it, with the offset."""
+    """A time in the site's zone, in ISO 8601 with offset."""
     return datetime.fromtimestamp(epoch_ms // 1000, zone).isoformat()
 
 
@@ -135,7 +136,7 @@ def _date(text: str, field: str) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        raise InvalidPayload("bad_range", f"{field}: {text!r} is no day of the calendar", field=field) from None
+        raise InvalidPayload("bad_range", f"{field}: {text!r} is not a calendar day", field=field) from None
     _check_year(day.year, field)
     return day
 
@@ -148,7 +149,7 @@ def _instant(text: str, field: str) -> int:
     try:
         instant = datetime.fromisoformat(local + ("+00:00" if zulu else sign.replace(" ", "+") + offset))
     except ValueError:
-        raise InvalidPayload("bad_range", f"{field}: {text!r} is no instant of the calendar", field=field) from None
+        raise InvalidPayload("bad_range", f"{field}: {text!r} is not a valid date-time", field=field) from None
     _check_year(instant.year, field)
     return int(instant.timestamp()) * 1000 // QUARTER_MS * QUARTER_MS
 

@@ -1,6 +1,6 @@
-"""Queries over the stored items: every answer is a fixed number of reads, whatever the number of events.
+"""Queries over stored items. Each makes a fixed number of reads, whatever the number of events.
 
-In: a `ReadStore` and what is asked, already checked. Out: rows and how many stored items they took, as `Read`.
+In: a `ReadStore` and checked parameters. Out: rows, and the number of stored items that were read, as `Read`.
 
     totals, time series    one read of the range's 15-minute items   (buckets x shards)
     breakdown, pages       one read a day                            (values of each day x shards)
@@ -31,13 +31,13 @@ from liveinsight.model.buckets import MINUTE_MS, day_number, days_between, minut
 from liveinsight.storage.store import Read, ReadStore
 
 LIVE_ROWS = 30
-"""Minutes that the live answer lists."""
+"""Minutes in the live answer."""
 LATEST = 5
-"""Minutes that the list of active sessions looks at first."""
+"""Minutes that the list of active sessions reads first."""
 LIVE_VALUES = 10
-"""Values of a dimension that the live answer lists."""
+"""Values of a dimension in the live answer."""
 MAX_SESSION_ID = 256
-"""Characters; a longer one cannot be stored, so nothing is read for it."""
+"""Characters; a longer id is not stored, so nothing is read for it."""
 
 
 def totals(store: ReadStore, site: str, start_ms: int, end_ms: int) -> Read[Totals]:
@@ -84,9 +84,9 @@ def breakdown(
     offset: int = 0,
     hours: bool = False,
 ) -> tuple[Read[BreakdownRow], int]:
-    """The dimension's values over local days, the most first, ties by value; and how many values there are.
+    """The dimension's values over local days, largest first, ties by value; and the number of values.
 
-    Values that corrections have brought back to zero are left out.
+    Values whose sum is back to zero are left out.
     """
     found: dict[str, list[CounterItem]] = defaultdict(list)
     items_read, partial = 0, False
@@ -99,13 +99,13 @@ def breakdown(
     counted = {value: items for value, items in found.items() if _sum(items, dimension.main) > 0}
     ranks = {value: _rank(dimension, items, sort) for value, items in counted.items()}
     chosen = sorted(counted, key=lambda value: (-ranks[value], value))[offset : offset + limit]
-    # Uniting sketches is the costly part: done for the rows that are shown only.
+    # Merging sketches is expensive: only for the rows in the answer.
     rows = [breakdown_row(dimension, value, merge_items(counted[value]), hours=hours) for value in chosen]
     return Read(rows, items_read, partial), len(counted)
 
 
 def live(store: ReadStore, site: str, now: int, window: int, dimension: str | None = None) -> Read[Live]:
-    """One row: the visitors whose last event is at most `window` minutes old, and the last 30 minutes."""
+    """One row: the visitors with an event in the last `window` minutes, and the last 30 minutes."""
     current = minute_of(now)
     first = current - window + 1
     by = store.read_minutes(site, first, current, LIVE) if dimension else None
@@ -126,11 +126,11 @@ def live(store: ReadStore, site: str, now: int, window: int, dimension: str | No
 
 
 def sessions(store: ReadStore, site: str, now: int, limit: int) -> Read[ActiveSession]:
-    """Active sessions, the latest first: of the visitors that were seen last, at most `limit`."""
+    """Active sessions, the latest first: those of the `limit` visitors seen last."""
     current = minute_of(now)
     seen: dict[int, None] = {}
     items_read = 0
-    # Most often the last minutes alone hold all that are asked for.
+    # Mostly the last minutes have enough of them.
     for first, last in ((current - LATEST + 1, current), (minute_of(now - SESSION_GAP_MS), current - LATEST)):
         if len(seen) < limit:
             minutes = store.read_minutes(site, first, last, SEEN)
@@ -142,7 +142,7 @@ def sessions(store: ReadStore, site: str, now: int, limit: int) -> Read[ActiveSe
 
 
 def session_events(store: ReadStore, site: str, session_id: str, limit: int) -> Read[SessionEvent]:
-    """A session's events in order; none for a session that is not known."""
+    """A session's events in order; none for an unknown session."""
     if len(session_id) > MAX_SESSION_ID:
         return Read([], 0)
     read = store.read_timeline(site, session_id, limit)

@@ -1,7 +1,6 @@
-"""The answers' shapes that come from sessions and their events, with the names that the payload and the first
-version gave them.
+"""Types of answers that are made from sessions and their events, with the names of payloads and legacy endpoints.
 
-In: visitors' states and timeline events. Out: rows of the active list and of a session's timeline.
+In: visitors' states and timeline events. Out: rows of the list of active sessions and of a session's timeline.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from liveinsight.model.events import Element, PropertyValue
 class ActiveSession(Struct, kw_only=True, forbid_unknown_fields=True):
     """A session with activity in the last 30 minutes. Times are epoch ms; `duration` is ms since the last activity.
 
-    `left`: its last sign of life was the exit from a page.
+    `left`: its last event is an exit from a page.
     """
 
     session_id: str
@@ -42,14 +41,14 @@ class ActiveSession(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Revenue(Struct, kw_only=True, forbid_unknown_fields=True):
-    """An amount in major units, as the page sent it."""
+    """An amount in major units."""
 
     amount: float
     currency: str
 
 
 class SessionEvent(Struct, kw_only=True, forbid_unknown_fields=True):
-    """One event of a session; `timestamp` is when it happened, epoch ms. Empty optional fields are left out."""
+    """One event of a session; `timestamp` is epoch ms. Empty optional fields are left out."""
 
     event_type: str
     user_id: str
@@ -102,7 +101,7 @@ def _active(session: Session, now: int) -> ActiveSession:
 
 
 def session_event(event: TimelineEvent, session_id: str) -> SessionEvent:
-    """One event of the session that it was counted under."""
+    """One event of a session."""
     element = event.element or Element()
     return SessionEvent(
         event_type=event.type,

@@ -20,7 +20,7 @@ from ingest.pipeline.payload import Payload, ServerPayload
 from ingest.tracing.trace import Trace
 from liveinsight.model.buckets import HOUR_MS
 from liveinsight.runtime import openapi
-from liveinsight.runtime.openapi import Answer, Content, Operation, Parameter, Schema
+from liveinsight.runtime.openapi import Content, Operation, Parameter, ResponseSpec, Schema
 
 _STATUSES = {
     200: "OK",
@@ -46,10 +46,10 @@ _ID = {"type": "string", "minLength": 1, "maxLength": limits.MAX_ID}
 _TEXT = {"type": "string", "maxLength": limits.MAX_URL}
 
 
-def _answers(bodies: Mapping[int, Any]) -> dict[int, Answer]:
-    """The answers by status: the type of a JSON body, a media type, or None for no body."""
+def _responses(bodies: Mapping[int, Any]) -> dict[int, ResponseSpec]:
+    """Responses by status: the type of a JSON body, a media type, or None for no body."""
     return {
-        status: Answer(
+        status: ResponseSpec(
             _STATUSES[status],
             None if body is None else Content(media_types={body: {}}) if isinstance(body, str) else Content(body),
             _HEADERS,
@@ -100,7 +100,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "POST",
             "collect",
             "Take events of a browser. 202 and 207 mean that the stream has the accepted ones.",
-            _answers({202: AcceptedEvents, 207: PartlyAccepted, **_BODY_ERRORS}),
+            _responses({202: AcceptedEvents, 207: PartlyAccepted, **_BODY_ERRORS}),
             body=_events(Payload),
         ),
         trailing_slash=True,
@@ -112,7 +112,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "OPTIONS",
             "collect_preflight",
             "Tell a browser that it may send events.",
-            _answers({204: None, 403: Failure, 500: Failure}),
+            _responses({204: None, 403: Failure, 500: Failure}),
         ),
         trailing_slash=True,
     ),
@@ -124,7 +124,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "collect_gif",
             "Take an event of a page without scripts. The answer is always the image; "
             f"{browser_events.REASON_HEADER} has the reason of a refusal.",
-            _answers(dict.fromkeys((200, 400, 403, 404, 405, 429, 500, 503), _IMAGE)),
+            _responses(dict.fromkeys((200, 400, 403, 404, 405, 429, 500, 503), _IMAGE)),
             [Parameter(name, _TEXT, meaning) for name, meaning in browser_events.PIXEL_PARAMETERS.items()],
         ),
     ),
@@ -135,7 +135,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "POST",
             "events",
             "Take events of a server, with the site's API key, and give a receipt for each.",
-            _answers({202: Receipts, 207: Receipts, 401: Failure, **_BODY_ERRORS}),
+            _responses({202: Receipts, 207: Receipts, 401: Failure, **_BODY_ERRORS}),
             body=_events(ServerPayload),
             security=_KEY,
         ),
@@ -147,7 +147,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "GET",
             "trace",
             "The state of an event: streamed, applied, a duplicate, a dead letter, or dropped and why.",
-            _answers({200: Trace, **dict.fromkeys((401, 403, 404, 405, 429, 500, 503), Failure)}),
+            _responses({200: Trace, **dict.fromkeys((401, 403, 404, 405, 429, 500, 503), Failure)}),
             (
                 Parameter(
                     "id",
@@ -172,7 +172,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "GET",
             "limits",
             "Limits of events and requests: sizes, counts, rates, times.",
-            _answers({200: service_views.Limits, 404: Failure, 503: Failure, **_NO_BODY_ERRORS}),
+            _responses({200: service_views.Limits, 404: Failure, 503: Failure, **_NO_BODY_ERRORS}),
             [Parameter("site", _ID, "the site whose own limits are shown; absent means the default one")],
         ),
     ),
@@ -183,7 +183,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "GET",
             "openapi",
             "This document.",
-            _answers({200: "application/json", **_NO_BODY_ERRORS}),
+            _responses({200: "application/json", **_NO_BODY_ERRORS}),
         ),
     ),
     Endpoint(
@@ -193,16 +193,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "GET",
             "tracker",
             "The browser script.",
-            _answers({200: "text/javascript", 304: None, 404: Failure}),
+            _responses({200: "text/javascript", 304: None, 404: Failure}),
         ),
     ),
     Endpoint(
         service_views.healthz,
-        Operation("/healthz", "GET", "healthz", "The process is alive.", _answers({200: Status, **_NO_BODY_ERRORS})),
+        Operation("/healthz", "GET", "healthz", "The process is alive.", _responses({200: Status, **_NO_BODY_ERRORS})),
     ),
     Endpoint(
         service_views.metrics,
-        Operation("/metrics", "GET", "metrics", "Metrics of ingest, for Prometheus.", _answers({200: "text/plain"})),
+        Operation("/metrics", "GET", "metrics", "Metrics of ingest, for Prometheus.", _responses({200: "text/plain"})),
     ),
     Endpoint(
         service_views.readyz,
@@ -211,7 +211,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "GET",
             "readyz",
             "The process can take events.",
-            _answers({200: Status, 503: Failure, **_NO_BODY_ERRORS}),
+            _responses({200: Status, 503: Failure, **_NO_BODY_ERRORS}),
         ),
     ),
 )

@@ -1,8 +1,9 @@
-"""boto3 clients: the real AWS, any endpoint, or a local stack found by localstack-client."""
+"""boto3 clients: AWS, any endpoint, or a local stack found by localstack-client; and how often they are throttled."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_kinesis import KinesisClient
 
+THROTTLED = frozenset(
+    {
+        "ProvisionedThroughputExceeded",
+        "RequestLimitExceeded",
+        "ThrottlingError",
+        "Throttling",
+        "KMSThrottling",
+        "LimitExceeded",
+    }
+)
+"""Error codes without their suffix "Exception"."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -66,3 +78,23 @@ def kinesis_client(settings: Settings, *, attempts: int = 1, read_timeout: float
 def dynamodb_client(settings: Settings, *, attempts: int = 3) -> DynamoDBClient:
     """A DynamoDB client. All writes are conditional or idempotent, so it may retry."""
     return _client(settings, "dynamodb", 10, attempts)  # type: ignore[return-value]
+
+
+def report_throttles(client: object, report: Callable[[int], object]) -> None:
+    """Call `report` with the number of throttled parts of each answer that has any."""
+
+    def look(parsed_response: dict[str, Any] | None, **_: object) -> None:
+        if parsed_response and (count := throttled(parsed_response)):
+            report(count)
+
+    assert isinstance(client, BaseClient)
+    client.meta.events.register("response-received", look)
+
+
+def throttled(answer: dict[str, Any]) -> int:
+    """Throttled parts of an answer: the request, statements of a batch, or unprocessed items."""
+    responses = answer.get("Responses")
+    parts = [answer, *(responses if isinstance(responses, list) else ())]
+    codes = [part.get("Error", {}).get("Code", "").removesuffix("Exception") for part in parts]
+    leftover = answer.get("UnprocessedKeys") or answer.get("UnprocessedItems")
+    return sum(code in THROTTLED for code in codes) + bool(leftover)

@@ -1,4 +1,4 @@
-"""What processes need while they run, of any service: logs, metrics, retries, web server, garbage collection, terminal.
+"""Runtime: what a process of any service needs: logs, metrics, retries, web server, garbage collection, terminal.
 
-Nothing here knows events, counters or AWS. Every other room may import it; it imports none.
+In: calls of any other room. Out: log lines, numbers, answers. It knows no event, counter or AWS.
 """

@@ -60,8 +60,8 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A response. `headers` are required ones: by name, their type and description."""
+class ResponseSpec:
+    """A response of an operation. `headers` are header objects by name."""
 
     description: str
     content: Content | None = None
@@ -76,7 +76,7 @@ class Operation:
     method: str
     name: str
     summary: str
-    answers: Mapping[int, Answer]
+    responses: Mapping[int, ResponseSpec]
     parameters: Sequence[Parameter] = ()
     body: Content | None = None
     security: str = ""
@@ -115,7 +115,7 @@ def document(
 
 def _types(operations: Iterable[Operation]) -> Iterable[Any]:
     for operation in operations:
-        for content in (operation.body, *(answer.content for answer in operation.answers.values())):
+        for content in (operation.body, *(response.content for response in operation.responses.values())):
             if content and content.type is not None:
                 yield content.type
 
@@ -125,7 +125,9 @@ def _operation(operation: Operation, known: Mapping[Any, Schema]) -> Schema:
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": [_parameter(parameter) for parameter in operation.parameters],
-        "responses": {str(status): _answer(answer, known) for status, answer in sorted(operation.answers.items())},
+        "responses": {
+            str(status): _response(response, known) for status, response in sorted(operation.responses.items())
+        },
     }
     if operation.body:
         written["requestBody"] = {"required": True, "content": _content(operation.body, known)}
@@ -147,12 +149,12 @@ def _parameter(parameter: Parameter) -> Schema:
     }
 
 
-def _answer(answer: Answer, known: Mapping[Any, Schema]) -> Schema:
-    written: Schema = {"description": answer.description}
-    if answer.content:
-        written["content"] = _content(answer.content, known)
-    if answer.headers:
-        written["headers"] = dict(answer.headers)
+def _response(response: ResponseSpec, known: Mapping[Any, Schema]) -> Schema:
+    written: Schema = {"description": response.description}
+    if response.content:
+        written["content"] = _content(response.content, known)
+    if response.headers:
+        written["headers"] = dict(response.headers)
     return written
 
 

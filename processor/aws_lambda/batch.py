@@ -1,13 +1,13 @@
-"""Counts one invocation's records: the same core as every worker, with a complete flush before the answer.
+"""Counts the records of one invocation with the same core as every worker, and a full flush before the answer.
 
-    claim -> check and leave out what the checkpoint covers -> fold -> counters -> visitors -> checkpoint
+    claim -> check and drop what the checkpoint covers -> fold -> counters -> visitors -> checkpoint
 
-Nothing is kept between invocations: while this container sleeps, another one may count for the shard, so states and
-counters are read again, strongly consistent, each time. The checkpoint is the embedded worker's, in the same place: for
-`status`, to go on from one runtime to the other, and to see that batches come in order:
+Nothing is kept between invocations: while this container sleeps, another one may count the shard. So states and
+counters are read again each time, strongly consistent. The checkpoint is kept where the embedded worker keeps it: for
+`status`, for a change of runtime, and to check the order of batches:
 
-* What the checkpoint covers was counted, so folding it again must add nothing. If it would, batches of the shard have
-  overtaken each other (ParallelizationFactor above 1): refused before anything is written.
+* Records that the checkpoint covers are counted, so folding them again must add nothing. If it would, batches of the
+  shard have overtaken each other (ParallelizationFactor above 1), and nothing is written.
 * A child shard begins only when its parents are read to their ends.
 """
 
@@ -40,16 +40,16 @@ logger = logging.getLogger(__name__)
 
 
 class LambdaStore(ProcessorStore, CheckpointStore, DocumentStore, Protocol):
-    """What counting in Lambda needs."""
+    """The part of the store that counting in Lambda uses."""
 
 
 class BatchCounter:
-    """Counts batches. One a container; nothing that is stored is kept in it.
+    """Counts batches; one instance a container. It caches nothing that is stored.
 
     Args:
-        stream: to learn of parents.
-        store: of the counters that are written.
-        options: limits; the cadences are of no account.
+        stream: names the parents of shards.
+        store: where everything is written.
+        options: limits; the cadences are ignored.
         clock: current time.
         sleep: waits between attempts.
         records_per_step: records folded between two looks at the clock.
@@ -71,20 +71,20 @@ class BatchCounter:
         self._clock = clock
         self._sleep = sleep
         self._records_per_step = records_per_step
-        # Not about what is stored: without it a flood of bad records would begin anew with each batch.
+        # Without these the limit would start again with each batch.
         self._limits: dict[str, DeadLetterLimit] = {}
 
     def count(self, batch: ShardBatch, incarnation: int, give_up_at: int, killed_at: int) -> str:
-        """Count a batch; returns the sequence number of the first record that is not counted, "" when all are.
+        """Count a batch. Returns the sequence number of the first record that is not counted, "" if all are.
 
         Args:
             batch: of one shard.
             incarnation: of the stream.
-            give_up_at: when to stop trying, epoch ms.
+            give_up_at: when to stop retrying, epoch ms.
             killed_at: when Lambda ends the invocation, epoch ms.
 
         Raises:
-            LiveInsightError: nothing of the batch was counted, as far as we know; the same batch must come again.
+            LiveInsightError: perhaps nothing of the batch is counted; the same batch must be delivered again.
         """
         claim = Claim(self._store, batch.shard_id, incarnation, self._clock)
         claim.look()
@@ -128,14 +128,14 @@ class BatchCounter:
             state = states.setdefault((event.site, event.visitor), new_visitor(event.site, event.visitor))
             if fold(state, event, mark).contributions:
                 raise LambdaRefused(
-                    f"shard {shard_id}: a record comes after the checkpoint has passed it, and it is not counted. "
+                    f"shard {shard_id}: a record arrives after the checkpoint has passed it, and it is not counted. "
                     f"Batches of the shard are processed in parallel: {REMEDY}. Otherwise the mapping begins before "
-                    "the place where counting began (LIVEINSIGHT_START_AT=LATEST): begin it at that time. Nothing "
-                    "was written"
+                    "the position where counting began (LIVEINSIGHT_START_AT=LATEST): let it begin there. Nothing was "
+                    "written"
                 )
 
     def _finish_parents(self, shard_id: str, incarnation: int, checkpoints: Mapping[str, Checkpoint]) -> None:
-        """Lambda does not say when a shard ends: its first child finds out, and closes its books."""
+        """Close the parents. Lambda does not report the end of a shard, so its first child does this."""
         shards = self._stream.shards()
         listed = {shard.shard_id for shard in shards}
         parents = [parent for shard in shards if shard.shard_id == shard_id for parent in shard.parents]
@@ -147,7 +147,7 @@ class BatchCounter:
             after = point.sequence_number
             backlog = find_backlog(self._stream, parent, after, not_before=0, now=now, sleep=self._sleep)
             if not backlog.at_end:
-                raise LambdaRefused(f"shard {shard_id} comes before its parent {parent} is read to its end: try again")
+                raise LambdaRefused(f"the parent {parent} of shard {shard_id} is not read to its end yet: try again")
             self._store.write_watermark(Watermark(parent, now, True, incarnation, now))
             self._store.write_checkpoint(parent, Checkpoint(incarnation, SHARD_END))
 
@@ -164,9 +164,9 @@ class BatchCounter:
         try:
             for at in range(0, len(records), self._records_per_step):
                 if at and self._clock() - began > (give_up_at - began) / 2:
-                    break  # The other half is for the flush.
+                    break  # The other half of the time is for the flush.
                 part = records[at : at + self._records_per_step]
-                # Nothing tells how far Lambda is behind: what arrived before the last record is counted, no more.
+                # Lambda does not report its lag: records that arrived after the last one may exist.
                 processor.process_records(part, checkpointer, max(0, self._clock() - part[-1].arrived_at))
                 fed = part[-1].sequence_number
             if checkpointer.reached != fed:
@@ -182,7 +182,7 @@ class BatchCounter:
     def _sleep_until(self, give_up_at: int) -> Callable[[float], None]:
         def sleep(seconds: float) -> None:
             if self._clock() + round(seconds * 1000) >= give_up_at:
-                raise FlushAbandoned("the time of this invocation is over")
+                raise FlushAbandoned("the time of the invocation is over")
             self._sleep(seconds)
 
         return sleep

@@ -1,14 +1,14 @@
-"""One batch at a time on a shard: a claim, written before anything is counted.
+"""A claim on a shard, written before a batch is counted: one batch at a time.
 
-In order, a shard's batches follow one another, and one that failed comes again from the same first record, until it is
-done. Where Lambda works on a shard in parallel (ParallelizationFactor above 1), batches run side by side, and their
-records lie between each other's: marks per shard cannot hold. So, while a claim is not done, a batch is refused that
+Normally the batches of a shard follow one another, and a failed batch comes again with the same first record until it
+succeeds. With a ParallelizationFactor above 1, batches of a shard run at the same time with interleaved records, and
+marks per shard do not work. So while a claim is open, a batch is refused that
 
-* begins elsewhere, while the claim's invocation may still run;
-* lies across it without holding its first record, even when that invocation is gone.
+* begins with another record, while the invocation of the claim may still run;
+* overlaps the claim without holding its first record, even after that invocation.
 
-A claim is done when the checkpoint has reached its last record, or when it is given back. It is a document of the
-store: a read and a write per invocation.
+A claim ends when the checkpoint has reached its last record, or when it is released. It is a document of the store: one
+read and one write per invocation.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from liveinsight.storage.store import SHARD_END, Checkpoint, Document, DocumentS
 from processor.aws_lambda.event import LambdaRefused
 
 GRACE_MS = 5_000
-"""Two containers' clocks may differ by as much."""
+"""Allowance for differing clocks of two containers."""
 ABANDONED_MS = 900_000
-"""Lambda tries a batch again every minute or so, and each try renews its claim: one that is this old has no mapping."""
+"""Lambda retries a batch about every minute and each try renews the claim, so the mapping of an older one is gone."""
 REMEDY = (
     "set ParallelizationFactor to 1 on the event source mapping. If it is 1, another invocation of the shard has just "
-    "died or comes twice: this one goes on by itself when that one's time is over"
+    "died or was delivered twice: this one succeeds when the time of the other one is over"
 )
 
 
@@ -39,7 +39,7 @@ class _Claim(msgspec.Struct, frozen=True):
 
 
 class Claim:
-    """An invocation's right to work on a shard until a time."""
+    """The right of an invocation to process a shard until a given time."""
 
     def __init__(self, store: DocumentStore, shard_id: str, incarnation: int, clock: Clock) -> None:
         self._store = store
@@ -50,27 +50,27 @@ class Claim:
         self._version = 0
 
     def look(self) -> None:
-        """See who has the shard. What is loaded between this and `take` is not older than the claim.
+        """Load the current claim. Anything loaded between this and `take` is newer than that claim.
 
         Raises:
-            StoreUnavailable: it cannot be told.
+            StoreUnavailable: the claim is unknown.
         """
         self._document = self._store.load_document(self._name)
 
     def take(self, sequence_numbers: Sequence[str], until: int, checkpoint: Checkpoint | None) -> None:
-        """Claim the shard for a batch, until Lambda ends the invocation; `look` comes first, then the checkpoint.
+        """Claim the shard for a batch until Lambda ends the invocation. Call `look` first, then load the checkpoint.
 
         Raises:
-            LambdaRefused: another batch has it, or has just got it.
-            StoreUnavailable: the claim may or may not be there.
+            LambdaRefused: another batch has the claim.
+            StoreUnavailable: the claim may or may not be written.
         """
         first, last = sequence_numbers[0], sequence_numbers[-1]
         document = self._document
         held = msgspec.json.decode(document.text, type=_Claim) if document.version else None
         if held and held.first != first and not self._is_done(held, checkpoint):
             across = int(first) <= int(held.last) and int(last) >= int(held.first)
-            patience = ABANDONED_MS if across and held.first not in set(sequence_numbers) else GRACE_MS
-            if self._clock() < held.until + patience:
+            grace = ABANDONED_MS if across and held.first not in set(sequence_numbers) else GRACE_MS
+            if self._clock() < held.until + grace:
                 raise LambdaRefused(
                     f"shard {self._shard_id}: two batches are being processed at once, {_short(held.first)} to "
                     f"{_short(held.last)} and {_short(first)} to {_short(last)}: {REMEDY}"
@@ -81,13 +81,13 @@ class Claim:
             raise LambdaRefused(f"shard {self._shard_id}: another invocation began at the same moment: {REMEDY}")
 
     def release(self) -> None:
-        """The invocation ends without having done all: what comes next may begin at another record.
+        """End the claim although the batch is not finished: the next batch may begin with another record.
 
         Raises:
-            StoreUnavailable: it was perhaps not given back, and ends with its time.
+            StoreUnavailable: the claim may still be there; it ends with its time.
         """
         over = _Claim(self._incarnation, "", "", 0)
-        # Refused when somebody has taken it over, which is as good.
+        # Refused when another invocation has taken the claim over, which ends it, too.
         self._store.save_document(self._name, Document(self._version + 1, msgspec.json.encode(over).decode()))
 
     def _is_done(self, held: _Claim, checkpoint: Checkpoint | None) -> bool:

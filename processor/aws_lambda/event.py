@@ -1,7 +1,7 @@
-"""What Lambda hands to a function that is mapped to a Kinesis stream, checked and turned into records.
+"""Parses the event of a Kinesis event source mapping.
 
-In: the event, as Lambda's runtime decodes it. Out: one shard's records in order. What would break counting once is
-refused here: tumbling windows, several shards in one event, records out of order.
+In: the event, as Lambda decodes it. Out: the records of one shard in order. Refuses what would break exactly-once
+counting: tumbling windows, several shards in one event, records out of order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from liveinsight.storage.stream import Record
 
 
 class LambdaRefused(LiveInsightError):
-    """The event source mapping is set up, or behaves, in a way in which counting once cannot hold."""
+    """The event source mapping is configured, or behaves, so that exactly-once counting is impossible."""
 
 
 class ShardBatch(NamedTuple):
@@ -48,7 +48,7 @@ def parse_event(event: dict[str, Any]) -> ShardBatch:
     """The batch in an event.
 
     Raises:
-        LambdaRefused: the event is not one of a Kinesis mapping as it must be set up; the message says what to change.
+        LambdaRefused: the event is not one of a correctly configured Kinesis mapping; the message says what to change.
     """
     if "window" in event or "isFinalInvokeForWindow" in event:
         raise LambdaRefused("the event source mapping has a tumbling window: remove TumblingWindowInSeconds")
@@ -58,7 +58,7 @@ def parse_event(event: dict[str, Any]) -> ShardBatch:
         raise LambdaRefused(f"this is not an event of a Kinesis event source mapping: {error}") from error
     sources = {(entry.event_id.partition(":")[0], entry.source_arn) for entry in entries}
     if len(sources) != 1:
-        # An answer can only say from which record on to try again, not for which shard.
+        # An answer names the first record to retry, but no shard.
         raise LambdaRefused(f"an event must hold records of one shard of one stream, this one has {len(sources)}")
     ((shard_id, source_arn),) = sources
     batch = ShardBatch(source_arn, _stream_name(source_arn), shard_id, [_record(entry.kinesis) for entry in entries])
@@ -69,7 +69,7 @@ def parse_event(event: dict[str, Any]) -> ShardBatch:
 
 
 def _stream_name(source_arn: str) -> str:
-    """Also of an enhanced fan-out consumer, whose ARN goes on behind the stream's name."""
+    """The stream name in the ARN of a stream or of an enhanced fan-out consumer."""
     return source_arn.partition(":stream/")[2].partition("/")[0]
 
 

@@ -1,7 +1,7 @@
 """The AWS Lambda function: `processor.aws_lambda.handler.handler`, mapped to the Kinesis stream (see `deploy/`).
 
 In: the events of a Kinesis event source mapping. Out: an answer that names the first record that is not counted, or an
-error, whereupon Lambda brings the same records again. An answer means: what it does not name is stored.
+error, after which Lambda delivers the same records again. All records before the named one are stored.
 
 Settings come from the environment, as everywhere. The function counts the first generation; see `liveinsight rebuild`.
 """
@@ -28,33 +28,33 @@ from processor.shard.options import ProcessorOptions
 logger = logging.getLogger(__name__)
 
 ANSWER_MS = 1_000
-"""Kept back to answer in time."""
+"""Reserved for the answer."""
 REFRESH_MS = 60_000
-"""For how long a warm container believes what it was told about the stream and the mapping."""
+"""How long a warm container caches facts about the stream and the mapping."""
 
 Answer = dict[str, list[dict[str, str]]]
 
 
 class Context(Protocol):
-    """What we use of Lambda's context."""
+    """The part of Lambda's context that is used."""
 
     @property
     def invoked_function_arn(self) -> str:
         """The function, as the mapping names it."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Until Lambda ends the invocation."""
+        """Time until Lambda ends the invocation."""
 
 
 class Handler:
     """Serves invocations, one at a time.
 
     Args:
-        stream_name: the only stream whose records are taken.
+        stream_name: the only stream whose records are accepted.
         stream: to ask for its incarnation.
         counter: counts.
-        check: looks at the mappings between a function and an event source.
-        newest: asks which generation is written.
+        check: reads the mappings between a function and an event source.
+        newest: gives the generation that is written.
         clock: current time.
     """
 
@@ -89,7 +89,7 @@ class Handler:
         batch = parse_event(event)
         if batch.stream_name != self._stream_name:
             raise LambdaRefused(
-                f"records of stream {batch.stream_name} came, but LIVEINSIGHT_STREAM is {self._stream_name}"
+                f"the records are of stream {batch.stream_name}, but LIVEINSIGHT_STREAM is {self._stream_name}"
             )
         if began - self._asked_at >= REFRESH_MS:
             self._ask(context.invoked_function_arn, batch.source_arn)
@@ -98,7 +98,7 @@ class Handler:
         if not first:
             return {"batchItemFailures": []}
         if not self._mappings.reports_failures:
-            # Where Lambda does not read the answer, it would take it for success.
+            # A mapping that does not read the answer would take it for success.
             raise LambdaRefused(f"the time was not enough: counted up to {first}, the rest must come again")
         return {"batchItemFailures": [{"itemIdentifier": first}]}
 
@@ -108,11 +108,11 @@ class Handler:
             raise LambdaRefused("; ".join(self._mappings.problems))
         if self._mappings.unknown:
             logger.warning(
-                "event source mapping unknown: parallel batches are noticed when they come",
+                "event source mapping unknown: parallel batches are detected when they arrive",
                 extra={"action": "mapping_unknown", "problem": self._mappings.unknown},
             )
         if (newest := self._newest()) != FIRST:
-            # Going on with the first one keeps the way back open.
+            # Counting the first generation keeps a rollback possible.
             logger.error(
                 "another generation is shown, and this function does not count it: use another runtime, or "
                 "`liveinsight rebuild rollback`",
@@ -138,5 +138,5 @@ def _handler() -> Handler:
 
 
 def handler(event: dict[str, Any], context: Context) -> Answer:
-    """What Lambda calls."""
+    """The entry point of the function."""
     return _handler()(event, context)

@@ -1,8 +1,7 @@
-"""Keeps a worker on the newest active generation of counters: one worker after another, in one process.
+"""Runs a worker for the newest active generation of counters, and replaces it when another generation becomes active.
 
-In: a way to ask for the newest generation, and one to make a worker of a generation. Promises: a worker is drained
-before the next one begins; each generation goes on from its own checkpoints, so that nothing is lost or counted twice
-in any of them, whenever the change is noticed.
+In: functions that give the newest generation and the worker of a generation. Promises: a worker is drained before the
+next one begins. Each generation continues from its own checkpoints, so nothing is lost or counted twice in any of them.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from processor.shard.record_processor import RecordProcessor
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
-"""How often to look whether another generation is to be written."""
+"""How often to check for another active generation."""
 TICK_SECONDS = 0.1
 
 
@@ -41,14 +40,14 @@ def worker_of(
     poll_interval: float = 0.0,
     metrics: WorkerMetrics | None = None,
 ) -> Worker:
-    """The worker of one generation, with the cadences that `settings` name."""
+    """The worker of one generation, configured by `settings`."""
     options = ProcessorOptions.from_settings(settings)
     return Worker(
         stream,
         store,
         lambda incarnation: RecordProcessor(store, incarnation, options, clock, metrics=metrics),
         clock,
-        # LATEST is about a product's first start: a rebuild leaves out nothing that is there.
+        # LATEST is about the first start of the product: a rebuild reads everything.
         start_at=settings.start_at if generation == FIRST else StartAt.TRIM_HORIZON,
         poll_interval=poll_interval or settings.poll_interval,
     )
@@ -57,7 +56,7 @@ def worker_of(
 def run_until(
     worker: Worker, stop: threading.Event, enough: Callable[[], bool], *, look_seconds: float = LOOK_SECONDS
 ) -> None:
-    """Run a worker until `stop` is set or, asked every so often, `enough` says so; then drain it.
+    """Run a worker until `stop` is set or `enough`, called every `look_seconds`, is true; then drain it.
 
     Raises:
         LiveInsightError: a shard failed; nothing is checkpointed past the failure.
@@ -83,12 +82,12 @@ def _wait(running: Future[None], stop: threading.Event, enough: Callable[[], boo
 
 
 class GenerationWorker:
-    """Runs until it is told to stop or a shard fails.
+    """Runs until it is stopped or a shard fails.
 
     Args:
-        newest: asks which generation is to be written.
-        make_worker: gives a fresh worker of a generation.
-        look_seconds: how often to ask.
+        newest: gives the generation to write.
+        make_worker: makes the worker of a generation.
+        look_seconds: seconds between two calls of `newest`.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class GenerationWorker:
         self._make_worker = make_worker
         self._look_seconds = look_seconds
         self.workers: list[Worker] = []
-        """All that have run, the current one last."""
+        """All workers so far, the current one last."""
 
     def run(self, stop: threading.Event) -> None:
         """Process until `stop` is set, then drain.

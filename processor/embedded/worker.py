@@ -1,7 +1,7 @@
 """The embedded worker: every shard of the stream on one machine, one thread each, parents before children.
 
-It makes the same five calls as the Kinesis Client Library. Any failure that cannot be retried in place ends
-the whole worker before a checkpoint can pass it; whoever supervises the process starts it again.
+It makes the same five calls as the Kinesis Client Library. A failure that cannot be retried in place ends the whole
+worker before a checkpoint can pass it; the supervisor of the process restarts it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from processor.shard.record_processor import RecordProcessor
 logger = logging.getLogger(__name__)
 
 READ_LIMIT = 2_000
-"""Records per read: bounds the memory of one batch."""
+"""Records per read: a bound on the memory of one batch."""
 
 
 def ready_shards(shards: Iterable[Shard], ended: set[str], begun: set[str]) -> list[Shard]:
-    """The shards to begin now: not begun, and all parents that still exist are ended."""
+    """The shards to begin now: not begun, and all parents that still exist have ended."""
     shards = list(shards)
     existing = {shard.shard_id for shard in shards}
     return [
@@ -38,7 +38,7 @@ def ready_shards(shards: Iterable[Shard], ended: set[str], begun: set[str]) -> l
 
 
 def start_of(shard: Shard, checkpoints: Mapping[str, Checkpoint], first_start: StartAt) -> StartAt:
-    """Where a shard without a checkpoint begins: a child of a shard we have read has nothing to leave out."""
+    """Where a shard without a checkpoint begins: the child of a shard that was read begins at its start."""
     if any(parent in checkpoints for parent in shard.parents):
         return StartAt.TRIM_HORIZON
     return first_start
@@ -48,9 +48,9 @@ class Worker:
     """Runs until `stop` is set or a shard fails.
 
     Args:
-        stream: where records come from.
-        checkpoints: where to go on from.
-        make_processor: gives a fresh `RecordProcessor` for a stream incarnation.
+        stream: where records are read.
+        checkpoints: where each shard continues.
+        make_processor: makes a `RecordProcessor` for a stream incarnation.
         clock: current time.
         start_at: where shards without a checkpoint begin at a first start.
         poll_interval: seconds between reads of a shard that is not behind.
@@ -134,7 +134,7 @@ class Worker:
         try:
             self._drive(shard.shard_id, incarnation, checkpoint, start, halt)
         except BaseException as error:
-            # A thread's exception would vanish; the worker must end instead of going on without this shard.
+            # The exception of a thread would be lost; the worker must end instead of continuing without this shard.
             self._failures.append(error)
             action = "shard_failed" if isinstance(error, LiveInsightError) else "shard_crashed"
             logger.critical("shard failed", exc_info=error, extra={"action": action, "shard": shard.shard_id})
@@ -169,6 +169,6 @@ class Worker:
                 return
             iterator = batch.next_iterator
             if not batch.millis_behind:
-                # All there is has been read: what comes next may gather, as a shard can be read five times a second.
+                # The shard has no backlog: let records gather, as Kinesis allows only five reads a second.
                 halt.wait(self._poll_interval)
         processor.shutdown_requested(checkpointer)

@@ -45,7 +45,7 @@ from processor.rebuild.diff import SiteDay, compare_generations, scope_of
 from processor.rebuild.replay import PacedStream, begin_replay, counted_until, load_replay, rested_too_long
 from processor.rebuild.report import Report, show_json, show_text
 from processor.rebuild.run import Following
-from processor.verify.settled import Patience, wait_for_watermarks
+from processor.verify.settled import WaitLimits, wait_for_watermarks
 
 LAG_MS = 180_000
 """A generation that is further behind is not switched to."""
@@ -222,7 +222,7 @@ class Rebuild:
                 wait_for_watermarks(
                     lambda read=read: read().rows,  # type: ignore[misc]
                     lambda rows: (freshest_possible(rows) or 0) > moment,
-                    Patience.with_cadence(self._settings),
+                    WaitLimits.with_cadence(self._settings),
                 )
 
     def _tracked(self, days: list[SiteDay]) -> Iterable[SiteDay]:

@@ -115,7 +115,7 @@ class RecordProcessor:
         if due is Flush.COUNTERS:
             self._flush_counters()
         elif due is Flush.ALL or (due is Flush.PREVIEWS and not self._publish_previews()):
-            self._flush_all(checkpointer, self._patience())
+            self._flush_all(checkpointer, self._deadline())
 
     def lease_lost(self) -> None:
         """Another worker has the shard: it counts whatever is not written here."""
@@ -126,7 +126,7 @@ class RecordProcessor:
         """The shard is closed and read to its end."""
         self._last_sequence = SHARD_END
         self._dirty_since_checkpoint = True
-        self._flush_all(checkpointer, self._patience(), closed=True)
+        self._flush_all(checkpointer, self._deadline(), closed=True)
         self._metrics.ended()
         logger.info("shard ended", extra={"action": "shard_ended", "shard": self._shard_id})
 
@@ -153,7 +153,7 @@ class RecordProcessor:
     def _fold(self, marked: Sequence[MarkedEvent]) -> None:
         visitors, counters = self._visitors, self._counters
         keys = [(event.site, event.visitor) for _, event in marked]
-        self._retry(lambda: visitors.load(keys), self._patience())
+        self._retry(lambda: visitors.load(keys), self._deadline())
         for (mark, event), key in zip(marked, keys, strict=True):
             folded = fold(visitors.state(key), event, mark)
             if folded.contributions:
@@ -166,8 +166,8 @@ class RecordProcessor:
     def _flush_counters(self) -> None:
         began = self._clock()
         if self._counters.pending:
-            self._write_counters(Cadence.FAST, self._patience())
-            self._retry(self._publish_watermark, self._patience())
+            self._write_counters(Cadence.FAST, self._deadline())
+            self._retry(self._publish_watermark, self._deadline())
         self._metrics.flushed(Flush.COUNTERS, self._schedule.done(Flush.COUNTERS, began))
 
     def _publish_previews(self) -> bool:
@@ -177,7 +177,7 @@ class RecordProcessor:
         """
         began = self._clock()
         if self._counters.pending:
-            self._write_counters(Cadence.MEDIUM, self._patience())
+            self._write_counters(Cadence.MEDIUM, self._deadline())
             expires_at = began // 1000 + PREVIEW_DAYS * 86_400
             try:
                 counters = self._counters.previews(expires_at)
@@ -192,7 +192,7 @@ class RecordProcessor:
                 self._previewed_as_of = self._as_of
         else:
             self._previewed_as_of = self._as_of
-        self._retry(self._publish_watermark, self._patience())
+        self._retry(self._publish_watermark, self._deadline())
         self._metrics.flushed(Flush.PREVIEWS, self._schedule.done(Flush.PREVIEWS, began))
         return True
 
@@ -231,7 +231,7 @@ class RecordProcessor:
             )
         )
 
-    def _patience(self) -> int:
+    def _deadline(self) -> int:
         """The time at which a flush that begins now is given up; its steps share it."""
         return self._clock() + round(self._options.give_up_after * 1000)
 

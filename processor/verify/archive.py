@@ -5,8 +5,8 @@
     ...
     {"records": 1}
 
-`since` and `until` say for which arrivals the file is complete (epoch ms; null is the stream's creation), `data` is
-base64, and the last line shows that the file was not cut.
+`since` and `until` say for which arrival times the file is complete (epoch ms; null: since the stream exists).
+`data` is base64. The last line proves that the file is not truncated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VERSION = 1
 
 
 def save(path: Path, records: Iterable[KeptRecord], coverage: Coverage) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file atomically."""
     partial = path.with_name(f".{path.name}.partial")
     count = 0
     with _opened(partial, "w", packed=path.suffix == ".gz") as file:
@@ -41,10 +41,10 @@ def save(path: Path, records: Iterable[KeptRecord], coverage: Coverage) -> None:
 
 
 def load(paths: Sequence[Path]) -> tuple[list[KeptRecord], Coverage]:
-    """The records of one or more files in the order of the stream, each once, and what they are complete for.
+    """The records of one or more files in the order of the stream, each once, and their coverage.
 
     Raises:
-        LiveInsightError: a file cannot be read, or time is missing between two of them.
+        LiveInsightError: a file cannot be read, or there is a gap between two files.
     """
     records: dict[tuple[int, str, int], KeptRecord] = {}
     covered: list[Coverage] = []
@@ -52,12 +52,12 @@ def load(paths: Sequence[Path]) -> tuple[list[KeptRecord], Coverage]:
         try:
             covered.append(_load(path, records))
         except (OSError, EOFError, KeyError, TypeError, ValueError, zlib.error) as error:
-            raise LiveInsightError(f"{path} is no archive that can be read: {error!r}") from error
+            raise LiveInsightError(f"{path} is not a readable archive: {error!r}") from error
     return [records[place] for place in sorted(records)], joined(covered)
 
 
 def joined(covered: Sequence[Coverage]) -> Coverage:
-    """What several files cover together.
+    """The coverage of several files together.
 
     Raises:
         LiveInsightError: there is a gap between them.
@@ -65,7 +65,7 @@ def joined(covered: Sequence[Coverage]) -> Coverage:
     whole, *others = sorted(covered, key=lambda coverage: (coverage.since or 0, coverage.until))
     for coverage in others:
         if (coverage.since or 0) > whole.until:
-            raise LiveInsightError("the archives do not follow on each other: save them more often than records expire")
+            raise LiveInsightError("there is a gap between the archives: save them more often than records expire")
         whole = Coverage(whole.since, max(whole.until, coverage.until))
     return whole
 
@@ -83,7 +83,7 @@ def _load(path: Path, records: dict[tuple[int, str, int], KeptRecord]) -> Covera
                 if line["records"] != count:
                     raise ValueError(f"{line['records']} records were saved, {count} are there")
                 if file.read(1):  # Also has gzip check its sums.
-                    raise ValueError("it goes on after its end")
+                    raise ValueError("there is data after its end")
                 return Coverage(header["since"], header["until"])
             kept = _kept(line)
             records[kept.incarnation, kept.shard_id, int(kept.record.sequence_number)] = kept

@@ -44,7 +44,7 @@ from processor.verify.comparison import (
 )
 from processor.verify.reference_count import ReferenceCount, RowKey, TotalsKey, count_events
 from processor.verify.report import Report, show_json, show_text
-from processor.verify.settled import Decoded, Patience, is_counted, unsettled_keys, wait_for_watermarks
+from processor.verify.settled import Decoded, WaitLimits, is_counted, unsettled_keys, wait_for_watermarks
 from processor.verify.stream_reader import Coverage, KeptRecord, StreamReader
 
 LAG_MS = 3 * MINUTE_MS
@@ -92,7 +92,7 @@ def verify(
     clock: Clock,
     *,
     zones: Mapping[str, ZoneInfo],
-    patience: Patience,
+    limits: WaitLimits,
     console: Console,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Report:
@@ -104,7 +104,7 @@ def verify(
         return all(is_counted(kept, known) for kept in last.values())
 
     with console.status("waiting until the worker has counted what is on the stream"):
-        rows = wait_for_watermarks(lambda: store.read_watermarks().rows, all_counted, patience, sleep)
+        rows = wait_for_watermarks(lambda: store.read_watermarks().rows, all_counted, limits, sleep)
     watermarks = {mark.shard_id: mark for mark in rows}
     decoded = Decoded()
     for kept in gathered.records:
@@ -175,9 +175,13 @@ def _notes(decoded: Decoded, recounted: ReferenceCount, comparison: Comparison, 
 @click.command(cls=ListCommand)
 @click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="first day")
 @click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="last day, included")
-@click.option("--archive", "archives", multiple=True, type=_path, metavar="FILE...", help="count the records in files")
+@click.option(
+    "--archive", "archives", multiple=True, type=_path, metavar="FILE...", help="count the records in these files"
+)
 @click.option("--save", type=_path, metavar="FILE", help="also save the records of the stream in a file")
-@click.option("--wait", type=Number(0), metavar="SECONDS", help="for a running worker (default: until its next flush)")
+@click.option(
+    "--wait", type=Number(0), metavar="SECONDS", help="how long to wait for a worker (default: until its next flush)"
+)
 @json_option
 def command(
     first: date | None,
@@ -214,10 +218,10 @@ def command(
             archive.save(save, gathered.records, gathered.coverage)
         store = open_newest_store(settings)
         zones = load_sites(open_store(settings)).zones
-        patience = Patience.with_cadence(settings)
+        limits = WaitLimits.with_cadence(settings)
         if wait is not None:
-            patience = patience._replace(longest=wait)
-        report = verify(gathered, store, settings, days, system_clock, zones=zones, patience=patience, console=console)
+            limits = limits._replace(longest=wait)
+        report = verify(gathered, store, settings, days, system_clock, zones=zones, limits=limits, console=console)
     except (LiveInsightError, OSError) as error:
         # Exit code 1 is for differences.
         click.echo(f"liveinsight verify: {error}", err=True)

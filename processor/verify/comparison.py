@@ -1,6 +1,6 @@
-"""Stored counters against recounted ones: pure functions on numbers.
+"""Compares stored counters with recounted ones.
 
-In: two sets of counters. Out: every measure in which they differ. Visitors are compared within the error of a sketch.
+In: two sets of counters. Out: every measure that differs. Visitors are compared within the error of their sketches.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from processor.verify.reference_count import KNOWN_MEASURES, ReferenceCount, Row
 from processor.verify.stream_reader import Coverage
 
 CLOCKS_DIFFER_MS = 5 * MINUTE_MS
-"""How far the clocks of browsers' hosts, ingest and the stream are taken to differ, and how long a read may last."""
+"""Allowance for differing clocks of browsers, ingest and the stream, and for the duration of a read."""
 
 Key = TotalsKey | RowKey
 
 
 class Difference(NamedTuple):
-    """One measure of one counter that is not what it should be."""
+    """A measure of a counter whose stored and recounted values differ."""
 
     key: Key
     measure: str
@@ -50,12 +50,12 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """Which counters are asked about, and of those, which can be known.
+    """Which counters are asked for, and which of them the records cover completely.
 
     Args:
         zones: time zones by site.
-        days: first and last local day asked about, None for all there is.
-        complete_from: counters of what happened before are not known (epoch ms); None: all are.
+        days: first and last local day asked for; None: all.
+        complete_from: counters that begin earlier are not covered (epoch ms); None: all are.
     """
 
     zones: Mapping[str, ZoneInfo]
@@ -63,19 +63,19 @@ class Window:
     complete_from: int | None
 
     def asks_for(self, key: Key) -> bool:
-        """Whether a counter is in the days asked about."""
+        """Whether a counter is in the days asked for."""
         if self.days is None:
             return True
         first, last = (day_number(day) for day in self.days)
         return first <= self._day(key) <= last
 
     def knows(self, key: Key) -> bool:
-        """Whether everything that a counter should hold is there to be recounted."""
+        """Whether the records cover a counter completely."""
         return self.complete_from is None or self._start(key) >= self.complete_from
 
     @property
     def begins_unknown(self) -> bool:
-        """Whether days are asked about that cannot be known from their beginning."""
+        """Whether a day is asked for whose beginning is not covered."""
         if self.days is None or self.complete_from is None:
             return False
         first, complete_from = self.days[0], self.complete_from
@@ -92,14 +92,14 @@ class Window:
         return local_midnight_ms(day_from_number(key.day), self.zone(key.site))
 
     def zone(self, site: str) -> ZoneInfo:
-        """A site's time zone; UTC for one that is not in the settings any more."""
+        """The time zone of a site; UTC for a site that was deleted."""
         return self.zones.get(site) or ZoneInfo("UTC")
 
 
 def complete_from(coverage: Coverage, longest_gap_ms: int) -> int | None:
-    """From when on counters are known: visits that began before the first record cannot be.
+    """The time from which counters are covered completely: visits must begin after the first record.
 
-    A visit's first event that we see is its first event when nothing can have gone before it within the gap.
+    The first event that we see of a visit is its first event if no event can have come before it within the gap.
     """
     if coverage.since is None:
         return None
@@ -109,7 +109,7 @@ def complete_from(coverage: Coverage, longest_gap_ms: int) -> int | None:
 
 @dataclass
 class Stored:
-    """The stored counters, shards added up."""
+    """The stored counters, added up over the shards."""
 
     counters: dict[Key, CounterItem] = field(default_factory=dict)
     items: int = 0
@@ -117,20 +117,20 @@ class Stored:
 
 @dataclass
 class Comparison:
-    """What came out."""
+    """The outcome."""
 
     differences: list[Difference] = field(default_factory=list)
     compared: int = 0
     unknown: int = 0
-    """Counters left out as they hold more than what is there to be recounted."""
+    """Counters left out because the records do not cover them completely."""
     unsettled: int = 0
-    """Counters left out as they are still being written."""
+    """Counters left out because they may still change."""
     not_recounted: set[str] = field(default_factory=set)
-    """Measures that the recount does not know."""
+    """Measures that the reference count does not know."""
 
 
 def compare(stored: Stored, recounted: ReferenceCount, window: Window, unsettled: set[Key]) -> Comparison:
-    """All differences, in order. Totals in `unsettled` stand for themselves, rows for their whole day."""
+    """All differences, in order. A row in `unsettled` stands for its whole day, totals for themselves."""
     result = Comparison()
     expected: dict[Key, Tally] = {
         key: tally for rows in (recounted.totals, recounted.rows) for key, tally in rows.items()
@@ -151,7 +151,7 @@ def compare(stored: Stored, recounted: ReferenceCount, window: Window, unsettled
 
 
 def settles_with(key: Key) -> Key:
-    """What a counter is looked up as among the unsettled."""
+    """The key under which a counter is in the set of unsettled ones."""
     return key if isinstance(key, TotalsKey) else RowKey(key.site, key.day, "", "")
 
 
@@ -181,13 +181,12 @@ def _differences(key: Key, item: CounterItem, tally: Tally) -> Iterable[Differen
 
 
 def tolerance(visitors: int, lg_k: int) -> int:
-    """By how many visitors a sketch of 2^`lg_k` rows may be wrong: none of one, one of a few, five standard errors of
-    many."""
+    """The allowed error of a sketch of 2^`lg_k` rows: five standard errors, and at least 1 from 2 visitors on."""
     return 0 if visitors < 2 else max(1, int(5 * relative_error(lg_k) * visitors))
 
 
 def days_to_read(window: Window, recounted: ReferenceCount, now: int) -> list[tuple[str, date]]:
-    """Sites and local days whose stored counters to read: also days without events, where a range is known."""
+    """Sites and local days whose stored counters to read, in a known range also days without events."""
     found: set[tuple[str, int]] = {(key.site, key.day) for key in recounted.rows}
     for key in recounted.totals:
         found.add((key.site, local_day_and_hour(quarter_start(key.quarter), window.zone(key.site))[0]))

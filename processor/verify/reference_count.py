@@ -1,14 +1,14 @@
-"""A second opinion: events counted again in the plainest way, to hold the stored counters against.
+"""The reference count: counts events again in the simplest way, to check the stored counters.
 
-In: all events, in the order of the stream. Out: what the totals of every 15-minute bucket and every dimension's rows
-of every site-local day should hold. It shares no code with the fold and knows no marks, states or corrections:
-a visitor's events are sorted by time, repeated ids are left out, visits are cut at the gaps, and sums are taken.
+In: all events, in the order of the stream. Out: the expected totals of every 15-minute bucket, and the expected rows of
+every dimension and site-local day. It shares no code with the fold and knows no marks, states or corrections: it sorts
+the events of a visitor by time, drops repeated ids, cuts visits at the gaps, and adds up.
 
-Where the worker's documented limits make it differ from that, the limit is modelled and the case is counted:
+Documented limits of the worker are modelled, and their cases counted:
 
-* A worker sees events in the order of their arrival. A late event that lies between two visits joins one of them
-  and does not merge them, and a visitor with many visits at once loses the oldest: `by_arrival` cuts as it does.
-* An event id is recognised again among the visitor's last 64 only: what repeats an older one is counted again.
+* A worker sees events in the order of arrival. A late event between two visits joins one of them and does not merge
+  them, and a visitor with many simultaneous visits loses the oldest: `by_arrival` cuts as the worker does.
+* An event id is recognised only among the last 64 of its visitor: a repeat of an older one is counted again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ KNOWN_MEASURES = frozenset(
     {*COUNTED_AS.values(), "events", "custom_events", "visits", "bounces", "duration_ms", "duplicates"}
     | {"engaged_ms", "scroll_percent", "scroll_reports"}
 )
-"""Measures that are recounted, beside ``revenue:<currency>``."""
+"""Measures that are counted, besides ``revenue:<currency>``."""
 
 
 class TotalsKey(NamedTuple):
@@ -58,10 +58,10 @@ class RowKey(NamedTuple):
 
 @dataclass
 class Tally:
-    """What one counter should hold.
+    """The expected content of one counter.
 
-    `visitors` are those that must be in its sketch. `maybe` are those that may be: a sketch only grows, so it keeps
-    visitors whose visits have moved to another row.
+    `visitors` must be in its sketch; `maybe` may be: a sketch only grows, so it keeps visitors whose visits have moved
+    to another row.
     """
 
     measures: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -70,7 +70,7 @@ class Tally:
     maybe: set[int] = field(default_factory=set)
 
     def add(self, measures: dict[str, int], hour: int, visitor: int) -> None:
-        """Add measures, with their page views in a local hour (-1: in none), of a visitor (0: of none)."""
+        """Add measures, with their page views in a local hour (-1: none), of a visitor (0: none)."""
         for name, amount in measures.items():
             self.measures[name] += amount
         if hour >= 0 and measures.get("pageviews"):
@@ -92,9 +92,9 @@ class ReferenceCount:
     visits: list[Visit] = field(default_factory=list)
     events: int = 0
     cut_by_arrival: int = 0
-    """Visitors whose late events make the worker cut visits otherwise than by time."""
+    """Visitors whose late events make the worker cut visits differently than by time."""
     forgotten_ids: int = 0
-    """Events counted again, as their ids were too long ago to be recognised."""
+    """Events counted again because their ids are too old to be recognised."""
 
 
 def count_events(events: Iterable[Event]) -> ReferenceCount:
@@ -123,7 +123,7 @@ def count_events(events: Iterable[Event]) -> ReferenceCount:
 
 
 def by_time(events: list[Event]) -> list[Visit]:
-    """Visits: the events of each session id, sorted by time and cut where nothing happened for too long."""
+    """Visits: the events of each session id, sorted by time and cut at the gaps."""
     of_session: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         of_session[event.session_id].append(event)
@@ -139,7 +139,7 @@ def by_time(events: list[Event]) -> list[Visit]:
 
 
 def by_arrival(events: list[Event]) -> list[Visit]:
-    """Visits as somebody sees them who gets the events one by one and never looks back."""
+    """Visits cut in the order of arrival, as the worker cuts them."""
     done: list[Visit] = []
     under_way: list[Visit] = []
     for event in events:

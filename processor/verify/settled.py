@@ -1,6 +1,6 @@
-"""Which events are surely in the counters, and which counters may still change.
+"""Which events are certainly counted, and which counters may still change.
 
-In: records and the worker's watermarks. Out: their events, and the counters that cannot be judged yet.
+In: records and the watermarks of the worker. Out: their events, and the counters that are not settled.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from processor.verify.stream_reader import KeptRecord
 
 WATERMARK_POLL_SECONDS = 0.2
 FLUSH_SECONDS = 15.0
-"""A full flush takes less."""
+"""More than a full flush takes."""
 QUIET_SECONDS = 10.0
 
 
 @dataclass
 class Decoded:
-    """Events in the order of the stream; the `unsettled` ones may not be counted yet."""
+    """Events in the order of the stream. The `unsettled` ones may not be counted yet."""
 
     events: list[Event] = field(default_factory=list)
     unsettled: list[Event] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Decoded:
     undecodable: int = 0
 
     def add(self, kept: KeptRecord, *, counted: bool) -> None:
-        """Take one record's events."""
+        """Add the events of a record."""
         try:
             events = decode_record(kept.record.data)
         except UndecodableRecord:
@@ -48,47 +48,47 @@ class Decoded:
 
 
 def is_counted(kept: KeptRecord, watermarks: dict[str, Watermark]) -> bool:
-    """Whether a watermark says that a record is in the counters."""
+    """Whether a record is counted, according to the watermarks."""
     mark = watermarks.get(kept.shard_id)
     if mark is None or mark.incarnation < kept.incarnation:
         return False
     return mark.closed or mark.incarnation > kept.incarnation or kept.record.arrived_at < mark.as_of
 
 
-class Patience(NamedTuple):
+class WaitLimits(NamedTuple):
     """How long to wait for a worker, in seconds."""
 
     longest: float
     quiet: float
-    """A worker that has told nothing new for so long is not running."""
+    """A worker that moves no watermark for so long is not running."""
 
     @classmethod
-    def with_cadence(cls, settings: Settings) -> Patience:
-        """Until the next full flush, and a moment more; a worker at its work tells something with each preview."""
+    def with_cadence(cls, settings: Settings) -> WaitLimits:
+        """Until the next full flush and a little longer. A running worker moves a watermark with each preview."""
         return cls(settings.sessions_interval + FLUSH_SECONDS, max(QUIET_SECONDS, 2 * settings.previews_interval))
 
 
 def wait_for_watermarks(
     read: Callable[[], list[Watermark]],
     enough: Callable[[list[Watermark]], bool],
-    patience: Patience,
+    limits: WaitLimits,
     sleep: Callable[[float], object] = time.sleep,
 ) -> list[Watermark]:
-    """The watermarks, as soon as they are `enough`, or nobody moves them any more, or patience is at its end."""
+    """The watermarks, once they are `enough`, have stopped moving, or the longest wait is over."""
     waited = moved = 0.0
     before: list[Watermark] = []
     while True:
         watermarks = read()
         if watermarks != before:
             before, moved = watermarks, waited
-        if enough(watermarks) or waited >= patience.longest or waited - moved >= patience.quiet:
+        if enough(watermarks) or waited >= limits.longest or waited - moved >= limits.quiet:
             return watermarks
         sleep(WATERMARK_POLL_SECONDS)
         waited += WATERMARK_POLL_SECONDS
 
 
 def unsettled_keys(recounted: ReferenceCount, unsettled: list[Event]) -> set[Key]:
-    """The counters that unsettled events may change: where they happened, and wherever their visits have been."""
+    """The counters that unsettled events may change: their own, and those of their visits."""
     wanted = {id(event) for event in unsettled}
     touched = list(unsettled)
     for visit in recounted.visits if wanted else ():

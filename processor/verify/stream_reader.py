@@ -1,6 +1,6 @@
-"""Reads everything that a stream still holds, and says from when on that is complete.
+"""Reads all records that a stream holds, and says for which arrival times they are complete.
 
-In: a stream. Out: its records in order, parents before children; asked again, only what has come since.
+In: a stream. Out: its records in order, parents before children. A second read gives only newer records.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from liveinsight.runtime.retry import Answer, retry
 from liveinsight.storage.stream import Record, RecordBatch, Shard, StartAt, Stream
 
 READ_LIMIT = 10_000
-"""Records per read: Kinesis' limit."""
+"""Records per read: the limit of Kinesis."""
 READ_PAUSE = 0.2
-"""Seconds between reads: five reads a second and shard are all there are, and the worker needs some of them."""
+"""Seconds between reads. Kinesis allows five reads a second and shard, and the worker needs some of them."""
 READ_ATTEMPTS = 8
 LEAST_RETENTION = DAY_MS
-"""Kinesis keeps records for a day at least."""
+"""Kinesis keeps records for at least a day."""
 
 
 class KeptRecord(NamedTuple):
-    """A record and where it stood."""
+    """A record and its place in the stream."""
 
     incarnation: int
     shard_id: str
@@ -33,14 +33,14 @@ class KeptRecord(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """What arrived from `since` (None: from the stream's creation) to `until` is all there. Epoch ms."""
+    """The records are complete for arrivals from `since` (None: since the stream exists) to `until`. Epoch ms."""
 
     since: int | None
     until: int
 
 
 class StreamReader:
-    """Reads a stream from its oldest record on."""
+    """Reads a stream, beginning with its oldest record."""
 
     def __init__(
         self, stream: Stream, clock: Clock, *, sleep: Callable[[float], object] = time.sleep, pause: float = READ_PAUSE
@@ -57,7 +57,7 @@ class StreamReader:
         self._ended: set[str] = set()
 
     def read(self) -> Iterator[KeptRecord]:
-        """What is on the stream by now and was not read before.
+        """The records that are on the stream now and were not read before.
 
         Raises:
             StreamUnavailable: the stream does not answer.
@@ -74,10 +74,10 @@ class StreamReader:
 
     @property
     def coverage(self) -> Coverage:
-        """What the first `read` was complete for.
+        """The arrival times for which the first `read` was complete.
 
-        Kinesis does not tell what it has trimmed. What is older than a stream's oldest record may have been, what is
-        younger than a day cannot have been, and a shard whose parent is still listed has lost nothing.
+        Kinesis does not report what it has trimmed. Records older than the oldest one may have been trimmed; records
+        younger than a day cannot have been; and a shard whose parent is still listed has lost nothing.
         """
         surely_kept = self._began - LEAST_RETENTION
         if self._incarnation >= surely_kept:
@@ -119,6 +119,6 @@ class StreamReader:
 
 
 def roots(shards: list[Shard]) -> list[str]:
-    """Ids of the shards whose parents are gone, or that never had any."""
+    """Ids of the shards without a listed parent."""
     listed = {shard.shard_id for shard in shards}
     return [shard.shard_id for shard in shards if not listed.intersection(shard.parents)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -88,3 +89,34 @@ def test_a_page_view_takes_the_path_that_the_document_lists(
     assert answer["data"]["pageviews"] == 1
     assert len(hops) > 20
     assert [hop for hop in calls.seen if hop in hops] == hops
+
+
+def test_every_room_is_in_the_map() -> None:
+    """By name, in its package's row; each says in its `__init__.py` what comes in and what goes out."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", _section("Rooms"), re.MULTILINE))
+    assert set(rows) == set(PACKAGES)
+    for package, described in rows.items():
+        rooms = {
+            path.parent.name: ast.get_docstring(ast.parse(path.read_text())) or ""
+            for path in (ROOT / package).glob("*/__init__.py")
+        }
+        assert sorted(re.findall(r"`(\w+)`", described)) == sorted(rooms)
+        assert [name for name, text in rooms.items() if not ("In:" in text and "Out:" in text)] == []
+        crowded = [name for name in rooms if len(list((ROOT / package / name).glob("*.py"))) - 1 > MAX_ROOM_MODULES]
+        assert crowded == []
+
+
+def test_modules_and_functions_stay_short() -> None:
+    """A longer function needs a comment that says why, in the line before it: `# Long: ...`."""
+    long_modules, long_functions = [], []
+    for path in MODULES:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if len(lines) > MAX_MODULE_LINES:
+            long_modules.append(path.relative_to(ROOT))
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES:
+                first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+                if not lines[first - 2].strip().startswith("# Long:"):
+                    long_functions.append(f"{path.relative_to(ROOT)}:{node.name}")
+    assert long_modules == []
+    assert long_functions == []

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from liveinsight.aws.clients import dynamodb_client
-from liveinsight.aws.throttles import report_throttles, throttled
+from liveinsight.aws.clients import dynamodb_client, report_throttles, throttled
 from liveinsight.settings import Settings
 
 

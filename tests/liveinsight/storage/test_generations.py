@@ -103,7 +103,7 @@ def test_of_two_operators_one_is_refused(generations: Generations) -> None:
     store = generations.stores[1]
     pointer, version = load_versioned_pointer(store)
     save_pointer(store, switched(pointer, 2, D20, 1), version)
-    with pytest.raises(LiveInsightError, match="somebody else"):
+    with pytest.raises(LiveInsightError, match="another command"):
         save_pointer(store, switched(pointer, 3, D21, 2), version)
     assert load_pointer(store).newest == 2
 

@@ -184,7 +184,7 @@ def test_child_waits_for_its_parent_and_stores_its_end(function: Function) -> No
     low, high = function.stream.split(ROOT)
     function.put(20)
     assert function.invoke(of_parent[:2]) == []
-    with pytest.raises(LambdaRefused, match="before its parent"):
+    with pytest.raises(LambdaRefused, match="not read to its end yet"):
         function.invoke(function.records(low), shard_id=low)
     assert function.invoke(of_parent[2:]) == []
     for child in (low, high):

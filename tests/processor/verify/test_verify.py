@@ -44,7 +44,7 @@ from processor.verify import archive
 from processor.verify.command import Gathered, verify
 from processor.verify.comparison import tolerance
 from processor.verify.report import Report, show_json, show_text
-from processor.verify.settled import Patience, wait_for_watermarks
+from processor.verify.settled import WaitLimits, wait_for_watermarks
 from processor.verify.stream_reader import Coverage, KeptRecord, StreamReader
 
 MINUTE = 60_000
@@ -101,7 +101,7 @@ def check(
         days,
         clock,
         zones=zones,
-        patience=Patience(0, 0),
+        limits=WaitLimits(0, 0),
         console=quiet,
         sleep=lambda _: None,
     )
@@ -291,7 +291,7 @@ def test_archive_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     path, later = tmp_path / "records", tmp_path / "later"
     archive.save(path, [kept(1), kept(2)], Coverage(None, 100))
     archive.save(later, [kept(3)], Coverage(101, 200))
-    with pytest.raises(LiveInsightError, match="do not follow on each other"):
+    with pytest.raises(LiveInsightError, match="gap between the archives"):
         archive.load([path, later])
     lines = path.read_text().splitlines(keepends=True)
     packed = gzip.compress("".join(lines).encode())
@@ -304,11 +304,11 @@ def test_archive_that_is_not_whole_is_refused(tmp_path: Path) -> None:
         lines[0] + '{"at": 1}',
     ):
         path.write_text(broken)
-        with pytest.raises(LiveInsightError, match="no archive"):
+        with pytest.raises(LiveInsightError, match="not a readable archive"):
             archive.load([path])
     for content in (packed[:-9], b"\x00\xff", packed[:30] + b"xx" + packed[32:]):
         path.write_bytes(content)
-        with pytest.raises(LiveInsightError, match="no archive"):
+        with pytest.raises(LiveInsightError, match="not a readable archive"):
             archive.load([path])
 
 
@@ -444,7 +444,7 @@ def test_waiting_ends_with_the_next_flush_or_with_the_worker() -> None:
             second = min(int(sum(moments)), len(reads) - 1)
             return [Watermark("shardId-0", reads[second], False, 1)]
 
-        wait_for_watermarks(read, lambda rows: rows[0].as_of >= enough, Patience(60, 5), moments.append)
+        wait_for_watermarks(read, lambda rows: rows[0].as_of >= enough, WaitLimits(60, 5), moments.append)
         return sum(moments)
 
     assert waited([9], enough=9) == 0
