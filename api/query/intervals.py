@@ -16,9 +16,6 @@ from zoneinfo import ZoneInfo
 from liveinsight.model.buckets import DAY_MS, HOUR_MS, QUARTER_MS, local_day_and_hour, quarter_of
 from liveinsight.model.errors import InvalidPayload
 
-MAX_POINTS = 1000
-"""Most points of a time series. The limits below follow from it."""
-
 
 class Bucket(NamedTuple):
     """[start_ms, end_ms) in epoch ms."""

@@ -207,7 +207,11 @@ def known_site(sites: Sites, name: str | None) -> Site:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--site", metavar="NAME", help="site of the events (default: the default site)")
 @click.option(
-    "--base-url", default="", metavar="URL", help="address of the site: tells its own pages from other referrers"
+    "--base-url",
+    default="",
+    show_default=False,
+    metavar="URL",
+    help="address of the site, which tells its own pages from other referrers",
 )
 @click.option("--include-static", is_flag=True, help="count static files as pages, too")
 @click.option("--include-bots", is_flag=True, help="count bots as visitors, too")

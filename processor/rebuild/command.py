@@ -60,12 +60,13 @@ def _rebuild() -> Rebuild:
 @command.command()
 @click.option("--until-caught-up", is_flag=True, help="end when everything that is on the stream now is counted")
 @click.option(
-    "--reads-per-second", type=Number(0.1, 5), default=2.0, metavar="N", help="per shard; Kinesis allows five"
+    "--reads-per-second", type=Number(0.1, 5), default=2.0, metavar="N", help="reads of each shard; Kinesis allows five"
 )
 def start(*, until_caught_up: bool, reads_per_second: float) -> int:
-    """Replay the stream into a new generation, or continue with it, until Ctrl-C or the switch.
+    """Replay the stream into a new generation, or continue with it.
 
-    Exit code 130: it was stopped before it had caught up, and --until-caught-up was given.
+    It follows the stream until Ctrl-C or the switch. Exit code 130: it was stopped before it had caught up, and
+    --until-caught-up was given.
     """
     return _rebuild().start(until_caught_up=until_caught_up, reads_per_second=reads_per_second)
 
@@ -73,10 +74,12 @@ def start(*, until_caught_up: bool, reads_per_second: float) -> int:
 @command.command()
 @json_option
 def diff(*, as_json: bool) -> int:
-    """Compare totals per 15 minutes and dimension values per day, the largest difference first.
+    """Compare the new generation with the one that is shown.
 
-    After a switch: compare with the generation that was shown before. Exit code 0: no difference. 1: differences. 2:
-    nothing could be compared.
+    It compares totals per 15 minutes and dimension values per day, and prints the largest difference first. After a
+    switch it compares with the generation that was shown before.
+
+    Exit code 0: no difference. 1: differences. 2: nothing could be compared.
     """
     try:
         return _rebuild().diff(as_json=as_json)

@@ -175,9 +175,13 @@ def _notes(decoded: Decoded, recounted: ReferenceCount, comparison: Comparison, 
 @click.command(cls=ListCommand)
 @click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="first day")
 @click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="last day, included")
-@click.option("--archive", "archives", multiple=True, type=_path, metavar="FILE...", help="count the records in files")
+@click.option(
+    "--archive", "archives", multiple=True, type=_path, metavar="FILE...", help="count the records in these files"
+)
 @click.option("--save", type=_path, metavar="FILE", help="also save the records of the stream in a file")
-@click.option("--wait", type=Number(0), metavar="SECONDS", help="for a running worker (default: until its next flush)")
+@click.option(
+    "--wait", type=Number(0), metavar="SECONDS", help="how long to wait for a worker (default: until its next flush)"
+)
 @json_option
 def command(
     first: date | None,

@@ -67,6 +67,17 @@ def test_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "liveinsight --help" in shown
 
 
+def test_number_outside_its_bounds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also one that compares with nothing."""
+    for number, problem in (
+        ("0.01", "not in the range"),
+        ("nan", "nan is not a number"),
+        ("soon", "not a valid float"),
+    ):
+        assert main(["status", "--limit", number]) == 2
+        assert problem in capsys.readouterr().err
+
+
 def complete(words: str) -> list[str]:
     """What bash is given for a line that is being typed."""
     environ = {**os.environ, "_LIVEINSIGHT_COMPLETE": "bash_complete", "COMP_WORDS": words}
