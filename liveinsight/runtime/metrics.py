@@ -1,7 +1,7 @@
 """Metrics of all services, for Prometheus. None names a site, a visitor or an address.
 
-In: events of a service, counted. Out: Prometheus' text format. Each metric is declared once, as an annotated field:
-kind, name, unit, help and labels. A test compares docs/metrics.md with the declarations.
+In: numbers that a service counts. Out: Prometheus' text format. Each metric is declared once, as a field of its
+service's class. A test compares docs/metrics.md with the declarations.
 
 With `PROMETHEUS_MULTIPROC_DIR` set, each process keeps its numbers in files of that folder, and any process can render
 the sum. Counts of ended processes stay in the sums; gauges of ended processes do not.
@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Self, get_type_hints
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -31,30 +30,36 @@ _EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 _LIVE_FILE = re.compile(r"gauge_live\w*_(\d+)\.db")
 
 
-class Metric(Struct, frozen=True):
-    """The declaration of a metric."""
+@dataclass(frozen=True)
+class Metric:
+    """The declaration of a metric. The last word of its name is its unit."""
 
+    kind: Literal["counter", "gauge", "histogram"]
     name: str
-    unit: str
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     """Upper bounds, of a histogram."""
-    across_processes: str = "livesum"
+    across_processes: str = ""
     """How the values of several processes become one, of a gauge."""
-
-
-class Declared(NamedTuple):
-    """A metric as the documents list it."""
-
-    field: str
-    kind: str
-    metric: Metric
 
     @property
     def sample(self) -> str:
         """The name that Prometheus shows."""
-        return self.metric.name + ("_total" if self.kind == "counter" else "")
+        return self.name + ("_total" if self.kind == "counter" else "")
+
+
+# A declaration has the type of the instrument that an instance has in its place.
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return cast("Counter", Metric("counter", name, text, labels))
+
+
+def _gauge(name: str, text: str, *labels: str, across_processes: str = "livesum") -> Gauge:
+    return cast("Gauge", Metric("gauge", name, text, labels, across_processes=across_processes))
+
+
+def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Histogram:
+    return cast("Histogram", Metric("histogram", name, text, labels, buckets))
 
 
 class Metrics:
@@ -71,8 +76,8 @@ class Metrics:
 
         self._folder = folder
         self._registry = CollectorRegistry()
-        for field, kind, metric in self.declared():
-            setattr(self, field, _instrument(kind, metric, self._registry))
+        for field, metric in self.declared():
+            setattr(self, field, _instrument(metric, self._registry))
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -81,14 +86,9 @@ class Metrics:
         return cls(Path(folder) if folder else None)
 
     @classmethod
-    def declared(cls) -> Iterator[Declared]:
-        """The declarations, in their order."""
-        from prometheus_client import Counter, Gauge, Histogram  # noqa: PLC0415
-
-        kinds = {"Counter": Counter, "Gauge": Gauge, "Histogram": Histogram}
-        hints = get_type_hints(cls, localns=kinds, include_extras=True)
-        for field, hint in hints.items():
-            yield Declared(field, hint.__origin__.__name__.lower(), hint.__metadata__[0])
+    def declared(cls) -> list[tuple[str, Metric]]:
+        """The declarations by field, in their order."""
+        return [(field, value) for field, value in vars(cls).items() if isinstance(value, Metric)]
 
     def render(self) -> bytes:
         """All numbers, in Prometheus' text format."""
@@ -106,158 +106,87 @@ class Metrics:
 class IngestMetrics(Metrics):
     """What became of events and requests at ingest."""
 
-    accepted: Annotated[
-        Counter, Metric("liveinsight_ingest_accepted_events", "events", "Events that the stream has acknowledged.")
-    ]
-    refused: Annotated[
-        Counter,
-        Metric(
-            "liveinsight_ingest_refused_events",
-            "events",
-            "Events and requests that were refused or deliberately not counted.",
-            ("reason",),
-        ),
-    ]
-    unavailable: Annotated[
-        Counter,
-        Metric(
-            "liveinsight_ingest_unavailable_requests",
-            "requests",
-            "Requests that were answered 503: the client is to send them again.",
-            ("reason",),
-        ),
-    ]
-    waiting_requests: Annotated[
-        Gauge, Metric("liveinsight_ingest_waiting_requests", "requests", "Requests that wait for the stream.")
-    ]
-    waiting_bytes: Annotated[
-        Gauge, Metric("liveinsight_ingest_waiting_bytes", "bytes", "Bytes of events that wait for the stream.")
-    ]
-    call_records: Annotated[
-        Histogram,
-        Metric(
-            "liveinsight_ingest_put_records_batch_records",
-            "records",
-            "Records of a PutRecords call.",
-            buckets=_RECORDS,
-        ),
-    ]
-    call_events: Annotated[
-        Histogram,
-        Metric(
-            "liveinsight_ingest_put_records_batch_events",
-            "events",
-            "Events that went onto the stream together, without repeats.",
-            buckets=_EVENTS,
-        ),
-    ]
-    call_seconds: Annotated[
-        Histogram,
-        Metric(
-            "liveinsight_ingest_put_records_seconds",
-            "seconds",
-            "How long a PutRecords call took, failed ones included.",
-            buckets=_SECONDS,
-        ),
-    ]
-    retried_records: Annotated[
-        Counter,
-        Metric(
-            "liveinsight_ingest_put_records_retried_records",
-            "records",
-            "Records that were put again because the stream had not taken them.",
-        ),
-    ]
-    failed_calls: Annotated[
-        Counter,
-        Metric("liveinsight_ingest_put_records_failed_calls", "calls", "PutRecords calls that failed as a whole."),
-    ]
+    accepted = _counter("liveinsight_ingest_accepted_events", "Events that the stream has acknowledged.")
+    refused = _counter(
+        "liveinsight_ingest_refused_events",
+        "Events and requests that were refused or deliberately not counted.",
+        "reason",
+    )
+    unavailable = _counter(
+        "liveinsight_ingest_unavailable_requests",
+        "Requests that were answered 503: the client is to send them again.",
+        "reason",
+    )
+    waiting_requests = _gauge("liveinsight_ingest_waiting_requests", "Requests that wait for the stream.")
+    waiting_bytes = _gauge("liveinsight_ingest_waiting_bytes", "Bytes of events that wait for the stream.")
+    call_records = _histogram(
+        "liveinsight_ingest_put_records_batch_records", "Records of a PutRecords call.", buckets=_RECORDS
+    )
+    call_events = _histogram(
+        "liveinsight_ingest_put_records_batch_events",
+        "Events that went onto the stream together, without repeats.",
+        buckets=_EVENTS,
+    )
+    call_seconds = _histogram(
+        "liveinsight_ingest_put_records_seconds",
+        "How long a PutRecords call took, failed ones included.",
+        buckets=_SECONDS,
+    )
+    retried_records = _counter(
+        "liveinsight_ingest_put_records_retried_records",
+        "Records that were put again because the stream had not taken them.",
+    )
+    failed_calls = _counter("liveinsight_ingest_put_records_failed_calls", "PutRecords calls that failed as a whole.")
 
 
 class WorkerMetrics(Metrics):
     """What the worker has processed, and how far it is behind."""
 
-    records: Annotated[Counter, Metric("liveinsight_worker_records", "records", "Records read from the stream.")]
-    events: Annotated[
-        Counter, Metric("liveinsight_worker_folded_events", "events", "Events folded into visitors and counters.")
-    ]
-    skipped: Annotated[
-        Counter,
-        Metric(
-            "liveinsight_worker_skipped_events",
-            "events",
-            "Events that were skipped because they are counted already: a replay after a restart.",
-        ),
-    ]
-    dead_letters: Annotated[
-        Counter,
-        Metric("liveinsight_worker_dead_letter_records", "records", "Records that were kept as dead letters."),
-    ]
-    flush_seconds: Annotated[
-        Histogram,
-        Metric(
-            "liveinsight_worker_flush_seconds",
-            "seconds",
-            "How long a flush took: of the fast counters, of previews, or of everything with a checkpoint.",
-            ("flush",),
-            buckets=_FLUSH_SECONDS,
-        ),
-    ]
-    lag: Annotated[
-        Gauge,
-        Metric(
-            "liveinsight_worker_lag_milliseconds",
-            "milliseconds",
-            "How far the shard's last read was behind the end of the stream.",
-            ("shard",),
-            across_processes="livemax",
-        ),
-    ]
-    retries: Annotated[
-        Counter,
-        Metric(
-            "liveinsight_worker_retries",
-            "retries",
-            "Steps that were repeated because the store was unavailable or another writer was active.",
-        ),
-    ]
-    throttles: Annotated[
-        Counter,
-        Metric("liveinsight_worker_throttles", "throttles", "Throttled calls and statements.", ("service",)),
-    ]
+    records = _counter("liveinsight_worker_records", "Records read from the stream.")
+    events = _counter("liveinsight_worker_folded_events", "Events folded into visitors and counters.")
+    skipped = _counter(
+        "liveinsight_worker_skipped_events",
+        "Events that were skipped because they are counted already: a replay after a restart.",
+    )
+    dead_letters = _counter("liveinsight_worker_dead_letter_records", "Records that were kept as dead letters.")
+    flush_seconds = _histogram(
+        "liveinsight_worker_flush_seconds",
+        "How long a flush took: of the fast counters, of previews, or of everything with a checkpoint.",
+        "flush",
+        buckets=_FLUSH_SECONDS,
+    )
+    lag = _gauge(
+        "liveinsight_worker_lag_milliseconds",
+        "How far the shard's last read was behind the end of the stream.",
+        "shard",
+        across_processes="livemax",
+    )
+    retries = _counter(
+        "liveinsight_worker_retries",
+        "Steps that were repeated because the store was unavailable or another writer was active.",
+    )
+    throttles = _counter("liveinsight_worker_throttles", "Throttled calls and statements.", "service")
 
 
 class ApiMetrics(Metrics):
     """Requests to the API, and what they cost to read."""
 
-    requests: Annotated[
-        Counter, Metric("liveinsight_api_requests", "requests", "Requests by their answer.", ("endpoint", "status"))
-    ]
-    request_seconds: Annotated[
-        Histogram,
-        Metric(
-            "liveinsight_api_request_seconds",
-            "seconds",
-            "How long a request took.",
-            ("endpoint",),
-            buckets=_SECONDS,
-        ),
-    ]
-    items_read: Annotated[
-        Counter, Metric("liveinsight_api_read_items", "items", "Stored items read for answers.", ("endpoint",))
-    ]
+    requests = _counter("liveinsight_api_requests", "Requests by their answer.", "endpoint", "status")
+    request_seconds = _histogram(
+        "liveinsight_api_request_seconds", "How long a request took.", "endpoint", buckets=_SECONDS
+    )
+    items_read = _counter("liveinsight_api_read_items", "Stored items read for answers.", "endpoint")
 
 
-def _instrument(kind: str, metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+def _instrument(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
     from prometheus_client import Counter, Gauge, Histogram  # noqa: PLC0415
 
-    name, text, labels, unit = metric.name, metric.help, metric.labels, metric.unit
-    if kind == "counter":
-        return Counter(name, text, labels, unit=unit, registry=registry)
-    if kind == "gauge":
-        mode = metric.across_processes
-        return Gauge(name, text, labels, unit=unit, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]
-    return Histogram(name, text, labels, unit=unit, registry=registry, buckets=metric.buckets)
+    if metric.kind == "counter":
+        return Counter(metric.name, metric.help, metric.labels, registry=registry)
+    if metric.kind == "gauge":
+        mode: Any = metric.across_processes
+        return Gauge(metric.name, metric.help, metric.labels, registry=registry, multiprocess_mode=mode)
+    return Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=metric.buckets)
 
 
 def _shared_registry(folder: Path) -> CollectorRegistry:

@@ -102,6 +102,6 @@ def test_every_metric_is_listed() -> None:
     """docs/metrics.md has every metric with its type, labels and meaning."""
     page = _text("docs/metrics.md")
     for service in (IngestMetrics, WorkerMetrics, ApiMetrics):
-        for declared in service.declared():
-            labels = ", ".join(f"`{label}`" for label in declared.metric.labels)
-            assert f"| `{declared.sample}` | {declared.kind} | {labels} | {declared.metric.help} |" in page
+        for _, metric in service.declared():
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            assert f"| `{metric.sample}` | {metric.kind} | {labels} | {metric.help} |" in page

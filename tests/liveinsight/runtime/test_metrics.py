@@ -14,6 +14,7 @@ from liveinsight.settings import Settings
 from liveinsight.wiring import serve_metrics
 
 SERVICES = [IngestMetrics, WorkerMetrics, ApiMetrics]
+UNITS = {"bytes", "calls", "events", "items", "milliseconds", "records", "requests", "retries", "seconds", "throttles"}
 
 
 @pytest.fixture
@@ -28,17 +29,18 @@ def free_port() -> int:
 def test_names_begin_with_the_service_and_end_with_the_unit(service: type[Metrics]) -> None:
     """Prometheus' convention, so that a name says what is counted; each field has the instrument it declares."""
     metrics, prefix = service(), f"liveinsight_{service.__name__.removesuffix('Metrics').lower()}_"
-    for field, kind, metric in service.declared():
+    assert service.declared()
+    for field, metric in service.declared():
         assert metric.name.startswith(prefix)
-        assert metric.name.endswith(metric.unit)
+        assert metric.name.rpartition("_")[2] in UNITS
         assert metric.help.endswith(".")
-        assert type(getattr(metrics, field)).__name__.lower() == kind
-        assert bool(metric.buckets) == (kind == "histogram")
+        assert type(getattr(metrics, field)).__name__.lower() == metric.kind
+        assert bool(metric.buckets) == (metric.kind == "histogram")
 
 
 def test_names_are_unique() -> None:
     """Over all services: one Prometheus scrapes them all."""
-    names = [declared.sample for service in SERVICES for declared in service.declared()]
+    names = [metric.sample for service in SERVICES for _, metric in service.declared()]
     assert len(names) == len(set(names))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import pytest
 
@@ -13,74 +14,125 @@ from liveinsight.sites.site import ApiKey, Bots, DoNotTrackPolicy, Site, Sites, 
 FIELD = {field.name: field for field in FIELDS}
 
 
-@pytest.mark.parametrize(
-    ("origins", "allowed", "refused"),
-    [
-        (["*"], ["https://any.example", "null"], []),
-        (
-            ["https://shop.example"],
-            ["https://shop.example", "https://SHOP.example", ""],
-            ["http://shop.example", "https://shop.example:8443", "https://shop.example.evil", "https://a.shop.example"],
-        ),
-        (
-            ["https://*.shop.example"],
-            ["https://a.shop.example", "https://a.b.shop.example"],
-            [
-                "https://shop.example", "http://a.shop.example", "https://evilshop.example", "https://.shop.example",
-                "https://evil.example/.shop.example", "https://a@b.shop.example", "https://a.shop.example:8443",
-            ],
-        ),
-        (["https://*.shop.example:8443"], ["https://a.shop.example:8443"], ["https://a.shop.example"]),
-        (["http://[::1]:8000", "http://localhost:8000"], ["http://[::1]:8000", "http://localhost:8000"], ["http://[::1]"]),
-        (["https://Bücher.example"], ["https://xn--bcher-kva.example"], []),
-        (["https://shop.example:443/"], ["https://shop.example"], []),
-        ([], [""], ["https://shop.example", "null"]),
-    ],
-)  # fmt: skip
-def test_origins(origins: list[str], allowed: list[str], refused: list[str]) -> None:
+class Origins(NamedTuple):
+    """A site's setting, origins that may send events, and others that may not."""
+
+    setting: list[str]
+    allowed: list[str]
+    refused: list[str]
+
+
+ORIGINS = {
+    "any": Origins(setting=["*"], allowed=["https://any.example", "null"], refused=[]),
+    "none": Origins(setting=[], allowed=[""], refused=["https://shop.example", "null"]),
+    "one": Origins(
+        setting=["https://shop.example"],
+        allowed=["https://shop.example", "https://SHOP.example", ""],
+        refused=[
+            "http://shop.example",
+            "https://shop.example:8443",
+            "https://shop.example.evil",
+            "https://a.shop.example",
+        ],
+    ),
+    "all subdomains": Origins(
+        setting=["https://*.shop.example"],
+        allowed=["https://a.shop.example", "https://a.b.shop.example"],
+        refused=[
+            "https://shop.example",
+            "http://a.shop.example",
+            "https://evilshop.example",
+            "https://.shop.example",
+            "https://evil.example/.shop.example",
+            "https://a@b.shop.example",
+            "https://a.shop.example:8443",
+        ],
+    ),
+    "all subdomains at a port": Origins(
+        setting=["https://*.shop.example:8443"],
+        allowed=["https://a.shop.example:8443"],
+        refused=["https://a.shop.example"],
+    ),
+    "this machine": Origins(
+        setting=["http://[::1]:8000", "http://localhost:8000"],
+        allowed=["http://[::1]:8000", "http://localhost:8000"],
+        refused=["http://[::1]"],
+    ),
+    "an international name": Origins(
+        setting=["https://Bücher.example"], allowed=["https://xn--bcher-kva.example"], refused=[]
+    ),
+    "the usual port": Origins(setting=["https://shop.example:443/"], allowed=["https://shop.example"], refused=[]),
+}
+
+
+@pytest.mark.parametrize("origins", ORIGINS.values(), ids=ORIGINS.keys())
+def test_origins(origins: Origins) -> None:
     """Exact ones, all subdomains with a star (not the domain itself), and whatever no browser has sent."""
-    site = Site(name="shop", origins=FIELD["origins"].read(origins))
-    assert [origin for origin in allowed if not site.allows_origin(origin)] == []
-    assert [origin for origin in refused if site.allows_origin(origin)] == []
+    site = Site(name="shop", origins=FIELD["origins"].read(origins.setting))
+    assert [origin for origin in origins.allowed if not site.allows_origin(origin)] == []
+    assert [origin for origin in origins.refused if site.allows_origin(origin)] == []
 
 
-@pytest.mark.parametrize(
-    ("ranges", "inside", "outside"),
-    [
-        (
-            ["198.51.100.0/24"],
-            ["198.51.100.7", "::ffff:198.51.100.7"],
-            ["198.51.101.7", "2001:db8::1", "2001:db8::c633:6407", "", "x"],
-        ),
-        (["198.51.100.7"], ["198.51.100.7"], ["198.51.100.8"]),
-        (["198.51.100.77/24"], ["198.51.100.1"], ["198.51.101.1"]),
-        (["2001:db8::/32"], ["2001:db8:1::1"], ["2001:db9::1", "32.1.13.184"]),
-        ([], [], ["198.51.100.7"]),
-    ],
-)
-def test_excluded_addresses(ranges: list[str], inside: list[str], outside: list[str]) -> None:
+class Ranges(NamedTuple):
+    """A site's setting, addresses that it excludes, and others that it does not."""
+
+    setting: list[str]
+    inside: list[str]
+    outside: list[str]
+
+
+RANGES = {
+    "none": Ranges(setting=[], inside=[], outside=["198.51.100.7"]),
+    "an address": Ranges(setting=["198.51.100.7"], inside=["198.51.100.7"], outside=["198.51.100.8"]),
+    "a network of IPv4": Ranges(
+        setting=["198.51.100.0/24"],
+        inside=["198.51.100.7", "::ffff:198.51.100.7"],
+        outside=["198.51.101.7", "2001:db8::1", "2001:db8::c633:6407", "", "x"],
+    ),
+    "a network by one of its addresses": Ranges(
+        setting=["198.51.100.77/24"], inside=["198.51.100.1"], outside=["198.51.101.1"]
+    ),
+    "a network of IPv6": Ranges(
+        setting=["2001:db8::/32"], inside=["2001:db8:1::1"], outside=["2001:db9::1", "32.1.13.184"]
+    ),
+}
+
+
+@pytest.mark.parametrize("ranges", RANGES.values(), ids=RANGES.keys())
+def test_excluded_addresses(ranges: Ranges) -> None:
     """By range, of both kinds; what is no address is not excluded."""
-    site = Site(name="shop", excluded_addresses=FIELD["excluded_addresses"].read(ranges))
-    assert [address for address in inside if not site.excludes_address(address)] == []
-    assert [address for address in outside if site.excludes_address(address)] == []
+    site = Site(name="shop", excluded_addresses=FIELD["excluded_addresses"].read(ranges.setting))
+    assert [address for address in ranges.inside if not site.excludes_address(address)] == []
+    assert [address for address in ranges.outside if site.excludes_address(address)] == []
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("time_zone", "Mars/Olympus"), ("time_zone", "../etc/passwd"), ("time_zone", ""),
-        ("origins", "shop.example"), ("origins", "ftp://shop.example"), ("origins", "https://shop.example/path"),
-        ("origins", "https://*.com"), ("origins", "https://a.*.example"), ("origins", "https://u:p@shop.example"),
-        ("origins", "https://shop.example:99999"), ("origins", "https://"), ("origins", "https://a b.example"),
-        ("session_gap", "0"), ("session_gap", "1441"), ("session_gap", "half an hour"), ("session_gap", "-5"),
-        ("excluded_paths", "admin/*"), ("excluded_paths", "/a/**/b"), ("excluded_paths", "/***"),
-        ("excluded_paths", "/" + "/".join("*" * 9)), ("excluded_paths", "/" + "a" * 500),
-        ("excluded_addresses", "example.com"), ("excluded_addresses", "10.0.0.0/33"),
-        ("address_rate", "-1"), ("address_rate", "1e3"), ("address_rate", "999999999"), ("max_values", "0"),
-        ("do_not_track", "maybe"), ("bots", "yes"), ("query_allow", "a=b"), ("query_allow", ""),
-        ("path_groups", "/order/*"), ("path_groups", "/order/*=order"), ("path_groups", "order=/order"),
+NONSENSE = {
+    "time_zone": ["Mars/Olympus", "../etc/passwd", ""],
+    "origins": [
+        "shop.example",
+        "ftp://shop.example",
+        "https://shop.example/path",
+        "https://*.com",
+        "https://a.*.example",
+        "https://u:p@shop.example",
+        "https://shop.example:99999",
+        "https://",
+        "https://a b.example",
     ],
-)  # fmt: skip
+    "session_gap": ["0", "1441", "half an hour", "-5"],
+    "excluded_paths": ["admin/*", "/a/**/b", "/***", "/" + "/".join("*" * 9), "/" + "a" * 500],
+    "excluded_addresses": ["example.com", "10.0.0.0/33"],
+    "address_rate": ["-1", "1e3", "999999999"],
+    "max_values": ["0"],
+    "do_not_track": ["maybe"],
+    "bots": ["yes"],
+    "query_allow": ["a=b", ""],
+    "path_groups": ["/order/*", "/order/*=order", "order=/order"],
+}
+"""What a field does not take."""
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in NONSENSE.items() for text in texts])
 def test_what_makes_no_sense_is_refused(name: str, text: str) -> None:
     """Every field says what it takes instead."""
     field = FIELD[name]
