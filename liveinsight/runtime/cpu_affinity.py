@@ -1,8 +1,7 @@
-"""One core for each worker process, where there are as many processes as cores.
+"""Pins each worker process to a core, if there are at least as many processes as cores.
 
-A process of many threads has one interpreter, which they hand to each other all the time. On one core that is a
-matter of microseconds; across cores each handing over wakes the other core first. Measured by `bench.ingest`: a fifth
-more requests a second, and half of the time that the slowest hundredth takes.
+The threads of a process take turns with the interpreter lock. On one core a turn takes microseconds; across cores each
+turn wakes the other core first. `bench.ingest` measures the effect.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import sys
 
 
 class Cores:
-    """Who has which core. Made by the parent, and used by its children.
+    """Assigns cores to processes. Made by the parent, used by its children.
 
     Args:
-        workers: processes that there will be; with fewer than there are cores, none keeps to one.
+        workers: number of processes; with fewer processes than cores, none is pinned.
     """
 
     def __init__(self, workers: int) -> None:
@@ -26,12 +25,12 @@ class Cores:
         self._owners = multiprocessing.Array("i", max(1, len(self._cores)))
 
     def claim(self) -> int | None:
-        """Keep this process to a core that no other one has; None when there is none to be had."""
+        """Pin this process to a free core and return the core; None if there is none."""
         if sys.platform != "linux":
             return None
         with self._owners.get_lock():
             for place, core in enumerate(self._cores):
-                # A worker that has ended may have been followed by another one.
+                # The core of an ended worker is free for its successor.
                 if not _is_running(self._owners[place]):
                     self._owners[place] = os.getpid()
                     # All threads: libraries may have started some.
@@ -47,6 +46,6 @@ def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError):
-        # Another user's process has the number by now.
+        # The number now belongs to a process of another user.
         return False
     return True

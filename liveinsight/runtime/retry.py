@@ -1,4 +1,4 @@
-"""Retries and waiting: the only place where a failed call is simply made again after a pause.
+"""Retries and waiting: a failed call is made again after a pause.
 
 In: a call, the errors that are worth another try, and a sleep. Out: the call's answer. An error may name its own pause
 in `retry_after`. Promises: other errors pass at once; a caller that passes its stop event's `wait` as `sleep` is woken

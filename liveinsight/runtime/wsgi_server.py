@@ -1,4 +1,4 @@
-"""How our WSGI applications are served: Granian, with threads that wait for AWS, and bounds on what clients may hold.
+"""Serves the WSGI applications with Granian: threads that wait for AWS, and bounds on connections.
 
 A connection is closed that has sent no whole header for half a minute, whether it has sent any of it or none. Only
 HTTP/1.1 is spoken: proxies use it, and a connection has one request at a time, so that connections bound requests.
@@ -31,12 +31,12 @@ from liveinsight.runtime.cpu_affinity import Cores
 from liveinsight.runtime.metrics import FOLDER_VARIABLE
 
 HEADER_TIMEOUT_MS = 30_000
-"""Also for how long an idle connection is kept: proxies that keep theirs longer open new ones."""
+"""Also how long an idle connection is kept. A proxy that keeps connections longer opens new ones."""
 HEADER_BYTES = 64 * 1024
 CONNECTIONS_PER_THREAD = 4
-"""Connections that wait or idle beside those that are being served."""
+"""Waiting and idle connections besides those being served."""
 PARENT_SECONDS = 1.0
-"""Between two looks of a worker at whether its parent is there."""
+"""Between two checks of a worker for its parent."""
 SPARE_FILES = 1024
 """For connections to AWS, logs, and what libraries keep open."""
 
@@ -74,16 +74,16 @@ def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> N
 
 
 def at_exit(work: Callable[[], object]) -> None:
-    """Have something done when the process ends in order, whichever server has started it. It must bear repeating."""
+    """Call `work` when the process ends normally, under any server. It must be idempotent."""
     atexit.register(work)
-    # Granian's workers are children of multiprocessing, which end without a look at what `atexit` knows.
+    # Granian's workers are children of multiprocessing, which do not run the handlers of `atexit`.
     Finalize(None, work, exitpriority=0)
 
 
 def replace_workers() -> None:
-    """Have the server start new workers, and end the old ones when their requests are answered or time is up.
+    """Let the server start new workers, and end the old ones once their requests are answered or time out.
 
-    Granian and gunicorn do so when their parent process gets SIGHUP. Under another server the process ends in order.
+    Granian and gunicorn do so when their parent process gets SIGHUP. Under another server the process ends normally.
     """
     if multiprocessing.parent_process() or "gunicorn.arbiter" in sys.modules:
         os.kill(os.getppid(), signal.SIGHUP)
@@ -93,8 +93,8 @@ def replace_workers() -> None:
 
 def _load(target: str, *, cores: Cores) -> Any:
     """The application, as a worker process loads it."""
-    # Until Granian's worker has handlers of its own, it has copies of its parent's, which would only make a note of a
-    # signal that nobody reads: a worker that is told to end while it loads would have to be killed.
+    # Until Granian's worker installs its own handlers, it has copies of those of its parent, which only set a flag that
+    # the worker never reads: a worker that is stopped while it loads would have to be killed.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     threading.Thread(target=_end_after, args=(os.getppid(),), name="parent", daemon=True).start()
@@ -104,15 +104,15 @@ def _load(target: str, *, cores: Cores) -> Any:
 
 
 def _end_after(parent: int) -> None:
-    """A parent that was killed can tell its workers nothing; they would keep the port from whoever is started next."""
-    # The pipe that multiprocessing has for this is also held open by workers that were forked later.
+    """End the worker when its parent is killed. Otherwise it would keep the port from the next server."""
+    # The sentinel pipe of multiprocessing does not help: workers that were forked later hold it open, too.
     while os.getppid() == parent:
         time.sleep(PARENT_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _raise_file_limit(wanted: int) -> None:
-    """Workers inherit the limit. Where less is allowed, accepting waits at the limit instead."""
+    """Raise the limit of open files, which workers inherit. At the limit, accepting connections waits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < possible:

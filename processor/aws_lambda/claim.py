@@ -31,7 +31,7 @@ REMEDY = (
 )
 
 
-class _Claim(msgspec.Struct, frozen=True):
+class _StoredClaim(msgspec.Struct, frozen=True):
     incarnation: int
     first: str
     last: str
@@ -66,7 +66,7 @@ class Claim:
         """
         first, last = sequence_numbers[0], sequence_numbers[-1]
         document = self._document
-        held = msgspec.json.decode(document.text, type=_Claim) if document.version else None
+        held = msgspec.json.decode(document.text, type=_StoredClaim) if document.version else None
         if held and held.first != first and not self._is_done(held, checkpoint):
             across = int(first) <= int(held.last) and int(last) >= int(held.first)
             grace = ABANDONED_MS if across and held.first not in set(sequence_numbers) else GRACE_MS
@@ -76,7 +76,7 @@ class Claim:
                     f"{_short(held.last)} and {_short(first)} to {_short(last)}: {REMEDY}"
                 )
         self._version = document.version + 1
-        mine = _Claim(self._incarnation, first, last, until)
+        mine = _StoredClaim(self._incarnation, first, last, until)
         if not self._store.save_document(self._name, Document(self._version, msgspec.json.encode(mine).decode())):
             raise LambdaRefused(f"shard {self._shard_id}: another invocation began at the same moment: {REMEDY}")
 
@@ -86,11 +86,11 @@ class Claim:
         Raises:
             StoreUnavailable: the claim may still be there; it ends with its time.
         """
-        over = _Claim(self._incarnation, "", "", 0)
+        over = _StoredClaim(self._incarnation, "", "", 0)
         # Refused when another invocation has taken the claim over, which ends it, too.
         self._store.save_document(self._name, Document(self._version + 1, msgspec.json.encode(over).decode()))
 
-    def _is_done(self, held: _Claim, checkpoint: Checkpoint | None) -> bool:
+    def _is_done(self, held: _StoredClaim, checkpoint: Checkpoint | None) -> bool:
         if held.incarnation != self._incarnation or not held.until:
             return True
         if checkpoint is None:

@@ -1,10 +1,10 @@
-"""The five calls of the Kinesis Client Library, handed to a `RecordProcessor`.
+"""Passes the five calls of the Kinesis Client Library to a `RecordProcessor`.
 
-In: the library's messages, by their attributes, so that nothing of the library is imported here. Promises:
+In: the messages of the library, as protocols, so that nothing of the library is imported here. Promises:
 
-* A call either does its work or ends the process: the library would report an exception as success, and its next
-  checkpoint would then cover what was not counted.
-* Checkpoints are made inside a call only, with sub-sequence numbers, after everything before them is stored.
+* A call either succeeds or ends the process. The library would report an exception as success, and its next checkpoint
+  would then cover records that are not counted.
+* Checkpoints are made only inside a call, with sub-sequence numbers, after everything before them is stored.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from processor.shard.record_processor import RecordProcessor
 logger = logging.getLogger(__name__)
 
 AGGREGATE_MAGIC = b"\xf3\x89\x9a\xc2"
-"""What an aggregate of Amazon's producer library begins with. Our ingest never makes one."""
+"""First bytes of an aggregate of the Kinesis Producer Library. Ingest never makes one."""
 RETRYABLE = frozenset({"ThrottlingException", "KinesisClientLibDependencyException"})
 LEASE_LOST = "ShutdownException"
 
 
 class CheckpointRefused(LiveInsightError):
-    """The library did not take a checkpoint, for a reason that trying again will not change."""
+    """The library refused a checkpoint, and a retry is useless."""
 
 
 class GivenRecord(Protocol):
-    """A record as the library gives it; `data` is Base64."""
+    """A record of the library; `data` is Base64."""
 
     sequence_number: str
     sub_sequence_number: int
@@ -47,25 +47,25 @@ class GivenRecord(Protocol):
 
 
 class GivenCheckpointer(Protocol):
-    """The library's checkpointer. Without numbers it means everything delivered, or the shard's end."""
+    """The checkpointer of the library. Without numbers it covers all delivered records, or the end of the shard."""
 
     def checkpoint(self, sequence_number: str | None = None, sub_sequence_number: int | None = None) -> None: ...
 
 
-class Beginning(Protocol):
+class InitializeInput(Protocol):
     """Input of `initialize`."""
 
     shard_id: str
     sequence_number: str | None
 
 
-class Ending(Protocol):
-    """Input of calls that bring a checkpointer."""
+class CheckpointInput(Protocol):
+    """Input of calls that have a checkpointer."""
 
     checkpointer: GivenCheckpointer
 
 
-class Batch(Ending, Protocol):
+class ProcessRecordsInput(CheckpointInput, Protocol):
     """Input of `process_records`."""
 
     records: Sequence[GivenRecord]
@@ -73,12 +73,12 @@ class Batch(Ending, Protocol):
 
 
 class Adapter:
-    """What the library calls, for one shard.
+    """The record processor that the library calls, for one shard.
 
     Args:
-        make_processor: gives a fresh processor; it may ask the stream for its incarnation.
-        checkpoint_error: the library's exception for a checkpoint that was not taken; its `value` names the reason.
-        note: tells the launcher how this ends.
+        make_processor: makes a processor; it may ask the stream for its incarnation.
+        checkpoint_error: the library's exception for a refused checkpoint; its `value` names the reason.
+        note: tells the launcher how the process ends.
         leave: ends the process at once, with an exit code.
     """
 
@@ -97,14 +97,14 @@ class Adapter:
         self._leave = leave
         self._drained = False
 
-    def initialize(self, given: Beginning) -> None:
+    def initialize(self, given: InitializeInput) -> None:
         """A lease begins."""
         with self._or_leave():
             self._note.begun()
             self._processor = self._make_processor()
             self._processor.initialize(given.shard_id, given.sequence_number or "")
 
-    def process_records(self, given: Batch) -> None:
+    def process_records(self, given: ProcessRecordsInput) -> None:
         """A batch, or a tick without records."""
         with self._or_leave(), self._checkpointer.inside(given.checkpointer):
             records = plain_records(given.records)
@@ -113,19 +113,19 @@ class Adapter:
             self._processor.process_records(records, self._checkpointer, given.millis_behind_latest or 0)
 
     def lease_lost(self, _given: object) -> None:
-        """Somebody else has the shard, or after a drain nobody has."""
+        """Another worker has the shard, or after a drain no worker."""
         with self._or_leave():
             if not self._drained:
                 self._processor.lease_lost()
             self._finish()
 
-    def shard_ended(self, given: Ending) -> None:
-        """The shard is closed and read to its end: its end must be checkpointed before its children may begin."""
+    def shard_ended(self, given: CheckpointInput) -> None:
+        """The shard is closed and read to its end, which must be checkpointed before its children begin."""
         with self._or_leave(), self._checkpointer.inside(given.checkpointer):
             self._processor.shard_ended(self._checkpointer)
             self._finish()
 
-    def shutdown_requested(self, given: Ending) -> None:
+    def shutdown_requested(self, given: CheckpointInput) -> None:
         """The last chance to write and checkpoint: the worker stops, or the shard moves."""
         with self._or_leave(), self._checkpointer.inside(given.checkpointer):
             self._processor.shutdown_requested(self._checkpointer)
@@ -158,7 +158,7 @@ class Adapter:
 
 
 def exit_code_of(error: BaseException) -> int:
-    """Which exit code tells the operator of this error."""
+    """The exit code of an error."""
     if isinstance(error, FlushAbandoned):
         return FLUSH_ABANDONED
     return TOO_MANY_DEAD_LETTERS if isinstance(error, TooManyDeadLetters) else CRASHED
@@ -167,8 +167,8 @@ def exit_code_of(error: BaseException) -> int:
 def plain_records(given: Sequence[GivenRecord]) -> list[Record]:
     """The records as they are on the stream.
 
-    The library takes aggregates of Amazon's producer library apart. They are not ours, and their parts have one
-    sequence number between them: they are put together again, to become dead letters as in the embedded worker.
+    The library splits aggregates of the Kinesis Producer Library into parts with the same sequence number. They are
+    joined again and become dead letters, as in the embedded worker.
     """
     records = []
     for sequence_number, group in groupby(given, key=lambda record: record.sequence_number):
@@ -180,7 +180,7 @@ def plain_records(given: Sequence[GivenRecord]) -> list[Record]:
 
 
 class _Checkpointer:
-    """Passes checkpoints on while a call lasts, and says which failures may be tried again."""
+    """Passes checkpoints on during a call, and decides which failures are retried."""
 
     def __init__(self, refusal: type[Exception]) -> None:
         self._refusal = refusal
@@ -189,7 +189,7 @@ class _Checkpointer:
 
     @contextmanager
     def inside(self, given: GivenCheckpointer) -> Iterator[None]:
-        """For the time of one call."""
+        """Accept checkpoints during one call."""
         self._given = given
         try:
             yield
@@ -198,7 +198,7 @@ class _Checkpointer:
 
     def checkpoint(self, sequence_number: str) -> None:
         if self._given is None:
-            raise CheckpointRefused("a checkpoint outside a call would be read as the answer to the next one")
+            raise CheckpointRefused("a checkpoint outside a call would be read as the answer to the next call")
         numbers = (None, None) if sequence_number == SHARD_END else (sequence_number, self._sub_of(sequence_number))
         try:
             self._given.checkpoint(*numbers)
@@ -211,8 +211,8 @@ class _Checkpointer:
 
     def _judge(self, reason: str, *, at_end: bool) -> None:
         if reason in RETRYABLE:
-            raise StoreUnavailable(f"the lease table took no checkpoint: {reason}")
+            raise StoreUnavailable(f"the lease table refused a checkpoint: {reason}")
         if reason != LEASE_LOST or at_end:
-            # Told of success, the library would wait for ever for the end of a shard that nobody processes.
-            raise CheckpointRefused(f"the library took no checkpoint: {reason}")
+            # After a success the library would wait forever for the end of a shard that no worker processes.
+            raise CheckpointRefused(f"the library refused a checkpoint: {reason}")
         logger.warning("no checkpoint: the lease is lost", extra={"action": "checkpoint_refused"})

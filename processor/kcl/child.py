@@ -1,7 +1,7 @@
-"""`python -m processor.kcl.child`: one shard's process. The Java daemon starts it and talks to it.
+"""`python -m processor.kcl.child`: the process of one shard, started by the Java daemon.
 
-Its stdout is the protocol. So the real one is moved away before anything else can write to it, and file descriptor 1
-becomes stderr: whatever is printed by us, by a dependency or by C code ends up in the log.
+Its stdout carries the protocol. So it is duplicated before anything else can write to it, and file descriptor 1 becomes
+stderr: anything that is printed, also by a dependency or C code, goes to the log.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WATCH_SECONDS = 1.0
 
 
 class PrintedLines(TextIOBase):
-    """Stands in for `sys.stdout`: each line that somebody prints becomes a line of the log."""
+    """Replaces `sys.stdout`: each printed line becomes a log line."""
 
     def __init__(self) -> None:
         self._started = threading.local()
@@ -56,7 +56,7 @@ class PrintedLines(TextIOBase):
 
 
 def take_stdout() -> IO[str]:
-    """The protocol's stream; from then on file descriptor 1 is stderr."""
+    """The stream of the protocol. From then on file descriptor 1 is stderr."""
     protocol = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     sys.stdout = cast("IO[str]", PrintedLines())
@@ -64,10 +64,10 @@ def take_stdout() -> IO[str]:
 
 
 def incarnation_of(stream: Stream, clock: Clock, sleep: Callable[[float], object], give_up_after: float) -> int:
-    """The stream's incarnation, when the stream tells it.
+    """The incarnation of the stream, once the stream answers.
 
     Raises:
-        StreamUnavailable: it has not for `give_up_after` seconds.
+        StreamUnavailable: it has not answered for `give_up_after` seconds.
     """
     return retry_within(
         give_up_after, stream.incarnation, StreamUnavailable, elapsed=lambda: clock() / 1000, sleep=sleep
@@ -75,13 +75,13 @@ def incarnation_of(stream: Stream, clock: Clock, sleep: Callable[[float], object
 
 
 def main() -> NoReturn:
-    """Serve the daemon until it closes our stdin."""
+    """Serve the daemon until it closes stdin."""
     protocol = take_stdout()
     parser = argparse.ArgumentParser(prog="python -m processor.kcl.child")
     parser.add_argument("--generation", type=int, required=True)
     parser.add_argument("--notes", type=Path)
     arguments = parser.parse_args()
-    # The daemon tells us when to stop, after the last batch; a signal to the whole group must not come first.
+    # The daemon stops its children after the last batch; a signal to the process group must not come first.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     settings = Settings.from_env(os.environ)
@@ -90,7 +90,7 @@ def main() -> NoReturn:
     threading.Thread(target=_leave_with_the_daemon, args=(os.getppid(),), daemon=True).start()
     try:
         _serve(settings, arguments.generation, note, protocol)
-    except BaseException as error:  # noqa: BLE001 - of the library's own code: what it cannot read, a closed pipe
+    except BaseException as error:  # noqa: BLE001 - of the library: an unreadable message, a closed pipe
         try:
             logger.critical("protocol broken", exc_info=error, extra={"action": "protocol_broken"})
             note.failed(PROTOCOL_BROKEN)
@@ -116,14 +116,14 @@ def _serve(settings: Settings, generation: int, note: Note, protocol: IO[str]) -
 
 
 def _leave_with_the_daemon(daemon: int) -> None:
-    """A daemon that was killed closes our stdin, but we may be in the middle of a call and try for minutes."""
+    """End when the daemon is killed: it closes stdin, but a call may be retrying for minutes."""
     while os.getppid() == daemon:
         time.sleep(WATCH_SECONDS)
     _leave(PROTOCOL_BROKEN)
 
 
 def _leave(code: int) -> NoReturn:
-    """End at once: no cleanup of ours or of a library may come between a failure and the end."""
+    """End at once, without any cleanup between the failure and the end."""
     try:
         sys.stderr.flush()
     finally:

@@ -1,8 +1,8 @@
-"""Exit codes of the worker on the Kinesis Client Library, and how a child's gets from its end to the launcher's.
+"""Exit codes of the worker on the Kinesis Client Library, and how the launcher learns those of its children.
 
-The daemon ends with 1 whatever its child ended with. So each child leaves a note in the launcher's folder: it is
-there while a shard is being processed, says the code if the child gives up, and is gone when everything was written.
-Whoever finds notes after the daemon's end knows what was left undone. They are for people: nothing is lost without.
+The daemon ends with 1, whatever its child ended with. So each child keeps a note in the folder of the launcher: it
+exists while a shard is being processed, holds the exit code if the child gives up, and is deleted when everything is
+written. Counting does not depend on notes.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ GENERATION_CHANGED = 75
 NOT_DRAINED = 76
 
 MEANINGS: Mapping[int, str] = {
-    DRAINED: "told to stop, and everything read was written and checkpointed",
+    DRAINED: "stopped, and everything that was read is written and checkpointed",
     NOT_STARTED: "not started: a setting, Java or the library's jars are missing; the message says what to do",
     DAEMON_FAILED: "the Java daemon ended by itself; its last log lines say why",
-    FLUSH_ABANDONED: "the tables took no writes for five minutes",
-    TOO_MANY_DEAD_LETTERS: "too many records could not be decoded: a person must look (LIVEINSIGHT_DEAD_LETTER_LIMIT)",
-    CRASHED: "an error nobody foresaw in a record processor; its log line has the traceback",
-    PROTOCOL_BROKEN: "a record processor and the daemon did not understand each other",
-    GENERATION_CHANGED: "`rebuild` chose another generation of counters: start it again to go on there",
-    NOT_DRAINED: "told to stop, but not everything was written in time; the next start reads it again",
+    FLUSH_ABANDONED: "the tables accepted no writes for five minutes",
+    TOO_MANY_DEAD_LETTERS: "too many undecodable records: operator action required (LIVEINSIGHT_DEAD_LETTER_LIMIT)",
+    CRASHED: "unexpected error in a record processor; its log line has the traceback",
+    PROTOCOL_BROKEN: "protocol error between a record processor and the daemon",
+    GENERATION_CHANGED: "`rebuild` has switched to another generation: start the worker again to write to it",
+    NOT_DRAINED: "stopped, but not everything was written in time; the next start reads it again",
 }
 
 _RUNNING = "running"
 
 
 class Note:
-    """One child's note.
+    """The note of one child.
 
     Args:
-        folder: the launcher's folder; without one nothing is noted.
-        pid: whose note it is.
+        folder: the folder of the launcher; None: no notes.
+        pid: the process id of the child.
     """
 
     def __init__(self, folder: Path | None, pid: int) -> None:
@@ -56,23 +56,23 @@ class Note:
         self._write(str(code))
 
     def done(self) -> None:
-        """Everything is written, or somebody else has the shard."""
+        """Everything is written, or another worker has the shard."""
         if self._file:
             self._file.unlink(missing_ok=True)
 
     def _write(self, text: str) -> None:
-        # The launcher may have gone, and its folder with it.
+        # The launcher may have ended and deleted its folder.
         if self._file and self._file.parent.is_dir():
             self._file.write_text(text)
 
 
 def unfinished(folder: Path) -> bool:
-    """Whether a child still has records in memory only."""
+    """Whether a child may have records that are not written."""
     return any(not note.isdigit() for note in _notes(folder))
 
 
 def failure(folder: Path) -> int:
-    """The exit code of a child that gave up; 0 when none did."""
+    """The exit code of a child that gave up; 0 if none did."""
     return min((int(note) for note in _notes(folder) if note.isdigit()), default=0)
 
 
@@ -80,10 +80,10 @@ def outcome(folder: Path, *, told_to_stop: bool, drained: bool, daemon_code: int
     """The launcher's exit code.
 
     Args:
-        folder: where the notes are.
-        told_to_stop: whether the daemon ended because we asked it to.
-        drained: whether since then there was a moment without anything unfinished.
-        daemon_code: what it ended with; negative when a signal ended it.
+        folder: the folder of the notes.
+        told_to_stop: whether the daemon was asked to end.
+        drained: whether since then there was a moment with nothing unfinished.
+        daemon_code: the exit code of the daemon; negative after a signal.
     """
     if failed := failure(folder):
         return failed
@@ -95,7 +95,7 @@ def outcome(folder: Path, *, told_to_stop: bool, drained: bool, daemon_code: int
 def _notes(folder: Path) -> list[str]:
     texts = []
     for note in folder.glob("*.note"):
-        # A child may just be taking it away.
+        # A child may be deleting it at this moment.
         with suppress(FileNotFoundError):
             texts.append(note.read_text())
     return texts

@@ -1,4 +1,4 @@
-"""Finds Java and the library's jars on this machine, and says what to do when they are not there."""
+"""Finds Java and the jars of the library, or says how to install them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find_java(environ: Mapping[str, str]) -> Path:
     """The `java` of ``JAVA_HOME`` or of the path.
 
     Raises:
-        LiveInsightError: there is none; the message says how to get one.
+        LiveInsightError: there is none; the message says how to install it.
     """
     home = environ.get("JAVA_HOME", "")
     found = shutil.which("java", path=str(Path(home) / "bin")) if home else None
@@ -33,7 +33,7 @@ def find_java(environ: Mapping[str, str]) -> Path:
 
 
 def find_jars() -> Path:
-    """The folder with the library's jars.
+    """The folder with the jars of the library.
 
     Raises:
         LiveInsightError: the library or its jars are not installed; the message says what to do.
@@ -51,7 +51,7 @@ def daemon_command(java: Path, jars: Path, properties: Path, logback: Path) -> l
     """The command that starts the daemon. More options for Java come from ``JAVA_TOOL_OPTIONS``."""
     return [
         str(java),
-        # Without this a thread that ran out of memory would be missing, and its shard would stand still.
+        # Otherwise a thread that runs out of memory ends alone, and its shard stalls.
         "-XX:+ExitOnOutOfMemoryError",
         "-cp",
         f"{jars}{os.sep}*",

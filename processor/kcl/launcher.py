@@ -1,7 +1,7 @@
-"""Starts the Java daemon, passes signals to it and says how it ended. It restarts nothing: a supervisor does.
+"""Starts the Java daemon, passes signals to it, and reports how it ended. A supervisor restarts it.
 
-In: settings and changes to the daemon's properties. Out: an exit code (`exit_codes`). Promises: the daemon does not
-outlive the launcher, a stop ends within the daemon's grace and `KILL_AFTER`, and one that drained leaves with 0.
+In: settings and changes to the properties of the daemon. Out: an exit code (`exit_codes`). Promises: the daemon does
+not outlive the launcher. A stop takes at most the daemon's grace and `KILL_AFTER`. After a drain the exit code is 0.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from processor.kcl.properties import daemon_properties, grace_seconds, logback_t
 logger = logging.getLogger(__name__)
 
 KILL_AFTER = 15.0
-"""Seconds beyond the daemon's grace."""
+"""Seconds beyond the grace of the daemon."""
 LEAVE_WITHIN = 6.0
-"""Seconds that the daemon may take to leave when everything is written."""
+"""Seconds in which the daemon may end once everything is written."""
 TICK_SECONDS = 0.2
 LOOK_SECONDS = 5.0
-"""How often to look whether another generation of counters is to be written."""
+"""How often to check for another active generation."""
 _PR_SET_PDEATHSIG = 1
 _LIBC: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Stop:
-    """Whether we were told to stop: set by signals, so it only remembers."""
+    """Whether a signal has asked for a stop."""
 
     def __init__(self) -> None:
         self.told = False
@@ -56,7 +56,7 @@ class Stop:
 
 
 def run(settings: Settings, changes: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the daemon until it ends; the exit code says how.
+    """Run the daemon until it ends. Returns the exit code.
 
     Raises:
         LiveInsightError: it was not started; the message says what to do.
@@ -133,15 +133,15 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr.fileno(),
-        # Ctrl-C at the terminal is for us: the daemon drains when we say so.
+        # Ctrl-C at the terminal is for the launcher, which then drains the daemon.
         start_new_session=True,
-        # Between fork and exec, so it must do next to nothing: one system call, found beforehand.
+        # Runs between fork and exec, so it is only one system call, resolved beforehand.
         preexec_fn=_end_with_the_launcher if _LIBC else None,  # noqa: PLW1509
     )
 
 
 def child_command(python: Path, generation: int, folder: Path) -> str:
-    """What the daemon runs for each shard. It cuts this at spaces, so Python is found by its name in the path.
+    """The command that the daemon runs for each shard. It is split at spaces, so Python is found by name in the path.
 
     Raises:
         SettingsError: the folder for temporary files has a space in its name.
@@ -162,7 +162,7 @@ def child_environment(environ: Mapping[str, str], python: Path, *, local: bool) 
 
 
 def _watch(daemon: subprocess.Popen[bytes], folder: Path, stop: Stop, changed: Callable[[], bool]) -> bool:
-    """Wait until the daemon or a child ends, we are told to stop, or (True) another generation is to be written."""
+    """Wait until the daemon or a child ends, a stop is asked for, or (True) another generation is active."""
     waited = 0.0
     while daemon.poll() is None and not stop.told and not failure(folder):
         time.sleep(TICK_SECONDS)
@@ -175,10 +175,10 @@ def _watch(daemon: subprocess.Popen[bytes], folder: Path, stop: Stop, changed: C
 
 
 def _end(daemon: subprocess.Popen[bytes], folder: Path, within: float) -> bool:
-    """Let the daemon drain, and kill what is left of it. Returns whether there was nothing unfinished.
+    """Let the daemon drain, then kill it if it does not end. Returns whether everything was written.
 
-    When all is written it may not find its end: it waits for a shard whose child has given up, or for shards that
-    ended long ago, and takes up again the leases that it has just dropped. Nothing is lost by a kill at any time.
+    The daemon may not end although everything is written: it waits for a shard whose child has given up, or for shards
+    that ended long ago, and takes the leases again that it has just dropped. A kill loses nothing at any time.
     """
     if daemon.poll() is None:
         daemon.terminate()
@@ -190,7 +190,7 @@ def _end(daemon: subprocess.Popen[bytes], folder: Path, within: float) -> bool:
         if not waiting and not drained_at:
             drained_at = now
         if now >= give_up_at or (drained_at and (waiting or now >= drained_at + LEAVE_WITHIN)):
-            # With all drained that is its usual end: it would wait for a grace period that nobody needs.
+            # After a drain this is its usual end: it would only wait for the rest of its grace period.
             level = logging.INFO if drained_at else logging.WARNING
             logger.log(level, "the daemon does not end: killed", extra={"action": "kill", "drained": bool(drained_at)})
             os.killpg(daemon.pid, signal.SIGKILL)
@@ -200,5 +200,5 @@ def _end(daemon: subprocess.Popen[bytes], folder: Path, within: float) -> bool:
 
 
 def _end_with_the_launcher() -> None:
-    """Have the kernel tell the daemon to drain when the launcher is killed."""
+    """Let the kernel signal the daemon to drain when the launcher is killed."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, 15)

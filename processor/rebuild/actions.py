@@ -1,7 +1,7 @@
-"""The commands of `liveinsight rebuild`, each a method: what they refuse, what they change, what they say.
+"""The commands of `liveinsight rebuild`, each a method.
 
-In: settings. Out: tables, the pointer, lines on standard output. Promises: nothing that is in use is written to but
-the pointer; the pointer changes last, or first when something is deleted; a refusal says what to do instead.
+In: settings. Out: tables, the pointer, lines on standard output. Promises: of what is in use, only the pointer is
+written. It changes last, or first if tables are deleted. A refusal says what to do instead.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from liveinsight.storage.watermarks import freshest_possible
 from liveinsight.wiring import open_generations, open_stream
 from processor.rebuild.cutover_day import choose_cutover_day
 from processor.rebuild.diff import SiteDay, compare_generations, scope_of
-from processor.rebuild.replay import PacedStream, begin_replay, counted_until, load_replay, rested_too_long
-from processor.rebuild.report import Report, show_json, show_text
-from processor.rebuild.run import Following
+from processor.rebuild.replay import PacedStream, begin_replay, counted_until, load_replay, paused_too_long
+from processor.rebuild.report import DiffReport, show_json, show_text
+from processor.rebuild.run import RebuildRun
 from processor.verify.settled import WaitLimits, wait_for_watermarks
 
 LAG_MS = 180_000
-"""A generation that is further behind is not switched to."""
+"""The largest lag of a generation that may be switched to."""
 ATTEMPTS = 5
 
 
 class Rebuild:
-    """The commands, on what `settings` name. Each returns the exit code and raises `LiveInsightError` to refuse."""
+    """The commands. Each returns an exit code, or raises `LiveInsightError` to refuse."""
 
     def __init__(self, settings: Settings, clock: Clock, console: Console) -> None:
         self._settings = settings
@@ -64,7 +64,7 @@ class Rebuild:
         self._first = self._stores(FIRST)
 
     def start(self, *, until_caught_up: bool, reads_per_second: float) -> int:
-        """Work on the newest generation that is not active, a new one if there is none, until it is told to stop."""
+        """Fill the newest generation that is not active, or a new one, until a signal or the switch."""
         pointer, _ = load_versioned_pointer(self._first)
         generation = self._built(pointer)
         if generation is None:
@@ -79,7 +79,7 @@ class Rebuild:
                 self._say(line)
         store = self._stores(generation)
         replay = self._retry(lambda: begin_replay(self._stream, store, self._clock()))
-        following = Following(
+        following = RebuildRun(
             self._settings,
             PacedStream(self._stream, 1 / reads_per_second),
             store,
@@ -92,7 +92,7 @@ class Rebuild:
         return following.run(until_caught_up=until_caught_up)
 
     def diff(self, *, as_json: bool) -> int:
-        """Compare what is shown with the generation that is being built, or, after a switch, what was shown."""
+        """Compare the current generation with the one that is built, or after a switch with the former one."""
         pointer, _ = load_versioned_pointer(self._first)
         generation, shown = self._built(pointer), pointer
         if generation is None:
@@ -107,21 +107,21 @@ class Rebuild:
         scope = scope_of(replay, sites, new.counted_days(), until, now)
         found = compare_generations(old, new, scope, lambda: self._wait_for((old, new), now), self._tracked)
         notes = [
-            f"generation {generation} has replayed what arrived since {time_text(replay.first_arrival)}; compared is "
-            f"what was over by {time_text(scope.settled_before)}"
+            f"generation {generation} has replayed all arrivals since {time_text(replay.first_arrival)}; compared are "
+            f"buckets and days that ended before {time_text(scope.settled_before)}"
         ]
         if now - until > LAG_MS:
-            notes.append(f"one of the two has not counted anything since {time_text(until)}: later is not compared")
+            notes.append(f"one of the two has counted nothing since {time_text(until)}: later times are not compared")
         if scope.left_out:
             notes.append(f"{scope.left_out:,} days left out: they began before the replay")
         if found.unsettled:
-            notes.append(f"{found.unsettled:,} differences left out: they were changing while they were looked at")
-        report = Report(generation, found, notes)
+            notes.append(f"{found.unsettled:,} differences left out: they changed between two reads")
+        report = DiffReport(generation, found, notes)
         (show_json if as_json else show_text)(report)
         return report.exit_code
 
     def switch(self, cutover_day: date | None, *, force: bool) -> int:
-        """Let the generation that was built hold from a day on."""
+        """Switch to the generation that was built, from a day on."""
         pointer, version = load_versioned_pointer(self._first)
         generation = self._built(pointer)
         if generation is None:
@@ -129,40 +129,40 @@ class Rebuild:
         store, now = self._stores(generation), self._clock()
         replay, reached = load_replay(store), self._reached(store)
         if not force and (reached is None or now - reached > LAG_MS):
-            lag = "has not begun all shards" if reached is None else f"lags by {duration_text(now - reached)}"
+            lag = "has not read all shards yet" if reached is None else f"lags by {duration_text(now - reached)}"
             raise LiveInsightError(
                 f"generation {generation} {lag}: let `liveinsight rebuild start` run until it has caught up"
             )
         day = choose_cutover_day(replay, load_sites(self._first), now, cutover_day, force=force)
         save_pointer(self._first, switched(pointer, generation, day, now), version)
         self._say(
-            f"generation {generation} holds from {day_from_number(day)} on; the worker and the API notice within "
-            "seconds. `liveinsight rebuild rollback` undoes it"
+            f"generation {generation} is used from {day_from_number(day)} on; the worker and the API follow within "
+            "seconds. `liveinsight rebuild rollback` undoes the switch"
         )
         return 0
 
     def rollback(self, *, force: bool) -> int:
-        """Make active what was before the last switch."""
+        """Undo the last switch."""
         pointer, version = load_versioned_pointer(self._first)
         now = self._clock()
         before = switched_back(pointer, now)
         existing = {FIRST, *self._existing()}
         if missing := before.generations - existing:
-            raise LiveInsightError(f"the tables of generation {min(missing)} are not there any more")
-        if not force and rested_too_long(self._stores(before.newest).read_watermarks().rows, now):
+            raise LiveInsightError(f"the tables of generation {min(missing)} do not exist any more")
+        if not force and paused_too_long(self._stores(before.newest).read_watermarks().rows, now):
             raise LiveInsightError(
-                f"generation {before.newest} was not written for more than a day: the stream may have dropped what "
-                "came since, and those hours would be missing for good. --force goes back all the same"
+                f"generation {before.newest} has not been written for more than a day: the stream may have dropped "
+                "records since, which would be missing for good. --force rolls back nevertheless"
             )
         save_pointer(self._first, before, version)
         self._say(
-            f"generation {before.newest} is written and shown again; the worker now counts into it what came since the "
-            f"switch. Generation {pointer.newest} is left as it is"
+            f"generation {before.newest} is written and shown again; the worker now counts into it what has arrived "
+            f"since the switch. Generation {pointer.newest} stays unchanged"
         )
         return 0
 
     def status(self) -> int:
-        """Say which generations there are."""
+        """List the generations."""
         pointer, _ = load_versioned_pointer(self._first)
         days = {active.generation: active.cutover_day for active in pointer.active}
         now = self._clock()
@@ -174,7 +174,7 @@ class Rebuild:
             lag = "" if reached is None or now - reached < LAG_MS else f" ({duration_text(now - reached)} ago)"
             self._say(f"generation {generation}: {_state(generation, pointer, days)}; {counted}{lag}{since}")
         if pointer.changed_at:
-            undo = f"; rollback leads to {_listed(pointer.history[-1])}" if pointer.history else ""
+            undo = f"; a rollback leads to {_listed(pointer.history[-1])}" if pointer.history else ""
             self._say(f"last changed {time_text(pointer.changed_at)}{undo}")
         return 0
 
@@ -188,7 +188,7 @@ class Rebuild:
         if generation not in self._existing():
             raise LiveInsightError(f"there is no generation {generation}: see `liveinsight rebuild status`")
         confirm(f"Delete the tables of generation {generation} for good?", yes=confirmed)
-        # First of all a new version of the pointer: a switch that is under way meanwhile is refused.
+        # The pointer changes first, so that a concurrent switch is refused.
         save_pointer(self._first, forgotten(pointer, generation, self._clock()), version)
         names = TableNames.of_generation(self._settings.table_prefix, generation)
         with translated():
@@ -201,7 +201,7 @@ class Rebuild:
             return later_generations(dynamodb_client(self._settings, attempts=5), self._settings.table_prefix)
 
     def _built(self, pointer: Pointer) -> int | None:
-        """The generation that is built or waits to be switched to."""
+        """The generation that is being built, or is built and not active yet."""
         return max((each for each in self._existing() if each > pointer.newest), default=None)
 
     def _reached(self, store: DynamoStore) -> int | None:
@@ -216,7 +216,7 @@ class Rebuild:
             return "not begun"
 
     def _wait_for(self, stores: Iterable[GenerationalReader | DynamoStore], moment: int) -> None:
-        with self._console.status("looking again at what differs"):
+        with self._console.status("reading the differences again"):
             for store in stores:
                 read = store.read_watermarks
                 wait_for_watermarks(

@@ -1,7 +1,7 @@
-"""From which day on a rebuilt generation may be shown: pure arithmetic on moments and site-local days.
+"""The cutover day: the first site-local day that is read from a rebuilt generation.
 
-In: what was replayed, and the sites' time zones. Out: a day, or why there is none. What arrived before the replay's
-first record is counted in the older generation only, so a day must begin after it, and a visit must fit in between.
+In: what was replayed, and the time zones of the sites. Out: a day, or why there is none. Arrivals before the first
+record of the replay are counted in the older generation only. So the day must begin at least a visit's gap after it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from processor.verify.stream_reader import Coverage
 
 
 def longest_gap_ms(sites: Sites) -> int:
-    """How long a visitor may be silent, at most, without the visit's end."""
+    """The longest gap within a visit."""
     return sites.longest_gap * MINUTE_MS
 
 
 def known_from(replay: Replay, sites: Sites, now: int) -> int:
-    """From when on counters of live traffic are whole: a visit that began before the first record cannot be."""
+    """The time from which counters of live traffic are complete: a visit must begin after the first record."""
     moment = complete_from(Coverage(replay.first_arrival, now), longest_gap_ms(sites))
     assert moment is not None
     return moment
@@ -42,22 +42,22 @@ def _first_day_from(moment: int, zone: ZoneInfo) -> date:
 
 
 def choose_cutover_day(replay: Replay, sites: Sites, now: int, wanted: date | None, *, force: bool = False) -> int:
-    """The day (yyyymmdd) from which a rebuilt generation may hold.
+    """The cutover day (yyyymmdd) of a rebuilt generation.
 
     Raises:
-        LiveInsightError: there is none, or the one that is wanted would show too little.
+        LiveInsightError: there is none, or the wanted day is not complete.
     """
     zones = [site.zone for site in sites.sites] or [ZoneInfo("UTC")]
     today = min(day_from_number(local_day_and_hour(now, zone)[0]) for zone in zones)
     whole = first_whole_day(known_from(replay, sites, now), zones)
     if wanted and wanted > today:
-        raise LiveInsightError(f"{wanted} has not begun everywhere: the worker would count where nobody looks")
+        raise LiveInsightError(f"{wanted} has not begun in all time zones: new counters would not be shown")
     if wanted and (replay.since is None or wanted >= whole or force):
         return day_number(wanted)
     if wanted:
         raise LiveInsightError(
-            f"the stream held only what arrived since {time_text(replay.first_arrival)}, so {wanted} is not whole in "
-            f"the new generation: take --from-day {whole} or later, or --force to show it as it is"
+            f"the stream held only arrivals since {time_text(replay.first_arrival)}, so {wanted} is incomplete in the "
+            f"new generation: use --from-day {whole} or later, or --force to show it nevertheless"
         )
     if whole <= today:
         return day_number(whole)
@@ -65,11 +65,11 @@ def choose_cutover_day(replay: Replay, sites: Sites, now: int, wanted: date | No
         return day_number(today)
     hint = (
         "The stream has dropped nothing since then: if nothing was counted before, "
-        "--from-day with the day of the oldest event is right"
+        "use --from-day with the day of the oldest event"
         if replay.since is None
-        else "--force switches with what there is of today"
+        else "--force switches to an incomplete today"
     )
     raise LiveInsightError(
-        f"no day is whole in the new generation yet: it holds what arrived since {time_text(replay.first_arrival)}. "
-        f"Let `liveinsight rebuild start` follow until {whole} has begun. {hint}"
+        f"no day is complete in the new generation yet: it holds arrivals since {time_text(replay.first_arrival)}. "
+        f"Let `liveinsight rebuild start` run until {whole} has begun. {hint}"
     )

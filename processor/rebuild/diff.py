@@ -1,8 +1,8 @@
-"""What a rebuilt generation counts otherwise than the numbers that are shown now.
+"""Compares a rebuilt generation with the current one.
 
-In: two stores to read. Out: every measure of every counter in which they differ, the largest first. Promises: only
-counters are compared that are whole in the new generation and over: buckets and days that nothing is added to any
-more. What differs is looked at again once both have counted on, and told only if it has stayed as it was.
+In: two stores to read. Out: every measure that differs, the largest difference first. Promises: a counter is compared
+only if it is complete in the new generation and its bucket or day has ended. Differences are read again after both
+generations have counted more, and reported only if they are unchanged.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ SiteDay = tuple[str, date]
 
 
 @dataclass(frozen=True)
-class Scope:
+class DiffScope:
     """Which counters are compared.
 
     Args:
         window: knows which counters are whole in the new generation.
         settled_before: counters that end later may still change (epoch ms).
-        days: the sites' local days to look at, in order.
-        left_out: days that the new generation knows, but not wholly.
+        days: the local days of sites to read, in order.
+        left_out: days that are incomplete in the new generation.
     """
 
     window: Window
@@ -58,24 +58,24 @@ class Scope:
 
 
 @dataclass
-class Found:
-    """What two generations say."""
+class GenerationDiff:
+    """The outcome."""
 
     differences: list[Difference] = field(default_factory=list)
-    """In each, `stored` is what is shown now, and `recounted` what the new generation says."""
+    """In each, `stored` is of the current generation, and `recounted` of the new one."""
     compared: int = 0
     unsettled: int = 0
-    """Differences that were other ones a moment later."""
+    """Differences that changed between two reads."""
     items_read: int = 0
 
 
 def scope_of(
     replay: Replay, sites: Sites, counted_days: Iterable[tuple[str, int]], counted_until: int, now: int
-) -> Scope:
-    """What can be compared once both generations have counted what arrived before `counted_until`.
+) -> DiffScope:
+    """What can be compared once both generations have counted all arrivals before `counted_until`.
 
-    Live traffic is known from the first record on, day by day, also where nothing was counted. Imported events lie
-    where they lie: they are known if the stream has dropped nothing, as then all that arrived was replayed.
+    Live traffic is complete from the first record on, for every day, also for days without counters. Imported events
+    may be of any day: they are complete only if the stream has dropped nothing.
     """
     first = None if replay.since is None else known_from(replay, sites, now)
     window = Window(sites.zones, None, first)
@@ -90,18 +90,18 @@ def scope_of(
         if first is None or local_midnight_ms(day + timedelta(days=1), window.zone(site)) > first
     }
     settled_before = counted_until - longest_gap_ms(sites) - CLOCKS_DIFFER_MS
-    return Scope(window, settled_before, sorted(known), len(found) - len(known))
+    return DiffScope(window, settled_before, sorted(known), len(found) - len(known))
 
 
 def compare_generations(
     old: ReadStore,
     new: ReadStore,
-    scope: Scope,
+    scope: DiffScope,
     wait: Callable[[], None],
     shown: Callable[[list[SiteDay]], Iterable[SiteDay]] = lambda days: days,
-) -> Found:
-    """Compare, and once more what differs, after `wait` has let both count on."""
-    found = Found()
+) -> GenerationDiff:
+    """Compare two generations; compare the differences again after `wait` has let both count more."""
+    found = GenerationDiff()
     at_first = _differences(old, new, scope, shown(scope.days), found)
     found.compared, compared = 0, found.compared
     if at_first:
@@ -115,7 +115,7 @@ def compare_generations(
 
 
 def _differences(
-    old: ReadStore, new: ReadStore, scope: Scope, days: Iterable[SiteDay], found: Found
+    old: ReadStore, new: ReadStore, scope: DiffScope, days: Iterable[SiteDay], found: GenerationDiff
 ) -> list[tuple[Difference, SiteDay]]:
     differences: list[tuple[Difference, SiteDay]] = []
     for day in days:

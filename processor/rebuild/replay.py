@@ -1,7 +1,7 @@
-"""What a generation that is being rebuilt has replayed: from when on it is whole, and how far it has come.
+"""What a generation that is being rebuilt has replayed: from which arrival time on it is complete, and how far it is.
 
-In: the stream, a generation's checkpoints and watermarks. Out: moments, epoch ms. Kinesis does not tell what it has
-trimmed; what is younger than a day is surely there, so a rebuild that rests for longer may have missed something.
+In: the stream, the checkpoints and watermarks of a generation. Out: times, epoch ms. Kinesis does not report what it
+has trimmed. It keeps records for at least a day, so a rebuild that pauses for longer may have missed some.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from liveinsight.storage.stream import OutRecord, PutOutcome, RecordBatch, Shard
 from processor.verify.stream_reader import LEAST_RETENTION, READ_PAUSE, roots
 
 REPLAY = "replay"
-"""Name of the document in a generation's own store."""
+"""Name of the document in the store of the generation."""
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """What a generation holds all of: what arrived from `since` on (None: since the stream was created)."""
+    """A generation holds all arrivals from `since` on (None: since the stream was created)."""
 
     incarnation: int
     since: int | None
@@ -30,12 +30,12 @@ class Replay(msgspec.Struct, frozen=True):
 
     @property
     def first_arrival(self) -> int:
-        """From when on all that arrived is counted."""
+        """All arrivals from this time on are counted."""
         return self.incarnation if self.since is None else self.since
 
 
 class PacedStream:
-    """A `Stream` whose reads leave the worker its share: Kinesis allows five a second and shard, to all together."""
+    """A `Stream` with a pause between reads. Kinesis allows five reads a second and shard, which all readers share."""
 
     def __init__(self, stream: Stream, pause: float, sleep: Callable[[float], object] = time.sleep) -> None:
         self._stream = stream
@@ -56,7 +56,7 @@ class PacedStream:
         return self._stream.iterator(shard_id, after=after, start=start)
 
     def read(self, iterator: str, limit: int) -> RecordBatch:
-        # The worker reads each shard in a thread of its own.
+        # The worker reads each shard in its own thread.
         passed = time.monotonic() - getattr(self._threads, "read_at", 0.0)
         self._sleep(max(0.0, self._pause - passed))
         self._threads.read_at = time.monotonic()
@@ -64,19 +64,19 @@ class PacedStream:
 
 
 def begin_replay(stream: Stream, store: Store, now: int, sleep: Callable[[float], object] = time.sleep) -> Replay:
-    """Write down, before anything is read, what a generation is going to hold completely. Idempotent.
+    """Note, before anything is read, which arrivals a generation will hold completely. Idempotent.
 
     Raises:
-        LiveInsightError: it cannot be gone on with.
+        LiveInsightError: the rebuild cannot continue.
     """
     document = store.load_document(REPLAY)
     known = load_replay(store) if document.version else None
     incarnation, shards = stream.incarnation(), stream.shards()
     if known and known.incarnation != incarnation:
-        raise LiveInsightError("the stream was created anew since this rebuild began: drop its generation first")
-    if known and rested_too_long(store.read_watermarks().rows, now):
+        raise LiveInsightError("the stream was re-created since this rebuild began: drop its generation first")
+    if known and paused_too_long(store.read_watermarks().rows, now):
         raise LiveInsightError(
-            "this rebuild has rested for more than a day, and the stream may have dropped records that it has not "
+            "this rebuild has paused for more than a day, and the stream may have dropped records that it has not "
             "counted: drop its generation and start again"
         )
     begun = {shard for shard, point in store.load_checkpoints().items() if point.incarnation == incarnation}
@@ -88,19 +88,19 @@ def begin_replay(stream: Stream, store: Store, now: int, sleep: Callable[[float]
         since = max(known.since, since or 0)
     replay = Replay(incarnation, since, known.began if known else now)
     if not store.save_document(REPLAY, Document(document.version + 1, msgspec.json.encode(replay).decode())):
-        raise LiveInsightError("somebody else has started this rebuild just now: one is enough")
+        raise LiveInsightError("another command has just started this rebuild")
     return replay
 
 
 def load_replay(store: Store) -> Replay:
-    """What a generation holds all of.
+    """What a generation has replayed.
 
     Raises:
-        LiveInsightError: it was not made by a rebuild.
+        LiveInsightError: the generation was not made by a rebuild.
     """
     document = store.load_document(REPLAY)
     if not document.version:
-        raise LiveInsightError("nothing was replayed into this generation yet: run `liveinsight rebuild start`")
+        raise LiveInsightError("nothing is replayed into this generation yet: run `liveinsight rebuild start`")
     return msgspec.json.decode(document.text, type=Replay)
 
 
@@ -126,7 +126,7 @@ def _first_arrival(stream: Stream, shard_id: str, sleep: Callable[[float], objec
 
 
 def counted_until(shards: Iterable[Shard], watermarks: Iterable[Watermark], incarnation: int) -> int | None:
-    """Up to when everything that arrived is counted; None while a shard has not been begun."""
+    """The arrival time up to which everything is counted; None while a shard is unread."""
     marks = {mark.shard_id: mark for mark in watermarks if mark.incarnation == incarnation}
     as_of = []
     for shard in shards:
@@ -138,7 +138,7 @@ def counted_until(shards: Iterable[Shard], watermarks: Iterable[Watermark], inca
     return min(as_of, default=None)
 
 
-def rested_too_long(watermarks: Iterable[Watermark], now: int) -> bool:
+def paused_too_long(watermarks: Iterable[Watermark], now: int) -> bool:
     """Whether the stream may have dropped records that are not counted yet."""
     marks = list(watermarks)
     newest = max((mark.incarnation for mark in marks), default=0)

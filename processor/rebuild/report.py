@@ -1,4 +1,4 @@
-"""How the outcome of `liveinsight rebuild diff` is told: as a table for people, as JSON for programs."""
+"""Prints the outcome of `liveinsight rebuild diff`, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from liveinsight.runtime.report_text import report_console
 from liveinsight.runtime.terminal_text import json_text, printable
-from processor.rebuild.diff import Found
+from processor.rebuild.diff import GenerationDiff
 from processor.verify.comparison import Difference
 from processor.verify.reference_count import RowKey
 
@@ -17,11 +17,11 @@ ROWS_SHOWN = 100
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was found, and what could not be compared."""
+class DiffReport:
+    """The differences, and what could not be compared."""
 
     generation: int
-    found: Found
+    found: GenerationDiff
     notes: list[str]
 
     @property
@@ -38,11 +38,11 @@ class Report:
         if found:
             return f"{found:,} difference{'s' if found > 1 else ''}; {compared}"
         if not self.found.compared:
-            return "nothing to compare: no bucket or day is wholly replayed and over"
+            return "nothing to compare: no bucket or day has ended and is completely replayed"
         return f"no difference; {compared}"
 
 
-def show_text(report: Report) -> None:
+def show_text(report: DiffReport) -> None:
     """Print differences and the verdict to standard output."""
     console = report_console()
     differences = report.found.differences
@@ -55,14 +55,14 @@ def show_text(report: Report) -> None:
             table.add_row(*(printable(cell) for cell in (*_place(difference), *numbers)))
         console.print(table)
         if len(differences) > ROWS_SHOWN:
-            console.print(f"and {len(differences) - ROWS_SHOWN:,} smaller ones: --json tells all")
+            console.print(f"and {len(differences) - ROWS_SHOWN:,} smaller ones: --json shows all")
         console.print()
     for note in report.notes:
         console.print(printable(note), soft_wrap=True)
     console.print(report.verdict, soft_wrap=True)
 
 
-def show_json(report: Report) -> None:
+def show_json(report: DiffReport) -> None:
     """Print everything as one JSON object to standard output."""
     found = report.found
     told = {

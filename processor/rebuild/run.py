@@ -1,7 +1,7 @@
-"""The part of a rebuild that runs: a worker of its own on the new generation, watched until it has caught up.
+"""Runs a worker on the generation that is being built, and shows its progress.
 
-In: the stream, the new generation's store. Out: counters in that store, a progress bar on the way. Promises: ends
-drained, whether on a signal, when it has caught up (if asked to), or when the generation was switched to.
+In: the stream, the store of the new generation. Out: counters in that store, and a progress bar. It ends, drained, on a
+signal, at the switch to the generation, or, if asked for, once it has caught up.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from processor.rebuild.replay import PacedStream, Replay, counted_until
 LOOK_SECONDS = 1.0
 LOOKS_PER_POINTER = 5
 POLL_INTERVAL = 1.0
-"""Seconds between reads of a quiet shard, at least: the worker needs its share of them."""
+"""Least number of seconds between reads of a quiet shard: the other worker needs some of the reads."""
 INTERRUPTED = 130
 
 
-class Following:
+class RebuildRun:
     """One run of `rebuild start`."""
 
     def __init__(
@@ -60,10 +60,10 @@ class Following:
         )
 
     def run(self, *, until_caught_up: bool) -> int:
-        """Count until there is a reason to end; returns the exit code.
+        """Count until there is a reason to end. Returns the exit code.
 
         Raises:
-            LiveInsightError: a shard failed; run it again, and it replays from the last checkpoint.
+            LiveInsightError: a shard failed; the next run continues from the last checkpoint.
         """
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -81,9 +81,9 @@ class Following:
         records = sum(processor.progress.records for processor in self._worker.processors.values())
         self._say(f"drained; {records:,} records read in this run")
         if self._is_switched:
-            self._say("this generation was switched to: the worker goes on with it")
+            self._say("this generation is active now: the worker continues with it")
         elif not until_caught_up or not self._caught_up:
-            self._say("`liveinsight rebuild start` goes on where it ended, within a day")
+            self._say("`liveinsight rebuild start` continues from here, within a day")
         return INTERRUPTED if until_caught_up and not self._caught_up and not self._is_switched else 0
 
     def _look(self, bar: Progress, task: TaskID, *, until_caught_up: bool) -> bool:
@@ -94,7 +94,7 @@ class Following:
             if self._looks % LOOKS_PER_POINTER == 0:
                 self._is_switched = self._switched()
         except (StoreUnavailable, StreamUnavailable):
-            return False  # The worker has its own ways to wait.
+            return False  # The worker retries by itself.
         records = sum(processor.progress.records for processor in list(self._worker.processors.values()))
         if reached is not None:
             behind = duration_text(self._clock() - reached)

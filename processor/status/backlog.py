@@ -1,4 +1,4 @@
-"""Whether records wait on a shard beyond a position: one small read, however many there are."""
+"""The backlog of a shard: whether there are records beyond a position. The cost does not depend on their number."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from liveinsight.runtime.retry import Answer, Sleep, retry
 from liveinsight.storage.stream import StartAt, Stream
 
 EMPTY_READS = 10
-"""Kinesis may answer with nothing although more comes: how often to ask again."""
+"""Kinesis may answer without records although there are more: how often to read again."""
 READ_PAUSE = 0.2
 SKIP_LIMIT = 10_000
-"""Records per read where old ones are skipped."""
+"""Records per read when old records are skipped."""
 ATTEMPTS = 4
-"""A shard gives five reads a second, and its worker takes most of them."""
+"""Kinesis allows five reads a second and shard, and the worker uses most of them."""
 
 
 class Backlog(NamedTuple):
-    """What is on a shard beyond a position."""
+    """The records of a shard beyond a position."""
 
     since: int | None
-    """When its oldest record arrived, epoch ms; None when there is none."""
+    """Arrival time of the oldest record, epoch ms; None if there is none."""
     at_end: bool
-    """Whether the shard is closed, and that was all."""
+    """Whether the shard is closed and has no more records."""
 
 
 def find_backlog(
@@ -36,9 +36,9 @@ def find_backlog(
     now: int,
     sleep: Sleep,
 ) -> Backlog:
-    """The oldest record after a sequence number (None: of the shard) that arrived at `not_before` or later.
+    """The backlog after a sequence number (None: of the whole shard), of records that arrived at `not_before` or later.
 
-    Where Kinesis keeps answering with nothing although it says that more comes, that is taken as a record.
+    If Kinesis keeps answering without records although it says that there are more, that counts as a backlog.
 
     Raises:
         StreamUnavailable: the stream does not answer.
@@ -68,7 +68,7 @@ def find_backlog(
 
 
 def ask_stream(call: Callable[[], Answer], sleep: Sleep) -> Answer:
-    """The answer of a read, tried `ATTEMPTS` times.
+    """The answer of a call to the stream, tried `ATTEMPTS` times.
 
     Raises:
         StreamUnavailable: the stream does not answer.

@@ -26,7 +26,7 @@ from liveinsight.storage.stream import StartAt
 from liveinsight.wiring import open_generations, open_stream
 from processor.status import view
 from processor.status.facts import Facts, gather
-from processor.status.health import LIMIT_SECONDS, History, Status, judge
+from processor.status.health import LIMIT_SECONDS, History, StreamStatus, judge
 
 LEASE_SECONDS = 4.0
 """Pause before the second look: the Kinesis Client Library renews a lease every 3.3 seconds."""
@@ -58,13 +58,13 @@ class Watcher:
         self._sleep = sleep
         self._history = History()
 
-    def look(self) -> Status:
+    def look(self) -> StreamStatus:
         """One look."""
         facts = self._look()
         self._history.note(facts)
         return judge(facts, self._history, self._limit_ms)
 
-    def look_twice(self) -> Status:
+    def look_twice(self) -> StreamStatus:
         """One look; more of them while the verdict is unhealthy, until patience ends."""
         status = self.look()
         waited = 0.0
@@ -125,7 +125,7 @@ def command(
     except LiveInsightError as error:
         return _cannot_tell(error)
 
-    def show(status: Status) -> None:
+    def show(status: StreamStatus) -> None:
         if as_json:
             values = view.as_json(status, stream=settings.stream_name, generation=generation)
             click.echo(json_text(values, indent=None if watch else 2))
@@ -164,7 +164,7 @@ def _wire(
     return Watcher(look, round(limit * 1000), patience), generation
 
 
-def _once(look: Callable[[], Status], show: Callable[[Status], None]) -> int:
+def _once(look: Callable[[], StreamStatus], show: Callable[[StreamStatus], None]) -> int:
     try:
         status = look()
     except LiveInsightError as error:

@@ -1,7 +1,7 @@
-"""What there is to know about each shard: from the stream, the checkpoints, the watermarks and the leases.
+"""Facts about each shard: from the stream, the checkpoints, the watermarks and the leases.
 
-In: a stream, a generation's store, a way to read leases. Out: `Facts` of one moment. Reads only, and little: one
-record a shard, and a few items. What it costs does not depend on how much waits.
+In: a stream, the store of a generation, and the leases. Out: `Facts` of one moment. It reads one record a shard and a
+few items; the cost does not depend on the size of the backlog.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from liveinsight.storage.stream import Shard, StartAt, Stream
 from processor.status.backlog import Backlog, ask_stream, find_backlog
 
 DEAD_LETTERS_COUNTED = 100
-"""Dead letters are counted up to here: reading on would cost more than knowing is worth."""
+"""Dead letters are counted up to this number: more reads would cost more than the answer is worth."""
 
 
 class StatusStore(Protocol):
-    """What status reads of a generation."""
+    """The part of the store that status reads."""
 
     def load_checkpoints(self) -> dict[str, Checkpoint]:
         """See `liveinsight.storage.store`."""
@@ -42,18 +42,18 @@ class ShardFacts:
     parents: tuple[str, ...]
     children: tuple[str, ...]
     checkpoint: str
-    """A sequence number, `SHARD_END`, or "" when nothing was checkpointed."""
+    """A sequence number, `SHARD_END`, or "" without a checkpoint."""
     flushed_up_to: int | None
-    """What arrived before is in counters; it moves with every flush, and when nothing comes with every tick."""
+    """Earlier arrivals are in the counters. It moves with every flush, and on a quiet shard with every tick."""
     backlog_since: int | None
-    """Arrival of the oldest record beyond the checkpoint."""
+    """Arrival time of the oldest record beyond the checkpoint."""
     ended: bool
-    """Closed, and everything in it is counted."""
+    """The shard is closed and counted completely."""
     lease: Lease | None
 
     @property
     def begun(self) -> bool:
-        """Whether anybody has ever read it."""
+        """Whether a worker has ever read it."""
         return bool(self.checkpoint) or self.flushed_up_to is not None
 
 
@@ -64,7 +64,7 @@ class Facts:
     at: int
     shards: tuple[ShardFacts, ...]
     lost: tuple[str, ...]
-    """Shards that the stream has forgotten before they were read to their end."""
+    """Shards that the stream dropped before they were read to their end."""
     dead_letters: int
 
 
@@ -83,7 +83,7 @@ def gather(
     start_at: StartAt,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Facts:
-    """Look once.
+    """Read the facts of now.
 
     Raises:
         LiveInsightError: stream or store do not answer, or refuse.
@@ -95,7 +95,7 @@ def gather(
         if point.incarnation == incarnation
     }
     marks = {mark.shard_id: mark for mark in store.read_watermarks().rows if mark.incarnation == incarnation}
-    find = _Finder(stream, shards, start_at, now, sleep)
+    find = _Backlogs(stream, shards, start_at, now, sleep)
     rows = []
     for shard in shards:
         lease = leases.get(shard.shard_id)
@@ -112,8 +112,8 @@ def gather(
 
 
 @dataclass(frozen=True)
-class _Finder:
-    """Finds what waits, whatever is known of a shard."""
+class _Backlogs:
+    """Finds the backlog of a shard from what is known about it."""
 
     stream: Stream
     shards: list[Shard]
@@ -125,8 +125,8 @@ class _Finder:
         if checkpoint == SHARD_END or (mark and mark.closed):
             return Backlog(None, True)
         not_before = 0
-        if not checkpoint and self.start_at is StartAt.LATEST and not self._child_of_a_listed_one(shard):
-            # What was there before the first start is left out on purpose; before any start nothing is waited for.
+        if not checkpoint and self.start_at is StartAt.LATEST and not self._has_listed_parent(shard):
+            # Records from before the first start are not counted; before a first start there is no backlog.
             if mark is None:
                 return Backlog(None, False)
             not_before = max(mark.as_of, 1)
@@ -139,12 +139,12 @@ class _Finder:
             sleep=self.sleep,
         )
 
-    def _child_of_a_listed_one(self, shard: Shard) -> bool:
-        """Such a shard is read from its beginning, wherever reading began."""
+    def _has_listed_parent(self, shard: Shard) -> bool:
+        """The child of a listed shard is read from its beginning, wherever reading began."""
         return any(parent.shard_id in shard.parents for parent in self.shards)
 
 
-def _facts(find: _Finder, shard: Shard, checkpoint: str, mark: Watermark | None, lease: Lease | None) -> ShardFacts:
+def _facts(find: _Backlogs, shard: Shard, checkpoint: str, mark: Watermark | None, lease: Lease | None) -> ShardFacts:
     backlog = find.backlog(shard, checkpoint, mark)
     return ShardFacts(
         shard_id=shard.shard_id,

@@ -1,13 +1,13 @@
-"""Which shards are well, and which are not: decided from facts of one moment and what was seen move before.
+"""The health of each shard, from facts of one moment and the movements seen before.
 
-A shard is **stalled**, and only then unhealthy, when a record has waited for the limit (2 minutes), nothing was
-flushed for as long, and nothing moves while we look. So:
+Only a **stalled** shard is unhealthy: a record has waited for the limit (2 minutes), nothing was flushed for as long,
+and neither checkpoint nor watermark moves between two looks.
 
-    nothing waits, a worker ticks      up to date
-    nothing waits, nobody ticks        quiet: an idle stream, read by Lambda or by nobody; shown, but healthy
-    records wait, flushed lately       working
-    records wait, long not up to date, but checkpoint or watermark move    catching up
-    records wait, nothing moves        stalled
+    no backlog, watermark moves             up to date
+    no backlog, watermark does not move     quiet: an idle stream, read by Lambda or by no worker; healthy
+    backlog, flushed within the limit       working
+    backlog, older, but something moves     catching up
+    backlog, nothing moves                  stalled
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from enum import Enum
 from processor.status.facts import Facts, ShardFacts
 
 LIMIT_SECONDS = 120.0
-"""For how long records may wait without a flush."""
+"""How long records may wait without a flush."""
 
 
 class State(Enum):
-    """How a shard is."""
+    """The state of a shard."""
 
     UP_TO_DATE = "up to date"
     QUIET = "quiet"
@@ -35,53 +35,53 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class ShardStatus:
-    """A shard's facts and what follows from them."""
+    """The facts of a shard and what follows from them."""
 
     facts: ShardFacts
     state: State
     lag_ms: int
-    """How long what is not counted yet has waited, by the times at which records arrived; 0: nothing waits."""
+    """Age of the oldest record that is not counted, by arrival time; 0 without a backlog."""
     last_flush: int | None
-    """When it was last seen to flush, epoch ms: that is when the watermark moved, or at the earliest what it says."""
+    """Time of the last known flush, epoch ms: when the watermark was seen to move, or at least its value."""
     renewed: int | None
-    """When the lease was last seen to be renewed, epoch ms."""
+    """Time at which the lease was last seen to be renewed, epoch ms."""
 
 
 @dataclass(frozen=True)
-class Status:
-    """All shards, and whether all is well."""
+class StreamStatus:
+    """The status of all shards."""
 
     at: int
     shards: tuple[ShardStatus, ...]
     lost: tuple[str, ...]
     dead_letters: int
     watched_ms: int
-    """For how long we have been looking: what was not seen to move has not moved for as long."""
+    """How long the stream has been watched: a position that was not seen to move has been still for so long."""
 
     @property
     def stalled(self) -> list[str]:
-        """Ids of the shards that are not well."""
+        """Ids of the stalled shards."""
         return [shard.facts.shard_id for shard in self.shards if shard.state is State.STALLED]
 
     @property
     def healthy(self) -> bool:
-        """What the exit code says."""
+        """Whether no shard is stalled."""
         return not self.stalled
 
 
 @dataclass
 class History:
-    """What was seen to move, over several looks: neither flushes nor renewals of leases have a stored time."""
+    """Movements seen over several looks: flushes and renewals of leases have no stored time."""
 
     began: int | None = None
     _position: dict[str, tuple[str, int | None]] = field(default_factory=dict)
     _counter: dict[str, tuple[str, int]] = field(default_factory=dict)
     moved: dict[str, int] = field(default_factory=dict)
-    """Shard to the time at which its checkpoint or watermark was last seen to move."""
+    """By shard, the time at which its checkpoint or watermark was last seen to move."""
     renewed: dict[str, int] = field(default_factory=dict)
 
     def note(self, facts: Facts) -> None:
-        """Take in another look."""
+        """Note the facts of another look."""
         self.began = facts.at if self.began is None else self.began
         for shard in facts.shards:
             position = (shard.checkpoint, shard.flushed_up_to)
@@ -95,7 +95,7 @@ class History:
                 self._counter[shard.shard_id] = lease
 
 
-def judge(facts: Facts, history: History, limit_ms: int) -> Status:
+def judge(facts: Facts, history: History, limit_ms: int) -> StreamStatus:
     """The status by these facts. `history` must have noted them."""
     open_ids = {shard.shard_id for shard in facts.shards if not shard.ended}
     shards = []
@@ -112,7 +112,7 @@ def judge(facts: Facts, history: History, limit_ms: int) -> Status:
             state = _state(shard, lag_ms, limit_ms, is_active=is_active)
         shards.append(ShardStatus(shard, state, lag_ms, last_flush, history.renewed.get(shard.shard_id)))
     watched_ms = facts.at - (facts.at if history.began is None else history.began)
-    return Status(facts.at, tuple(shards), facts.lost, facts.dead_letters, watched_ms)
+    return StreamStatus(facts.at, tuple(shards), facts.lost, facts.dead_letters, watched_ms)
 
 
 def _state(shard: ShardFacts, lag_ms: int, limit_ms: int, *, is_active: bool) -> State:

@@ -1,6 +1,6 @@
-"""Shows a status: one screen for a person, JSON for a monitor.
+"""Shows a status: a screen for people, JSON for monitors.
 
-In: a `Status`. Out: a rich table with a verdict under it, or plain values that JSON can carry.
+In: a `StreamStatus`. Out: a table with a verdict under it, or plain values for JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from liveinsight.runtime.report_text import duration_text, time_text
 from liveinsight.runtime.terminal_text import printable
 from liveinsight.storage.store import SHARD_END
 from processor.status.facts import DEAD_LETTERS_COUNTED
-from processor.status.health import ShardStatus, State, Status
+from processor.status.health import ShardStatus, State, StreamStatus
 
 STYLES = {
     State.UP_TO_DATE: "green",
@@ -34,10 +34,10 @@ _WRITE_SECOND = slice(29, 38)
 
 
 def written_at(sequence_number: str, now: int) -> int | None:
-    """When Kinesis wrote a record, epoch ms to the second, as far as its sequence number tells.
+    """When Kinesis wrote a record, epoch ms, from its sequence number; None if the number does not tell.
 
-    Nobody documents it: in the numbers that AWS gives today nine hexadecimal digits are the second of the write. None
-    where that makes no sense, as on local AWS stacks, which number differently.
+    This is undocumented: in the sequence numbers of AWS, nine hexadecimal digits are the second of the write. Local AWS
+    stacks number differently.
     """
     digits = f"{int(sequence_number):x}" if sequence_number.isdigit() else ""
     if len(digits) != _DIGITS or digits[0] != _VERSION_DIGIT:
@@ -47,8 +47,8 @@ def written_at(sequence_number: str, now: int) -> int | None:
     return second * 1000 if 1_356_998_400 <= second <= now // 1000 + 86_400 else None
 
 
-def screen(status: Status, *, stream: str, generation: int, limit_ms: int) -> Group:
-    """The table, and the verdict in words under it."""
+def screen(status: StreamStatus, *, stream: str, generation: int, limit_ms: int) -> Group:
+    """The table, and the verdict under it."""
     table = Table(title=f"{printable(stream)}, generation {generation}, {time_text(status.at)}", title_justify="left")
     with_leases = any(shard.facts.lease for shard in status.shards)
     owner = ["owner", "renewed"] if with_leases else []
@@ -59,7 +59,7 @@ def screen(status: Status, *, stream: str, generation: int, limit_ms: int) -> Gr
     return Group(table, *(Text(line, style) for line, style in _lines(status, limit_ms)))
 
 
-def _cells(shard: ShardStatus, status: Status, with_leases: bool) -> list[str | Text]:
+def _cells(shard: ShardStatus, status: StreamStatus, with_leases: bool) -> list[str | Text]:
     facts, now = shard.facts, status.at
     cells: list[str | Text] = [
         shard_tag(facts.shard_id),
@@ -90,19 +90,19 @@ def _checkpoint(checkpoint: str, now: int) -> str:
     return f"...{checkpoint[-16:]}{moment}" if len(checkpoint) > 20 else f"{checkpoint}{moment}"
 
 
-def _lines(status: Status, limit_ms: int) -> Iterator[tuple[str, str]]:
-    """What the table means: (line, style)."""
+def _lines(status: StreamStatus, limit_ms: int) -> Iterator[tuple[str, str]]:
+    """The lines under the table: (line, style)."""
     if status.dead_letters:
         more = " or more" if status.dead_letters >= DEAD_LETTERS_COUNTED else ""
         yield f"{status.dead_letters}{more} dead letters: `liveinsight dlq list`", "yellow"
     if status.lost:
         shards = ", ".join(map(shard_tag, status.lost))
-        yield f"lost: the stream has forgotten shards that were not read to their end: {shards}", "bold red"
+        yield f"lost: the stream dropped shards that were not read to their end: {shards}", "bold red"
     quiet = [shard for shard in status.shards if shard.state is State.QUIET]
     if quiet:
         shards = ", ".join(shard_tag(shard.facts.shard_id) for shard in quiet)
         yield (
-            f"shard {shards}: nothing waits, but no worker ticks: none runs, or Lambda with nothing to do",
+            f"shard {shards}: no backlog and no active worker: none runs, or Lambda is idle",
             "dim",
         )
     if status.stalled:
@@ -115,8 +115,8 @@ def _lines(status: Status, limit_ms: int) -> Iterator[tuple[str, str]]:
         yield "healthy", "green"
 
 
-def as_json(status: Status, *, stream: str, generation: int) -> dict[str, Any]:
-    """The same as plain values. Times are epoch milliseconds; null where nothing is known."""
+def as_json(status: StreamStatus, *, stream: str, generation: int) -> dict[str, Any]:
+    """The status as plain values. Times are epoch milliseconds; unknown values are null."""
     return {
         "checked_at": status.at,
         "watched_ms": status.watched_ms,

@@ -43,7 +43,7 @@ from processor.verify.comparison import (
     days_to_read,
 )
 from processor.verify.reference_count import ReferenceCount, RowKey, TotalsKey, count_events
-from processor.verify.report import Report, show_json, show_text
+from processor.verify.report import VerifyReport, show_json, show_text
 from processor.verify.settled import Decoded, WaitLimits, is_counted, unsettled_keys, wait_for_watermarks
 from processor.verify.stream_reader import Coverage, KeptRecord, StreamReader
 
@@ -95,7 +95,7 @@ def verify(
     limits: WaitLimits,
     console: Console,
     sleep: Callable[[float], object] = time.sleep,
-) -> Report:
+) -> VerifyReport:
     """Count the records again, read the stored counters, and compare."""
     last = {(kept.incarnation, kept.shard_id): kept for kept in gathered.records}
 
@@ -123,7 +123,7 @@ def verify(
         comparison = compare(stored, recounted, window, unsettled_keys(recounted, decoded.unsettled))
         if not comparison.differences:
             break
-    return Report(
+    return VerifyReport(
         comparison=comparison,
         records=len(gathered.records),
         events=recounted.events,

@@ -22,7 +22,7 @@ from liveinsight.model.buckets import (
     local_midnight_ms,
     quarter_start,
 )
-from processor.verify.reference_count import KNOWN_MEASURES, ReferenceCount, RowKey, Tally, TotalsKey
+from processor.verify.reference_count import KNOWN_MEASURES, ExpectedCounter, ReferenceCount, RowKey, TotalsKey
 from processor.verify.stream_reader import Coverage
 
 CLOCKS_DIFFER_MS = 5 * MINUTE_MS
@@ -132,7 +132,7 @@ class Comparison:
 def compare(stored: Stored, recounted: ReferenceCount, window: Window, unsettled: set[Key]) -> Comparison:
     """All differences, in order. A row in `unsettled` stands for its whole day, totals for themselves."""
     result = Comparison()
-    expected: dict[Key, Tally] = {
+    expected: dict[Key, ExpectedCounter] = {
         key: tally for rows in (recounted.totals, recounted.rows) for key, tally in rows.items()
     }
     for key in sorted({*stored.counters, *expected}, key=_order):
@@ -144,7 +144,7 @@ def compare(stored: Stored, recounted: ReferenceCount, window: Window, unsettled
             result.unsettled += 1
         else:
             result.compared += 1
-            item, tally = stored.counters.get(key, CounterItem()), expected.get(key, Tally())
+            item, tally = stored.counters.get(key, CounterItem()), expected.get(key, ExpectedCounter())
             result.differences.extend(_differences(key, item, tally))
             result.not_recounted.update(name for name, amount in item.measures.items() if amount and not _known(name))
     return result
@@ -165,7 +165,7 @@ def _known(measure: str) -> bool:
     return measure in KNOWN_MEASURES or measure.startswith("revenue:")
 
 
-def _differences(key: Key, item: CounterItem, tally: Tally) -> Iterable[Difference]:
+def _differences(key: Key, item: CounterItem, tally: ExpectedCounter) -> Iterable[Difference]:
     for name in sorted({*item.measures, *tally.measures}):
         stored, recounted = item.measures.get(name, 0), tally.measures.get(name, 0)
         if stored != recounted and _known(name):

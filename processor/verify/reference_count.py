@@ -57,7 +57,7 @@ class RowKey(NamedTuple):
 
 
 @dataclass
-class Tally:
+class ExpectedCounter:
     """The expected content of one counter.
 
     `visitors` must be in its sketch; `maybe` may be: a sketch only grows, so it keeps visitors whose visits have moved
@@ -87,8 +87,8 @@ Visit = list[Event]
 class ReferenceCount:
     """All counters, and the visits they were counted from."""
 
-    totals: dict[TotalsKey, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    rows: dict[RowKey, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    totals: dict[TotalsKey, ExpectedCounter] = field(default_factory=lambda: defaultdict(ExpectedCounter))
+    rows: dict[RowKey, ExpectedCounter] = field(default_factory=lambda: defaultdict(ExpectedCounter))
     visits: list[Visit] = field(default_factory=list)
     events: int = 0
     cut_by_arrival: int = 0

@@ -1,4 +1,4 @@
-"""How the outcome of `liveinsight verify` is told: as a table for people, as JSON for programs."""
+"""Prints the outcome of `liveinsight verify`, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from processor.verify.stream_reader import Coverage
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was found, and how sure it is."""
+class VerifyReport:
+    """The differences, and how certain they are."""
 
     comparison: Comparison
     records: int
@@ -30,7 +30,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0: no difference; 1: differences; 2: it cannot be told."""
+        """0: no difference; 1: differences; 2: no verdict."""
         if self.comparison.differences:
             return 1
         return 2 if self.problem else 0
@@ -45,7 +45,7 @@ class Report:
         return f"no difference, but: {self.problem}; {compared}" if self.problem else f"no difference; {compared}"
 
 
-def show_text(report: Report) -> None:
+def show_text(report: VerifyReport) -> None:
     """Print differences and the verdict to standard output."""
     console = report_console()
     if report.comparison.differences:
@@ -65,7 +65,7 @@ def show_text(report: Report) -> None:
     console.print(printable(report.verdict), soft_wrap=True)
 
 
-def show_json(report: Report) -> None:
+def show_json(report: VerifyReport) -> None:
     """Print everything as one JSON object to standard output."""
     comparison = report.comparison
     told = {

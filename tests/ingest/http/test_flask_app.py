@@ -6,6 +6,7 @@ import pytest
 from flask import Flask, Response, after_this_request, request, session, url_for
 from flask.signals import request_finished
 
+from ingest.http.answers import json_response
 from ingest.http.flask_app import Application, RouteCache
 
 
@@ -97,6 +98,30 @@ def test_urls_can_be_built_in_a_request_with_a_cached_route() -> None:
     client = app.test_client()
     for host in ("one.example", "two.example"):
         assert client.get("/link", base_url=f"https://{host}").text == f"https://{host}/things/a%20b"
+
+
+def test_a_hook_may_change_a_json_answer() -> None:
+    """Its body, its type, and headers: a header that the hook sets is there once."""
+    app = Application("test")
+    app.add_url_rule("/here", "here", lambda: json_response(200, {"a": 1}, [("X-One", "1"), ("X-Two", "2")]))
+
+    @app.after_request
+    def _(response: Response) -> Response:
+        response.headers["x-one"] = "changed"
+        response.headers["Cache-Control"] = "max-age=1"
+        response.set_data(b'{"a": 1, "b": 2}')
+        return response
+
+    answer = app.test_client().get("/here")
+    assert answer.get_json() == {"a": 1, "b": 2}
+    assert sorted(answer.headers.items()) == [
+        ("Cache-Control", "max-age=1"),
+        ("Content-Length", "16"),
+        ("Content-Type", "application/json"),
+        ("X-Two", "2"),
+        ("x-one", "changed"),
+    ]
+    assert app.test_client().head("/here").headers["Content-Length"] == "16"
 
 
 def test_sessions_are_read_only() -> None:

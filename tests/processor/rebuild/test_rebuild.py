@@ -242,7 +242,7 @@ def test_rebuild_switch_and_back(
     assert found["compared"] > 100
 
     refused = command.rebuild("switch", code=1)
-    assert "no day is whole in the new generation yet" in refused
+    assert "no day is complete in the new generation yet" in refused
     stop = threading.Event()
     sent = [101]
 
@@ -254,7 +254,7 @@ def test_rebuild_switch_and_back(
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        assert "holds from 2015-05-17 on" in command.rebuild("switch", "--from-day", "20150517")
+        assert "is used from 2015-05-17 on" in command.rebuild("switch", "--from-day", "20150517")
         eventually(lambda: command.worker_has(2, 1))
         eventually(lambda: about() == right)
         assert "generation 2: shown from 2015-05-17 on, written" in command.rebuild("status")
@@ -305,7 +305,7 @@ def test_rebuild_that_is_interrupted_goes_on(
         lines = iter(second.stdout.readline, "")
         assert any("has caught up: 10 records" in line for line in lines)
         command.rebuild("switch", "--from-day", "2026-01-01")
-        assert any("switched to: the worker goes on with it" in line for line in lines)
+        assert any("active now: the worker continues with it" in line for line in lines)
         assert second.wait(30) == 0
     assert sum(item.measures["pageviews"] for _, item in _today(open_generations(aws)(2))) == 110
     assert _today(open_generations(aws)(1)) == []

@@ -74,7 +74,7 @@ def test_cutover_day_that_is_asked_for() -> None:
     assert choose_cutover_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY, force=True) == 20150518
     assert choose_cutover_day(whole, plain_sites(utc.sites), midnight + DAY_MS, LOG_DAY) == 20150518
     assert choose_cutover_day(trimmed, plain_sites(utc.sites), midnight + DAY_MS, date(2026, 11, 20)) == 20261120
-    with pytest.raises(LiveInsightError, match="has not begun everywhere"):
+    with pytest.raises(LiveInsightError, match="has not begun in all time zones"):
         choose_cutover_day(whole, plain_sites(SETTINGS.sites), midnight + HOUR_MS, date(2026, 11, 20), force=True)
 
 
@@ -116,11 +116,11 @@ def test_replay_that_is_gone_on_with(clock: FakeClock) -> None:
     clock.advance(hours=23)
     assert begin_replay(stream, store, clock(), lambda _: None) == begun == load_replay(store)
     clock.advance(hours=2)
-    with pytest.raises(LiveInsightError, match="rested for more than a day"):
+    with pytest.raises(LiveInsightError, match="paused for more than a day"):
         begin_replay(stream, store, clock(), lambda _: None)
-    with pytest.raises(LiveInsightError, match="created anew"):
+    with pytest.raises(LiveInsightError, match="re-created"):
         begin_replay(MemoryStream(clock), store, clock(), lambda _: None)
-    with pytest.raises(LiveInsightError, match="nothing was replayed"):
+    with pytest.raises(LiveInsightError, match="nothing is replayed"):
         load_replay(MemoryStore())
 
 

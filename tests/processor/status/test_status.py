@@ -38,7 +38,7 @@ from processor.embedded.generation_worker import worker_of
 from processor.status.backlog import Backlog, find_backlog
 from processor.status.command import Watcher
 from processor.status.facts import Facts, gather
-from processor.status.health import State, Status
+from processor.status.health import State, StreamStatus
 from processor.status.view import as_json, screen, written_at
 
 ROOT = "shardId-000000000000"
@@ -80,7 +80,7 @@ class Place:
     def watcher(self, sleep: Callable[[float], object] | None = None) -> Watcher:
         return Watcher(self.facts, LIMIT_MS, 5.0, sleep or self._sleep)
 
-    def look(self) -> Status:
+    def look(self) -> StreamStatus:
         return self.watcher().look_twice()
 
     def states(self) -> dict[str, State]:
@@ -114,7 +114,7 @@ def test_idle_stream_without_a_worker_is_healthy_but_shown(place: Place) -> None
     assert found.shards[0].state is State.QUIET
     text = shown(found)
     assert "5 h ago" in text
-    assert "none runs, or Lambda with nothing to do" in text
+    assert "none runs, or Lambda is idle" in text
 
 
 def test_dead_worker_with_records_waiting_is_unhealthy(place: Place) -> None:
@@ -303,7 +303,7 @@ def test_stream_that_is_busy_is_asked_again(place: Place, monkeypatch: pytest.Mo
         place.look()
 
 
-def shown(found: Status) -> str:
+def shown(found: StreamStatus) -> str:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(screen(found, stream="shop", generation=1, limit_ms=LIMIT_MS))
     return console.export_text()
@@ -465,7 +465,7 @@ def test_watch(aws_environ: dict[str, str], aws: Settings) -> None:
 
 
 def test_generations(aws_environ: dict[str, str], aws: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Status is about the generation that is written now, unless another one is asked for."""
+    """StreamStatus is about the generation that is written now, unless another one is asked for."""
     for name, value in aws_environ.items():
         monkeypatch.setenv(name, value)
     stores = open_generations(aws)

@@ -43,7 +43,7 @@ from processor.shard.record_processor import RecordProcessor
 from processor.verify import archive
 from processor.verify.command import Gathered, verify
 from processor.verify.comparison import tolerance
-from processor.verify.report import Report, show_json, show_text
+from processor.verify.report import VerifyReport, show_json, show_text
 from processor.verify.settled import WaitLimits, wait_for_watermarks
 from processor.verify.stream_reader import Coverage, KeptRecord, StreamReader
 
@@ -83,7 +83,7 @@ def check(
     clock: FakeClock,
     days: tuple[date, date] | None = None,
     meanwhile: Sequence[Event] = (),
-) -> Report:
+) -> VerifyReport:
     reader = StreamReader(stream, clock, sleep=lambda _: None)
     records = list(reader.read())
 
@@ -115,7 +115,7 @@ def corrupt(store: Store, shard: str, key: CounterKey, **changes: int) -> None:
     assert store.write_counters(shard, [CounterWrite.of(key, item.mark, item, 0)]).refused == []
 
 
-def found(report: Report) -> list[tuple[str, str, str, str, int, int]]:
+def found(report: VerifyReport) -> list[tuple[str, str, str, str, int, int]]:
     """Differences as (place, dimension, value, measure, stored, recounted)."""
     return [
         (d.place, getattr(d.key, "dimension", ""), getattr(d.key, "value", ""), d.measure, d.stored, d.recounted)
