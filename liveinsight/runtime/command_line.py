@@ -37,7 +37,8 @@ def confirm(question: str, *, yes: bool) -> None:
         click.confirm(question, abort=True)
 
 
-class Parsed(click.ParamType[Any]):
+# Not `ParamType[Any]`: click 8.2 and 8.3 do not allow it.
+class Parsed(click.ParamType):  # type: ignore[type-arg]
     """A value that a function reads from text. Its `ValueError` says what is wrong."""
 
     def __init__(self, read: Callable[[str], Any]) -> None:

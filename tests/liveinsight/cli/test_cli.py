@@ -64,7 +64,7 @@ def test_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["wrker"]) == 2
     shown = capsys.readouterr().err
     assert "No such command 'wrker'" in shown
-    assert "liveinsight --help" in shown
+    assert "Try 'liveinsight " in shown
 
 
 def test_number_outside_its_bounds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
