@@ -5,7 +5,7 @@ In: views, and the types of payloads and answers. Out: `ENDPOINTS`, and the docu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -40,7 +40,6 @@ _STATUSES = {
     503: "unavailable: no event is acknowledged; retry after Retry-After",
 }
 _HEADERS = {"X-Request-Id": {"description": "the request's id", "required": True, "schema": {"type": "string"}}}
-_IMAGE = "image/gif"
 _KEY = "key"
 _ID = {"type": "string", "minLength": 1, "maxLength": limits.MAX_ID}
 _TEXT = {"type": "string", "maxLength": limits.MAX_URL}
@@ -89,129 +88,94 @@ def _openapi(_: Service) -> Response:
     return json_response(200, document(), ANY_ORIGIN)
 
 
+def _endpoint(
+    view: Callable[..., Response], route: str, name: str, summary: str, bodies: Mapping[int, Any], **more: Any
+) -> Endpoint:
+    """The endpoint of a route, such as ``GET /healthz``. `bodies` are those of `_responses`."""
+    method, _, path = route.partition(" ")
+    slash = path == "/collect"
+    return Endpoint(view, Operation(path, method, name, summary, _responses(bodies), **more), trailing_slash=slash)
+
+
 _BODY_ERRORS = dict.fromkeys((400, 403, 404, 405, 413, 415, 429, 500, 503), Failure)
 _NO_BODY_ERRORS = dict.fromkeys((405, 500), Failure)
+_TRACED = (
+    Parameter("id", {"type": "string", "minLength": 1}, "a receipt, or an event's own id", required=True, in_path=True),
+    Parameter("site", _ID, "with an event's own id: its site; absent means the default one"),
+    Parameter("session_id", _ID, "with an event's own id: the session that it was sent with"),
+    Parameter("user_id", _ID, "with an event's own id, in place of session_id: the user that it was sent with"),
+)
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint(
+    _endpoint(
         browser_events.collect,
-        Operation(
-            "/collect",
-            "POST",
-            "collect",
-            "Take events of a browser. 202 and 207 mean that the stream has the accepted ones.",
-            _responses({202: AcceptedEvents, 207: PartlyAccepted, **_BODY_ERRORS}),
-            body=_events(Payload),
-        ),
-        trailing_slash=True,
+        "POST /collect",
+        "collect",
+        "Take events of a browser. 202 and 207 mean that the stream has the accepted ones.",
+        {202: AcceptedEvents, 207: PartlyAccepted, **_BODY_ERRORS},
+        body=_events(Payload),
     ),
-    Endpoint(
+    _endpoint(
         browser_events.preflight,
-        Operation(
-            "/collect",
-            "OPTIONS",
-            "collect_preflight",
-            "Tell a browser that it may send events.",
-            _responses({204: None, 403: Failure, 500: Failure}),
-        ),
-        trailing_slash=True,
+        "OPTIONS /collect",
+        "collect_preflight",
+        "Tell a browser that it may send events.",
+        {204: None, 403: Failure, 500: Failure},
     ),
-    Endpoint(
+    _endpoint(
         browser_events.pixel,
-        Operation(
-            browser_events.PIXEL_PATH,
-            "GET",
-            "collect_gif",
-            "Take an event of a page without scripts. The answer is always the image; "
-            f"{browser_events.REASON_HEADER} has the reason of a refusal.",
-            _responses(dict.fromkeys((200, 400, 403, 404, 405, 429, 500, 503), _IMAGE)),
-            [Parameter(name, _TEXT, meaning) for name, meaning in browser_events.PIXEL_PARAMETERS.items()],
-        ),
+        f"GET {browser_events.PIXEL_PATH}",
+        "collect_gif",
+        "Take an event of a page without scripts. The answer is always the image; "
+        f"{browser_events.REASON_HEADER} has the reason of a refusal.",
+        dict.fromkeys((200, 400, 403, 404, 405, 429, 500, 503), "image/gif"),
+        parameters=[Parameter(name, _TEXT, meaning) for name, meaning in browser_events.PIXEL_PARAMETERS.items()],
     ),
-    Endpoint(
+    _endpoint(
         server_events.take,
-        Operation(
-            "/v1/events",
-            "POST",
-            "events",
-            "Take events of a server, with the site's API key, and give a receipt for each.",
-            _responses({202: Receipts, 207: Receipts, 401: Failure, **_BODY_ERRORS}),
-            body=_events(ServerPayload),
-            security=_KEY,
-        ),
+        "POST /v1/events",
+        "events",
+        "Take events of a server, with the site's API key, and give a receipt for each.",
+        {202: Receipts, 207: Receipts, 401: Failure, **_BODY_ERRORS},
+        body=_events(ServerPayload),
+        security=_KEY,
     ),
-    Endpoint(
+    _endpoint(
         server_events.trace,
-        Operation(
-            "/v1/events/{id}/trace",
-            "GET",
-            "trace",
-            "The state of an event: streamed, applied, a duplicate, a dead letter, or dropped and why.",
-            _responses({200: Trace, **dict.fromkeys((401, 403, 404, 405, 429, 500, 503), Failure)}),
-            (
-                Parameter(
-                    "id",
-                    {"type": "string", "minLength": 1},
-                    "a receipt, or an event's own id",
-                    required=True,
-                    in_path=True,
-                ),
-                Parameter("site", _ID, "with an event's own id: its site; absent means the default one"),
-                Parameter("session_id", _ID, "with an event's own id: the session that it was sent with"),
-                Parameter(
-                    "user_id", _ID, "with an event's own id, in place of session_id: the user that it was sent with"
-                ),
-            ),
-            security=_KEY,
-        ),
+        "GET /v1/events/{id}/trace",
+        "trace",
+        "The state of an event: streamed, applied, a duplicate, a dead letter, or dropped and why.",
+        {200: Trace, **dict.fromkeys((401, 403, 404, 405, 429, 500, 503), Failure)},
+        parameters=_TRACED,
+        security=_KEY,
     ),
-    Endpoint(
+    _endpoint(
         service_views.limits,
-        Operation(
-            "/v1/limits",
-            "GET",
-            "limits",
-            "Limits of events and requests: sizes, counts, rates, times.",
-            _responses({200: service_views.Limits, 404: Failure, 503: Failure, **_NO_BODY_ERRORS}),
-            [Parameter("site", _ID, "the site whose own limits are shown; absent means the default one")],
-        ),
+        "GET /v1/limits",
+        "limits",
+        "Limits of events and requests: sizes, counts, rates, times.",
+        {200: service_views.Limits, 404: Failure, 503: Failure, **_NO_BODY_ERRORS},
+        parameters=[Parameter("site", _ID, "the site whose own limits are shown; absent means the default one")],
     ),
-    Endpoint(
-        _openapi,
-        Operation(
-            "/openapi.json",
-            "GET",
-            "openapi",
-            "This document.",
-            _responses({200: "application/json", **_NO_BODY_ERRORS}),
-        ),
-    ),
-    Endpoint(
+    _endpoint(_openapi, "GET /openapi.json", "openapi", "This document.", {200: "application/json", **_NO_BODY_ERRORS}),
+    _endpoint(
         service_views.tracker,
-        Operation(
-            "/tracker.js",
-            "GET",
-            "tracker",
-            "The browser script.",
-            _responses({200: "text/javascript", 304: None, 404: Failure}),
-        ),
+        "GET /tracker.js",
+        "tracker",
+        "The browser script.",
+        {200: "text/javascript", 304: None, 404: Failure},
     ),
-    Endpoint(
-        service_views.healthz,
-        Operation("/healthz", "GET", "healthz", "The process is alive.", _responses({200: Health, **_NO_BODY_ERRORS})),
+    _endpoint(
+        service_views.healthz, "GET /healthz", "healthz", "The process is alive.", {200: Health, **_NO_BODY_ERRORS}
     ),
-    Endpoint(
-        service_views.metrics,
-        Operation("/metrics", "GET", "metrics", "Metrics of ingest, for Prometheus.", _responses({200: "text/plain"})),
+    _endpoint(
+        service_views.metrics, "GET /metrics", "metrics", "Metrics of ingest, for Prometheus.", {200: "text/plain"}
     ),
-    Endpoint(
+    _endpoint(
         service_views.readyz,
-        Operation(
-            "/readyz",
-            "GET",
-            "readyz",
-            "The process can take events.",
-            _responses({200: Health, 503: Failure, **_NO_BODY_ERRORS}),
-        ),
+        "GET /readyz",
+        "readyz",
+        "The process can take events.",
+        {200: Health, 503: Failure, **_NO_BODY_ERRORS},
     ),
 )

@@ -6,7 +6,7 @@ encoded from, so the document cannot promise a field that is not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +99,13 @@ def document(
         types: types that wrapped schemas refer to, beside those of the operations.
         security: security schemes by name.
     """
-    used = list(dict.fromkeys([*types, *_types(operations)]))
+    contents = [
+        content
+        for operation in operations
+        for content in (operation.body, *(response.content for response in operation.responses.values()))
+        if content and content.type is not None
+    ]
+    used = list(dict.fromkeys([*types, *(content.type for content in contents)]))
     schemas, components = msgspec.json.schema_components(used, ref_template="#/components/schemas/{name}")
     known = dict(zip(used, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -111,13 +117,6 @@ def document(
         "paths": paths,
         "components": {"schemas": components} | ({"securitySchemes": dict(security)} if security else {}),
     }
-
-
-def _types(operations: Iterable[Operation]) -> Iterable[Any]:
-    for operation in operations:
-        for content in (operation.body, *(response.content for response in operation.responses.values())):
-            if content and content.type is not None:
-                yield content.type
 
 
 def _operation(operation: Operation, known: Mapping[Any, Schema]) -> Schema:
