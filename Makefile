@@ -43,8 +43,8 @@ kcl: setup ## install the Kinesis Client Library for Python and its jars (needs 
 demo: setup ## run the whole pipeline on this machine, with a page to look at
 	@$(BIN)/liveinsight up $(ARGS)
 
-# Fast tests first, with their coverage; with CI=true, and for test-all, the slow suites after them. ARGS selects freely.
-test: setup-dev ## run the tests that are fast, JOBS=2 files at once; CI=true and ARGS='tests/api -k totals' run others
+# The fast tests. In CI their coverage, and the slow suites after them. ARGS selects from all tests.
+test: setup-dev ## run the fast tests, JOBS=2 files at once; ARGS='tests/api -k totals' selects from all tests
 ifneq ($(ARGS),)
 	@$(PYTEST) $(ARGS)
 else
@@ -56,7 +56,7 @@ else
 endif
 endif
 
-test-all: setup-dev ## run all tests, with the slow suites (those that need a tool this machine lacks are skipped, and say so)
+test-all: setup-dev ## run all tests (those that need a tool that is missing are skipped)
 	@$(PYTEST) $(ARGS)
 
 check: setup-dev ## format, lint, types, imports

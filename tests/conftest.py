@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -42,6 +43,14 @@ _numbers = count()
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("any-machine", deadline=None)
 hypothesis.settings.load_profile("any-machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """TEST_SEED is the seed of Hypothesis, too. Programs under test take Ctrl-C, even under `pytest &`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.option.hypothesis_seed = os.environ.get("TEST_SEED") or config.option.hypothesis_seed
 
 
 @pytest.hookimpl(tryfirst=True)

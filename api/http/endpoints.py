@@ -7,7 +7,7 @@ from typing import Any
 from api.http import legacy_endpoints, openapi, v1_endpoints
 from api.http.endpoint_types import Answer, Endpoint, Shape
 from api.http.parameters import one_of, whole_number
-from api.query.answers import BreakdownRow, HourCount, Live, PageViews, Point, Site, Status, Totals
+from api.query.answers import BreakdownRow, ConfiguredSite, Health, HourCount, Live, PageViews, Point, Totals
 from api.query.intervals import INTERVALS
 from api.query.periods import MAX_DAYS, PERIODS
 from api.query.session_answers import ActiveSession, SessionEvent
@@ -70,7 +70,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         ),
     ),
     Endpoint(
-        "/v1/sites", Shape.ENVELOPE, v1_endpoints.sites, list[Site], "The configured sites, the default one first"
+        "/v1/sites",
+        Shape.ENVELOPE,
+        v1_endpoints.sites,
+        list[ConfiguredSite],
+        "The configured sites, the default one first",
     ),
     Endpoint(
         "/v1/sites/{site}/totals",
@@ -143,6 +147,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "This document",
         reads=False,
     ),
-    Endpoint("/healthz", Shape.BARE, v1_endpoints.healthy, Status, "The process is alive", reads=False),
-    Endpoint("/readyz", Shape.BARE, v1_endpoints.ready, Status, "The store answers"),
+    Endpoint("/healthz", Shape.BARE, v1_endpoints.healthy, Health, "The process is alive", reads=False),
+    Endpoint("/readyz", Shape.BARE, v1_endpoints.ready, Health, "The store answers"),
 )

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from api.http.endpoint_types import Answer, Question
 from api.query import queries
-from api.query.answers import Period, Site, Status, visitors_error
+from api.query.answers import ConfiguredSite, Health, Period, visitors_error
 from api.query.intervals import buckets_of, choose_interval
 from api.query.periods import Range, iso, previous_range, resolve_period
 from liveinsight.counting.rollups import BY_NAME, Dimension, Scope
@@ -24,7 +24,9 @@ SORTS = ("pageviews", "visits", "visitors", "events", "conversions")
 def sites(question: Question) -> Answer:
     """GET /v1/sites."""
     default = next(iter(question.sites))
-    rows = [Site(site=name, time_zone=zone.key, default=name == default) for name, zone in question.sites.items()]
+    rows = [
+        ConfiguredSite(site=name, time_zone=zone.key, default=name == default) for name, zone in question.sites.items()
+    ]
     return Answer(rows, 0)
 
 
@@ -116,13 +118,13 @@ def session_events(question: Question) -> Answer:
 
 def healthy(_: Question) -> Answer:
     """GET /healthz: the process is alive."""
-    return Answer(Status(status="ok"), 0)
+    return Answer(Health(status="ok"), 0)
 
 
 def ready(question: Question) -> Answer:
     """GET /readyz: the store answers."""
     read = question.store.read_watermarks()
-    return Answer(Status(status="ready"), read.items_read)
+    return Answer(Health(status="ready"), read.items_read)
 
 
 def _range(question: Question, default: str) -> Range:

@@ -102,7 +102,7 @@ class Live(Struct, kw_only=True, forbid_unknown_fields=True):
     by: list[Present] | UnsetType = UNSET
 
 
-class Site(Struct, kw_only=True, forbid_unknown_fields=True):
+class ConfiguredSite(Struct, kw_only=True, forbid_unknown_fields=True):
     """A configured site."""
 
     site: str
@@ -124,7 +124,7 @@ class PageViews(Struct, kw_only=True, forbid_unknown_fields=True):
     views: int
 
 
-class Status(Struct, kw_only=True, forbid_unknown_fields=True):
+class Health(Struct, kw_only=True, forbid_unknown_fields=True):
     """The state of the service."""
 
     status: str

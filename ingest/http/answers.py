@@ -90,7 +90,7 @@ class Failure(Struct, kw_only=True, forbid_unknown_fields=True):
     error: Problem
 
 
-class Status(Struct, kw_only=True, forbid_unknown_fields=True):
+class Health(Struct, kw_only=True, forbid_unknown_fields=True):
     """The answer of a health check."""
 
     status: str

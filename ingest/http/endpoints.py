@@ -14,7 +14,7 @@ from flask import Response
 from ingest.contract import limits
 from ingest.contract.reasons import MEANINGS
 from ingest.http import browser_events, server_events, service_views
-from ingest.http.answers import ANY_ORIGIN, AcceptedEvents, Failure, PartlyAccepted, Receipts, Status, json_response
+from ingest.http.answers import ANY_ORIGIN, AcceptedEvents, Failure, Health, PartlyAccepted, Receipts, json_response
 from ingest.http.service import Endpoint, Service
 from ingest.pipeline.payload import Payload, ServerPayload
 from ingest.tracing.trace import Trace
@@ -198,7 +198,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         service_views.healthz,
-        Operation("/healthz", "GET", "healthz", "The process is alive.", _responses({200: Status, **_NO_BODY_ERRORS})),
+        Operation("/healthz", "GET", "healthz", "The process is alive.", _responses({200: Health, **_NO_BODY_ERRORS})),
     ),
     Endpoint(
         service_views.metrics,
@@ -211,7 +211,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "GET",
             "readyz",
             "The process can take events.",
-            _responses({200: Status, 503: Failure, **_NO_BODY_ERRORS}),
+            _responses({200: Health, 503: Failure, **_NO_BODY_ERRORS}),
         ),
     ),
 )

@@ -9,7 +9,7 @@ from flask import Response, abort, request
 from msgspec import Struct
 
 from ingest.contract import limits as contract
-from ingest.http.answers import ANY_ORIGIN, Status, error, json_response
+from ingest.http.answers import ANY_ORIGIN, Health, error, json_response
 from ingest.http.readiness import MESSAGES
 from ingest.http.response_headers import request_id
 from ingest.http.service import Service
@@ -139,7 +139,7 @@ def tracker(service: Service) -> Response:
 
 def healthz(_: Service) -> Response:
     """GET /healthz: the process is alive."""
-    return json_response(200, Status(status="ok"), ANY_ORIGIN)
+    return json_response(200, Health(status="ok"), ANY_ORIGIN)
 
 
 def readyz(service: Service) -> Response:
@@ -147,7 +147,7 @@ def readyz(service: Service) -> Response:
     trouble = service.readiness.trouble()
     if trouble:
         return json_response(503, error(trouble, MESSAGES[trouble], request_id()), ANY_ORIGIN)
-    return json_response(200, Status(status="ok"), ANY_ORIGIN)
+    return json_response(200, Health(status="ok"), ANY_ORIGIN)
 
 
 def metrics(service: Service) -> Response:

@@ -1,4 +1,4 @@
-"""Runtime: what a process of any service needs: logs, metrics, retries, web server, garbage collection, terminal.
+"""Runtime: what a process of any service needs: logs, metrics, retries, web server, OpenAPI, garbage collection.
 
 In: calls of any other room. Out: log lines, numbers, answers. It knows no event, counter or AWS.
 """

@@ -36,7 +36,7 @@ HEADER_BYTES = 64 * 1024
 CONNECTIONS_PER_THREAD = 4
 """Waiting and idle connections besides those being served."""
 PARENT_SECONDS = 1.0
-"""Between two checks of a worker for its parent."""
+"""Between two checks of a worker for its parent and for a free core."""
 SPARE_FILES = 1024
 """For connections to AWS, logs, and what libraries keep open."""
 
@@ -97,17 +97,22 @@ def _load(target: str, *, cores: Cores) -> Any:
     # the worker never reads: a worker that is stopped while it loads would have to be killed.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    threading.Thread(target=_end_after, args=(os.getppid(),), name="parent", daemon=True).start()
-    cores.claim()
+    pinned = cores.claim() is not None
+    watch = partial(_watch, os.getppid(), cores, pinned=pinned)
+    threading.Thread(target=watch, name="parent", daemon=True).start()
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-def _end_after(parent: int) -> None:
-    """End the worker when its parent is killed. Otherwise it would keep the port from the next server."""
+def _watch(parent: int, cores: Cores, *, pinned: bool) -> None:
+    """End the worker when its parent is killed: otherwise it would keep the port from the next server.
+
+    A worker that replaces another starts before that one ends, and gets a core only then.
+    """
     # The sentinel pipe of multiprocessing does not help: workers that were forked later hold it open, too.
     while os.getppid() == parent:
         time.sleep(PARENT_SECONDS)
+        pinned = pinned or cores.claim() is not None
     os.kill(os.getpid(), signal.SIGTERM)
 
 

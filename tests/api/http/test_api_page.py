@@ -1,4 +1,4 @@
-"""docs/api.md names everything there is, and its examples are answers that the API could give."""
+"""docs/api.md names every route, parameter, header and reason, and its examples fit the schemas."""
 
 from __future__ import annotations
 

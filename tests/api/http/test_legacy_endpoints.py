@@ -1,4 +1,4 @@
-"""The first version's statistics: exact shapes, the site's clock."""
+"""Legacy statistics: exact shapes, by the site's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document and the app hold each other to their word."""
+"""The OpenAPI document and the application agree: routes, parameters, schemas."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_document_describes_exactly_the_routes_of_the_app(client: FlaskClien
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.path)
-def test_the_app_takes_every_parameter_of_the_document_within_its_bounds_and_refuses_it_beyond(
+def test_every_parameter_is_accepted_within_its_bounds_and_refused_beyond(
     lively: None, client: FlaskClient, document: dict[str, Any], endpoint: Endpoint
 ) -> None:
     """Each parameter with each of its edge values, and one step over."""

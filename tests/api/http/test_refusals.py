@@ -1,4 +1,4 @@
-"""Everything that is no 200: JSON, a status that fits, a stable reason; and no request, however odd, gets a 5xx."""
+"""Refusals: JSON, a fitting status and a stable reason; no request gets a 5xx."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LIVE = "use a whole number from 1 to 60"
         ),
     ],
 )
-def test_a_bad_request_is_told_what_is_wrong_and_what_would_be_right(
+def test_the_message_of_a_bad_request_names_the_fault_and_the_valid_values(
     refused: Callable[..., tuple[int, str, str]], path: str, reason: str, message: str
 ) -> None:
     """A stable word and a sentence."""
@@ -67,7 +67,7 @@ def test_other_methods_are_refused_with_those_that_work(client: FlaskClient, pat
     assert "GET" in response.headers["Allow"]
 
 
-def test_a_store_that_does_not_answer_is_a_503_with_a_time_to_try_again(settings: Settings) -> None:
+def test_an_unavailable_store_is_a_503_with_retry_after(settings: Settings) -> None:
     """For every endpoint that reads; the process itself stays healthy."""
 
     class Down:
@@ -88,7 +88,7 @@ def test_a_store_that_does_not_answer_is_a_503_with_a_time_to_try_again(settings
         assert response.get_json()["error"]["reason"] == "store_unavailable"
 
 
-def test_an_unexpected_failure_is_a_500_that_tells_nothing_of_the_inside(settings: Settings) -> None:
+def test_an_unexpected_failure_is_a_500_without_details(settings: Settings) -> None:
     """The details are for the log."""
 
     class Broken(MemoryStore):
@@ -111,7 +111,7 @@ def test_every_answer_carries_the_security_headers(client: FlaskClient, path: st
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/sites", "/api/sessions/active", "/v1/nowhere", f"{V1}/totals?x=1"])
-def test_answers_are_never_kept_by_a_cache(client: FlaskClient, path: str) -> None:
+def test_answers_are_never_cached(client: FlaskClient, path: str) -> None:
     """Each is as old as it says."""
     assert client.get(path).headers["Cache-Control"] == "no-store"
 

@@ -70,7 +70,7 @@ def test_pages_of_several_days_and_shards_are_summed_and_their_visitors_united(
     assert (answer["meta"]["total_values"], answer["meta"]["items_read"]) == (2, 4)
 
 
-def test_an_exit_page_that_was_left_behind_is_not_listed_and_lends_nobody_to_the_next(
+def test_an_exit_page_that_is_no_longer_one_is_not_listed_and_adds_no_visitors_to_the_next(
     feed: Feed, get: Callable[..., Any]
 ) -> None:
     """A visit of three pages has one exit page: the last."""

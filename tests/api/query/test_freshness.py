@@ -30,7 +30,7 @@ def test_the_slowest_open_shard_decides_and_closed_ones_do_not(feed: Feed, get: 
     assert answer["meta"]["items_read"] == 3
 
 
-def test_without_an_open_shard_nothing_is_claimed(feed: Feed, get: Callable[..., Any]) -> None:
+def test_without_an_open_shard_freshness_is_unknown(feed: Feed, get: Callable[..., Any]) -> None:
     """Before the first event, and with closed shards only."""
     assert _freshness(get(PATH)) == (None, None, False)
     feed.fresh(NOON, closed=True)

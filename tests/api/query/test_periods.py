@@ -86,7 +86,7 @@ def test_periods_are_stretches_of_the_sites_own_time(asked: Asked, expected: tup
         ((None, "2025-09-21T00:00Z", "2026-09-23T00:00Z"), "range_too_long"),
     ],
 )
-def test_what_is_no_range_is_refused(asked: Asked, reason: str) -> None:
+def test_invalid_ranges_are_refused(asked: Asked, reason: str) -> None:
     """With a 400 and a reason, whatever the calendar makes of it."""
     with pytest.raises(InvalidPayload) as caught:
         _period(*asked)
@@ -111,7 +111,9 @@ def test_the_longest_range_is_366_days() -> None:
         ((None, "2026-04-02", "2026-04-03"), ("2026-03-31T00:00:00+02:00", "2026-04-02T00:00:00+02:00")),
     ],
 )
-def test_the_range_before_is_as_long_and_gone_by_as_far(asked: Asked, before: tuple[str, str]) -> None:
+def test_the_previous_range_has_the_length_and_the_elapsed_part_of_the_current_one(
+    asked: Asked, before: tuple[str, str]
+) -> None:
     """At 12:10 in Berlin, the day after the clocks were set forward."""
     now = 1_774_865_400_000
     assert iso(now, BERLIN) == "2026-03-30T12:10:00+02:00"

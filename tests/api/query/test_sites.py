@@ -1,4 +1,4 @@
-"""The API knows the sites that hold now, not those of its start."""
+"""The API answers for the current sites, not those of its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bots are answered kindly and not counted."""
+"""Bots get 202 and are not counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data centres: which addresses are theirs, and what becomes of events from there."""
+"""Data centres: their address ranges, and drops of events from them."""
 
 from __future__ import annotations
 

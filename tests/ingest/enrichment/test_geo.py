@@ -1,4 +1,4 @@
-"""Countries, regions and languages: whose word counts, and that the address stays behind."""
+"""Countries, regions and languages: which source wins, and that no address is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page and the way to it: each site's own rules, worked out once."""
+"""Landings: by the rules of each site, and cached."""
 
 from __future__ import annotations
 

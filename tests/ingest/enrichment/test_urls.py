@@ -1,4 +1,4 @@
-"""URLs: one spelling for each page, nothing secret in it, and bounds whatever is sent."""
+"""URLs: one spelling for each page, no secrets in it, and bounded lengths."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_pages_have_one_spelling(url: str, page: str, stored: str | None) -> Non
         "https://%61/",
     ],
 )
-def test_what_is_no_page_is_said_to_be_none(url: str) -> None:
+def test_invalid_pages_are_none(url: str) -> None:
     """Only http(s) URLs of possible hosts and bare paths are pages."""
     assert parse_page(url) is None
 
@@ -190,7 +190,7 @@ def test_globs_of_many_stars_are_quick() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "about:client", "https://[", "x", "javascript:1", "https:///x", "http://a:b/"])
-def test_a_strange_referrer_is_as_none(url: str) -> None:
+def test_an_invalid_referrer_is_as_none(url: str) -> None:
     """It is not worth losing the event."""
     assert parse_referrer(url) == NO_REFERRER
 

@@ -1,4 +1,4 @@
-"""Who is a person and who is a program, on a list of user agents that was sorted by hand."""
+"""Browsers and bots, on a list of user agents that was classified by hand."""
 
 from __future__ import annotations
 

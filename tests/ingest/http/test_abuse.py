@@ -1,4 +1,4 @@
-"""Abuse of what ingest takes: forged headers, endless inventions, scripts. Memory and storage stay bounded, text inert.
+"""Abuse of the endpoints: forged headers, endless new values, scripts. Memory and storage stay bounded, text is inert.
 
 ``ABUSE_EVENTS=1000000`` tries a million pages and a million sites.
 """
@@ -90,7 +90,7 @@ def test_behind_a_proxy_only_its_own_entry_counts(
     assert len(seen) == 1
 
 
-def test_forged_headers_do_not_get_around_a_rate_limit(
+def test_forged_headers_do_not_bypass_a_rate_limit(
     make_service: Callable[..., Service], view: Callable[..., Payload]
 ) -> None:
     """The limit is by the connection's address."""
@@ -102,7 +102,7 @@ def test_forged_headers_do_not_get_around_a_rate_limit(
     assert statuses.count(429) >= 10
 
 
-def test_endless_pages_are_bounded(
+def test_new_pages_without_end_are_bounded(
     make_service: Callable[..., Service], view: Callable[..., Payload], clock: FakeClock
 ) -> None:
     """Values per site and day end at the cap, in what is stored and in memory."""

@@ -1,4 +1,4 @@
-"""Abuse of a real server: connections, headers and bodies that are meant to wear it out. Loopback only, and little.
+"""Abuse of a real server: stalled connections, huge headers and bodies. Loopback only, and little.
 
 The server is the product's own, with few threads and a stream in memory.
 """
@@ -210,7 +210,7 @@ def test_a_body_is_read_no_further_than_its_limit(server: Server) -> None:
     assert server.memory() - before < 30_000_000
 
 
-def test_what_is_no_http_does_no_harm(server: Server) -> None:
+def test_input_that_is_not_http_is_rejected(server: Server) -> None:
     """Binary noise, a TLS hello, HTTP/2, request smuggling: 4xx or a closed connection."""
     smuggled = (
         b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x"

@@ -1,4 +1,4 @@
-"""Requests made up from the OpenAPI document, good ones and bad ones: each answer is one that the document knows.
+"""Valid and invalid requests, generated from the OpenAPI document: every answer is in the document.
 
 ``FUZZ_CASES=10000`` tries a tenth of that for each operation that takes something; see `test_fuzz`.
 """

@@ -132,7 +132,7 @@ def test_an_error_names_its_request(service: Service) -> None:
         ("", False),
     ],
 )
-def test_a_sane_request_id_is_taken_over(service: Service, given: str, taken_over: bool) -> None:
+def test_a_valid_request_id_is_kept(service: Service, given: str, taken_over: bool) -> None:
     """A proxy's own id goes through; what is too long, strange or like an address is replaced."""
     answer = service.client.get("/healthz", headers={"X-Request-Id": given.encode().decode("latin-1")})
     assert (answer.headers["X-Request-Id"] == given) is taken_over
@@ -141,7 +141,7 @@ def test_a_sane_request_id_is_taken_over(service: Service, given: str, taken_ove
 def test_log_lines_of_a_request_carry_its_id(
     service: Service, view: Callable[..., Payload], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those of a failure of ours, too: it is found by what its answer says."""
+    """Internal errors, too: the log has them under the id of the answer."""
     monkeypatch.setattr(service.store, "salt_of_day", lambda *_: 1 / 0)
     answer = service.post(view(user_id=None), headers={"X-Request-Id": "find-me-again"})
     assert answer.status_code == 500

@@ -1,4 +1,4 @@
-"""Script in every field: stored as plain text that does nothing, and no longer than it may be."""
+"""Script in every field is stored as inert text of bounded length."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_what_is_no_address_is_not_in_the_error(text: str) -> None:
     assert refusal.value.__suppress_context__
 
 
-def test_the_region_travels_and_old_records_have_none(service: Service, view: Callable[..., Payload]) -> None:
+def test_the_region_is_in_records_and_old_records_have_none(service: Service, view: Callable[..., Payload]) -> None:
     """The field stands at the end: records of the release before are read as they are."""
     event = service.only_event(view())
     fields = msgspec.to_builtins(event)

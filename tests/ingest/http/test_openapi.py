@@ -1,4 +1,4 @@
-"""The OpenAPI document and ingest hold each other to their word."""
+"""The OpenAPI document and ingest agree: routes, statuses, schemas, reasons."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_payloads_limits_are_in_the_document(document: dict[str, Any]) -> No
 def test_every_kind_of_answer_to_browsers_fits(
     service: Service, checked: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
-    """Taken, dropped, partly taken, refused in all ways, and the stream's outage."""
+    """Accepted, dropped, partly accepted, refused in all ways, and an outage of the stream."""
     statuses = []
 
     def post(body: Any, **headers: str) -> None:
@@ -162,7 +162,7 @@ def test_every_kind_of_answer_to_servers_fits(
 def test_every_other_answer_fits(
     service: Service, checked: Callable[..., TestResponse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images, the tracker, health, and a failure of ours."""
+    """Images, the tracker, health, and an internal error."""
     agent = {"User-Agent": CHROME}
     assert checked("GET", "/collect.gif?url=/x", headers=agent).status_code == 200
     assert checked("GET", "/collect.gif", headers=agent).status_code == 400
@@ -177,7 +177,7 @@ def test_every_other_answer_fits(
     assert checked("POST", "/collect", json=payload, headers=agent).status_code == 500
 
 
-def test_a_store_that_is_away_fits(
+def test_the_answer_without_a_store_fits(
     service: Service, checked: Callable[..., TestResponse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503 with a reason, also for traces."""

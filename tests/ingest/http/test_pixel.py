@@ -1,4 +1,4 @@
-"""Pages without scripts: an event as an image, which is always an image."""
+"""Pages without scripts: an event as an image. The answer is always an image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_referer_is_the_page_when_no_url_is_given(service: Service) -> None:
     assert (event.browser, event.language, event.site) == ("Chrome", "fr", "default")
 
 
-def test_parameters_say_more(service: Service) -> None:
+def test_parameters_override_the_defaults(service: Service) -> None:
     """URL, referrer and type are taken from the query; the URL goes before the Referer header."""
     query = "?url=https%3A%2F%2Fshop.example%2Fx&referrer=https%3A%2F%2Fwww.google.com%2F&event_type=newsletter&other=1"
     assert ask(service, query, Referer=PAGE).status_code == 200
@@ -50,7 +50,7 @@ def test_parameters_say_more(service: Service) -> None:
     assert (event.type, event.page, event.source) == ("newsletter", "/x", "Google")
 
 
-def test_each_look_is_an_event_and_the_same_browser_one_visitor(service: Service) -> None:
+def test_each_request_is_an_event_and_the_same_browser_one_visitor(service: Service) -> None:
     """An image is asked for again whenever the page is seen; without ids the day's hash tells visitors apart."""
     for _ in range(2):
         ask(service, Referer=PAGE)
@@ -72,7 +72,7 @@ def test_each_look_is_an_event_and_the_same_browser_one_visitor(service: Service
         ("?url=/x", {"User-Agent": "Googlebot/2.1 (+http://www.google.com/bot.html)"}, 200, "bot"),
     ],
 )
-def test_what_is_not_taken_is_an_image_too_and_says_why(
+def test_a_refusal_is_an_image_with_its_reason(
     service: Service, query: str, headers: dict[str, Any], status: int, reason: str
 ) -> None:
     """A browser shows nothing broken; who looks at the answer finds the reason; the ledger counts it."""
@@ -102,7 +102,7 @@ def test_an_outage_is_an_image_too(service: Service, monkeypatch: pytest.MonkeyP
     assert (answer.status_code, answer.headers["X-LiveInsight-Reason"]) == (503, "store_unavailable")
 
 
-def test_asking_whether_there_is_an_image_counts_nothing(service: Service) -> None:
+def test_a_head_request_for_the_image_counts_nothing(service: Service) -> None:
     """HEAD is no look at a page."""
     answer = service.client.head("/collect.gif?url=/x", headers={"User-Agent": CHROME})
     assert (answer.status_code, answer.mimetype) == (200, "image/gif")

@@ -1,4 +1,4 @@
-"""Alive is not ready: ready is whoever can put records onto the stream and has room for more."""
+"""Readiness: the stream takes records, and the queue has room."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MoodyStream(MemoryStream):
         raise AssertionError("that the stream can be described says nothing about writing to it")
 
 
-def test_ready_is_a_stream_that_takes_records(make_service: Callable[..., Service]) -> None:
+def test_it_is_ready_when_the_stream_takes_records(make_service: Callable[..., Service]) -> None:
     """Asked by a record without events, every five seconds while it is well, and every second while it is not."""
     stream = MoodyStream()
     service = make_service(stream=stream)
@@ -65,7 +65,7 @@ def test_ready_is_a_stream_that_takes_records(make_service: Callable[..., Servic
     assert ready.get("/readyz").status_code == 503
 
 
-def test_events_say_how_the_stream_is(make_service: Callable[..., Service], view: Callable[..., Payload]) -> None:
+def test_writes_of_events_decide_readiness(make_service: Callable[..., Service], view: Callable[..., Payload]) -> None:
     """While events go through nothing is tried; one that fails is noticed at the next question."""
     stream = MoodyStream()
     service = make_service(stream=stream)
@@ -130,7 +130,7 @@ def test_without_the_sites_nothing_can_be_taken() -> None:
     assert Readiness(stream, lambda: False, sites).trouble() == Reason.STORE_UNAVAILABLE
 
 
-def test_a_stream_that_hangs_holds_up_one_health_check_only() -> None:
+def test_a_hanging_stream_blocks_one_health_check_only() -> None:
     """The others are told what is known."""
     asked, answered = threading.Event(), threading.Event()
 

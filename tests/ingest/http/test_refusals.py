@@ -1,4 +1,4 @@
-"""Each refusal has its reason and status, and names no more than a field."""
+"""Each refusal has a reason and a status, and names no more than a field."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_unknown_paths_and_wrong_methods_answer_json(service: Service) -> None:
     assert "POST" in wrong.headers["Allow"]
 
 
-def test_a_failure_of_ours_answers_json(
+def test_an_internal_error_answers_json(
     service: Service, view: Callable[..., Payload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unexpected error is a 500 with a reason, so the tracker tries again."""

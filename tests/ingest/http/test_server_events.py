@@ -1,4 +1,4 @@
-"""Events from servers: with a key, and with what the server knows of its visitor."""
+"""Events of servers: with an API key, and with the visitor's address and user agent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def send(service: Service) -> Callable[..., TestResponse]:
     return post
 
 
-def test_a_servers_event_is_about_its_visitor(
+def test_a_servers_event_counts_for_its_visitor(
     service: Service, send: Callable[..., TestResponse], clock: FakeClock
 ) -> None:
     """Time, ids and user agent are the payload's; nothing of the server's own request is in the event."""
@@ -70,7 +70,7 @@ def test_a_servers_event_joins_the_browsers_visitor(
     assert {event.visitor for event in service.events()} == {browser.visitor}
 
 
-def test_the_given_address_stands_for_the_visitor(
+def test_the_given_address_identifies_the_visitor(
     service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """Without an id: the same visitor as if the browser had come by itself, in whatever way the address is written."""
@@ -92,7 +92,7 @@ def test_bots_are_not_dropped(
     assert service.events()[0].device == "Bot"
 
 
-def test_who_asked_not_to_be_tracked_is_anonymous(
+def test_a_visitor_who_opted_out_is_anonymous(
     service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """A server passes the wish on with the event."""
@@ -101,7 +101,7 @@ def test_who_asked_not_to_be_tracked_is_anonymous(
 
 
 @pytest.mark.parametrize("address", ["nonsense", "203.0.113.999", "1", "203.0.113.9/24", "x" * 64])
-def test_an_address_that_is_none_is_refused_and_not_repeated(
+def test_an_invalid_address_is_refused_and_not_repeated(
     service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload], address: str
 ) -> None:
     """The reason names the field; the text is nowhere in the answer."""
@@ -122,7 +122,7 @@ def test_without_a_key_nothing_is_read(
     assert service.events() == []
 
 
-def test_a_key_is_for_its_own_site(
+def test_a_key_is_valid_for_its_site_only(
     service: Service, send: Callable[..., TestResponse], view: Callable[..., Payload]
 ) -> None:
     """Each event is judged by its site's keys: 403 for another's, 207 where some are good."""

@@ -1,4 +1,4 @@
-"""The application under the WSGI servers that the documentation names: several processes, one truth."""
+"""The application under the documented WSGI servers, with several processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a site's own rules do to events that come in over HTTP, and that a change of them holds within seconds."""
+"""A site's rules apply to events over HTTP, and a change applies within seconds."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_the_origin_is_a_matter_of_each_events_site(make_service: MakeService, v
     assert service.post(view()).status_code == 202
 
 
-def test_any_page_may_ask_whether_it_may_send(make_service: MakeService) -> None:
+def test_preflight_is_accepted_for_any_origin(make_service: MakeService) -> None:
     """A preflight knows no site: it is the event that is refused."""
     service = make_service(site={"origins": ("https://shop.example",)})
     answer = service.client.options("/collect", headers={"Origin": "https://evil.example"})
     assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
 
 
-def test_pages_and_addresses_can_be_left_out(make_service: MakeService, view: View) -> None:
+def test_pages_and_addresses_can_be_excluded(make_service: MakeService, view: View) -> None:
     """They are dropped with their reason, by the path before it is grouped, however the URL is written."""
     service = make_service(
         site={
@@ -90,7 +90,7 @@ def test_pages_and_addresses_can_be_left_out(make_service: MakeService, view: Vi
     assert len([event for event in service.events() if event.type != LEDGER]) == 4
 
 
-def test_an_excluded_address_is_the_real_one(make_service: MakeService, view: View) -> None:
+def test_an_excluded_address_is_the_clients_behind_proxies(make_service: MakeService, view: View) -> None:
     """What a client writes into X-Forwarded-For neither hides it nor leaves others out."""
     site = {"excluded_addresses": ("198.51.100.0/24",)}
     forged = {"X-Forwarded-For": "203.0.113.9"}
@@ -109,7 +109,7 @@ def test_an_excluded_address_is_the_real_one(make_service: MakeService, view: Vi
     ("policy", "expected"),
     [(DoNotTrackPolicy.OFF, "u_abc"), (DoNotTrackPolicy.ANONYMOUS, ""), (DoNotTrackPolicy.DROP, None)],
 )
-def test_a_wish_not_to_be_tracked_means_what_the_site_says(
+def test_the_sites_do_not_track_policy_applies(
     make_service: MakeService, view: View, header: str, policy: DoNotTrackPolicy, expected: str | None
 ) -> None:
     """Counted with ids, without them, or not at all; who has no such wish is counted either way."""
@@ -123,7 +123,7 @@ def test_a_wish_not_to_be_tracked_means_what_the_site_says(
     assert service.post(view(), headers={header: "0"}).json["accepted"] == 1
 
 
-def test_bots_are_counted_where_a_site_wants_that(make_service: MakeService, view: View) -> None:
+def test_bots_are_counted_by_the_sites_setting(make_service: MakeService, view: View) -> None:
     """Another site of the same request leaves them out."""
     service = make_service(sites="default shop", site={"bots": Bots.COUNT})
     service.post([view(), view(site="shop")], headers=BOT)
@@ -140,7 +140,7 @@ def test_query_fields_and_groups_are_the_sites_own(make_service: MakeService, vi
     assert [event.page for event in service.events()] == ["/order/17?id=3", "/order/:id"]
 
 
-def test_too_many_events_of_an_address_wait(make_service: MakeService, view: View) -> None:
+def test_events_above_the_rate_of_an_address_are_refused(make_service: MakeService, view: View) -> None:
     """429 tells how long; the rest of a batch is refused event by event; others are not held up."""
     service = make_service(site={"address_rate": 6})
     batch = [view(id=str(number)) for number in range(8)]
@@ -157,7 +157,7 @@ def test_too_many_events_of_an_address_wait(make_service: MakeService, view: Vie
     assert counted(service) == {"default": {"rate_limited": 4}}
 
 
-def test_too_many_events_of_a_site_wait(make_service: MakeService, view: View) -> None:
+def test_events_above_the_rate_of_a_site_are_refused(make_service: MakeService, view: View) -> None:
     """Whoever sends them; another site goes on."""
     service = make_service(sites="default shop", site={"site_rate": 3})
     statuses = [service.post(view(), address=f"198.51.100.{number}").status_code for number in range(5)]
@@ -165,7 +165,7 @@ def test_too_many_events_of_a_site_wait(make_service: MakeService, view: View) -
     assert service.post(view(site="shop")).status_code == 202
 
 
-def test_a_change_holds_within_seconds(make_service: MakeService, view: View) -> None:
+def test_a_change_of_a_site_applies_within_seconds(make_service: MakeService, view: View) -> None:
     """New sites, removed ones, time zones and limits: no restart; what came before stays as it was."""
     store = MemoryStore()
     service = make_service(store=store)
@@ -209,7 +209,7 @@ def test_events_are_taken_while_the_sites_cannot_be_read(make_service: MakeServi
     assert counted(starting) == {"default": {"malformed_json": 3}}
 
 
-def test_made_up_sites_leave_no_trace(make_service: MakeService, view: View) -> None:
+def test_unknown_sites_are_not_stored(make_service: MakeService, view: View) -> None:
     """Thousands of names: 404 with a reason, one row in the ledger under the default site, no memory kept."""
     service = make_service()
     rng = random.Random(7)
@@ -235,7 +235,7 @@ def test_made_up_sites_leave_no_trace(make_service: MakeService, view: View) -> 
     assert b"script" not in b"".join(service.records())
 
 
-def test_limits_are_told_as_data(make_service: MakeService, view: View) -> None:
+def test_limits_are_published(make_service: MakeService, view: View) -> None:
     """All of them, by site; who is left out is not told."""
     service = make_service(sites="default shop", site={"excluded_addresses": ("198.51.100.0/24",)})
     service.edit_site("shop", address_rate=60, session_gap=15, max_values=100)

@@ -17,6 +17,7 @@ from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory_store import MemoryStore
 from processor.kcl.adapter import AGGREGATE_MAGIC, Adapter, CheckpointRefused, GivenRecord, plain_records
 from processor.kcl.exit_codes import CRASHED, FLUSH_ABANDONED, TOO_MANY_DEAD_LETTERS, Note
+from processor.shard import checkpoints
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 
@@ -234,14 +235,19 @@ def test_a_shards_end_that_is_not_taken_ends_the_process(rig: Rig, reason: str) 
     assert rig.left == [CRASHED]
 
 
-def test_no_checkpoint_outside_a_call(rig: Rig) -> None:
+def test_no_checkpoint_outside_a_call(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library reads what is sent between calls as the answer to the next one."""
+    kept: list[checkpoints.Checkpointer] = []
+    monkeypatch.setattr(
+        rig.processor, "process_records", lambda records, checkpointer, behind: kept.append(checkpointer)
+    )
     rig.adapter.initialize(Given())
     rig.adapter.process_records(rig.batch(a_record(9)))
+    (checkpointer,) = kept
     with pytest.raises(CheckpointRefused):
-        rig.adapter._checkpointer.checkpoint("9")
+        checkpointer.checkpoint("9")
     with pytest.raises(CheckpointRefused):
-        rig.adapter._checkpointer.checkpoint(SHARD_END)
+        checkpointer.checkpoint(SHARD_END)
 
 
 def test_an_aggregate_is_put_together_as_one_dead_letter(rig: Rig) -> None:
