@@ -46,7 +46,7 @@ class Faults:
     cut: float = 0.03
     """`StoreUnavailable` with any part of the call done."""
     late: float = 0.02
-    """`StoreUnavailable`, and the request is carried out some time later all the same."""
+    """`StoreUnavailable`, but the request is carried out some time later."""
     repeated: float = 0.03
     """The answer is lost and the client sends the request again: what comes back is the second verdict."""
     unconfirmed: float = 0.04

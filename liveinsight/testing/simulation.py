@@ -1,12 +1,12 @@
-"""A whole life of a stream in one seed: visitors, reshards, and record processors that die, stall and are robbed.
+"""Simulates the life of a stream from one seed: visitors, reshards, and processors that crash, stall or lose a shard.
 
     log        random events, repeats, dead letters    --put-->  stream, split and merged while it is read
     owners     each drives one processor on one shard: a few records, a few more, a drain, a crash
     thieves    take a shard that has an owner; the old owner goes on, at once or after a long sleep (a zombie)
     store      `FaultyStore`: between any two of its calls all of the above may happen
 
-The processor comes as an argument, so every runtime (embedded worker, Kinesis Client Library, Lambda) can be put
-through the same. At the end `Simulation.expected` says what must be stored: each event folded once, in order.
+The processor is an argument, so every runtime (embedded worker, Kinesis Client Library, Lambda) can be tested. At the
+end `Simulation.expected` says what must be stored: each event folded once, in order.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from liveinsight.testing.faulty_store import Crash, Faults, FaultyStore
 from liveinsight.testing.memory_stream import MemoryStream
 
 MAX_STEPS = 20_000
-"""Beyond this a run does not come to an end, which is a failure of its own."""
+"""A run with more steps does not end, which is a failure."""
 MAX_DEPTH = 4
-"""Owners that may be caught between two calls at once."""
+"""Owners that may be between two calls at the same time."""
 KINDS = (PAGE_VIEW,) * 6 + (CLICK,) * 2 + (HEARTBEAT, CONVERSION, PAGE_EXIT, LEDGER)
 VISITORS = (1, 257, 2, 258, 3)
 """Numbers that differ by 256 share a virtual bucket, so their events share records."""
@@ -247,7 +247,7 @@ class Simulation:
             self._ended.add(owner.shard_id)
 
     def _meanwhile(self) -> None:
-        """What others do between two calls of somebody: nothing, a little, or a lot."""
+        """What other owners do between two calls of one: nothing, a little, or a lot."""
         if self._depth == MAX_DEPTH:
             return
         dice = self.rng.random()

@@ -1,10 +1,10 @@
-"""How many of a shard's records may be undecodable before the worker stops.
+"""The share of undecodable records at which the worker stops.
 
-One undecodable record becomes a dead letter and the shard goes on. A producer of a newer format, or a foreign
-one, makes every record undecodable: then it is better to stop, with the records safe on the stream, than to drain it.
+A single undecodable record becomes a dead letter, and the worker continues. A producer with a newer or foreign format
+makes every record undecodable: then it is better to stop, with the records safe on the stream, than to drain it.
 
-Counted by records, not by time, so batches, pauses and the pace of the stream make no difference. Before a
-processor's first records everything counts as decoded: each restart allows at most one limit's worth of dead letters.
+The limit counts records, not time, so batches and the pace of the stream make no difference. Before the first records
+of a processor everything counts as decoded: each restart allows at most one limit's worth of dead letters.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from liveinsight.model.errors import TooManyDeadLetters, UndecodableRecord
 from liveinsight.runtime.terminal_text import printable
 
 WINDOW = 100
-"""Records looked back on."""
+"""Number of latest records that the share is taken of."""
 ALWAYS_ALLOWED = 2
-"""Undecodable records among them that never stop the worker, however low the limit."""
+"""Undecodable records in the window that are always allowed, however low the limit."""
 
 
 class DeadLetterLimit:
-    """Watches one shard's records go by.
+    """Counts the undecodable records of one shard.
 
     Args:
         share: fraction of the window that may be undecodable; 1 allows everything.
@@ -34,14 +34,14 @@ class DeadLetterLimit:
         self._undecodable = 0
 
     def note_decoded(self) -> None:
-        """A good record went by."""
+        """Note a decoded record."""
         self._note("")
 
     def note_undecodable(self, shard_id: str, error: UndecodableRecord) -> None:
-        """An undecodable record went by.
+        """Note an undecodable record.
 
         Raises:
-            TooManyDeadLetters: it was one too many.
+            TooManyDeadLetters: the limit is exceeded.
         """
         self._note(error.reason)
         if self._undecodable > self._allowed:

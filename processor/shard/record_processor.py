@@ -51,7 +51,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 
 class RecordProcessor:
-    """Counts one shard. Not shared between threads.
+    """Counts one shard. Not thread safe.
 
     Args:
         store: where everything is written.
@@ -89,7 +89,7 @@ class RecordProcessor:
         self.progress = Progress()
 
     def initialize(self, shard_id: str, sequence_number: str) -> None:
-        """A lease begins: the shard, and the checkpoint to go on from ("" at a first start)."""
+        """A lease begins: the shard, and the checkpoint to continue from ("" at a first start)."""
         self._shard_id = shard_id
         self._decoder = RecordDecoder(shard_id, self._incarnation, self._limit)
         self._counters = CounterWriter(self._store, shard_id, self._options)
@@ -207,7 +207,7 @@ class RecordProcessor:
         self._retry(self._visitors.flush, give_up_at)
         self.progress.visitor_writes = self._visitors.written
         self._stored_as_of = self._as_of
-        # Before the checkpoint: after that of a shard's end nobody comes back to close its watermark.
+        # Before the checkpoint: after the checkpoint of its end, no worker returns to a shard to close its watermark.
         self._retry(lambda: self._publish_watermark(closed=closed), give_up_at)
         if self._dirty_since_checkpoint:
             self._retry(lambda: checkpointer.checkpoint(self._last_sequence), give_up_at)

@@ -76,7 +76,7 @@ def _cells(shard: ShardStatus, status: StreamStatus, with_leases: bool) -> list[
             if shard.renewed is None
             else f"{duration_text(now - shard.renewed)} ago"
         )
-        cells += [printable(facts.lease.owner) or "nobody", renewed] if facts.lease else ["no lease", ""]
+        cells += [printable(facts.lease.owner) or "no owner", renewed] if facts.lease else ["no lease", ""]
     return cells
 
 

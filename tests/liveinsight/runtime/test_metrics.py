@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from liveinsight.devstack.loopback import free_port
 from liveinsight.model.errors import SettingsError
 from liveinsight.runtime.metrics import ApiMetrics, IngestMetrics, Metrics, WorkerMetrics
 from liveinsight.settings import Settings
@@ -15,14 +15,6 @@ from liveinsight.wiring import serve_metrics
 
 SERVICES = [IngestMetrics, WorkerMetrics, ApiMetrics]
 UNITS = {"bytes", "calls", "events", "items", "milliseconds", "records", "requests", "retries", "seconds", "throttles"}
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -44,13 +36,14 @@ def test_names_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
-def test_metrics_are_served_on_the_port_of_the_settings(free_port: int) -> None:
+def test_metrics_are_served_on_the_port_of_the_settings() -> None:
     """Also when the numbers are in files of several processes; a port that is taken is an error of the settings."""
-    settings = Settings(metrics_port=free_port)
+    port = free_port()
+    settings = Settings(metrics_port=port)
     metrics = WorkerMetrics()
     metrics.records.inc(3)
     serve_metrics(settings, metrics)
-    with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         assert b"\nliveinsight_worker_records_total 3.0\n" in answer.read()
     with pytest.raises(SettingsError, match="LIVEINSIGHT_METRICS_PORT"):
         serve_metrics(settings, metrics)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from liveinsight.devstack.loopback import free_port
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.testing.expected import dead_letters_in
 from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock
@@ -55,10 +57,20 @@ def test_counts_everything_drains_and_goes_on(deployment: Deployment, tmp_path: 
     """
     records_before, checkpointed_before = deployment.records, deployment.checkpointed()
     deployment.put(12_000)
-    with deployment.worker(tmp_path, "first", LIVEINSIGHT_SESSIONS_INTERVAL="10") as first:
+    port = str(free_port())
+    with deployment.worker(
+        tmp_path, "first", LIVEINSIGHT_SESSIONS_INTERVAL="10", LIVEINSIGHT_METRICS_PORT=port
+    ) as first:
         first.wait_for_shards()
         deployment.put(8_000)
         deployment.wait_until_counted(first)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            metrics = answer.read().decode()
+        assert (
+            float(metrics.partition("\nliveinsight_worker_records_total ")[2].split()[0])
+            == deployment.records - records_before
+        )
+        assert metrics.count("\nliveinsight_worker_lag_milliseconds{") == 4
         with deployment.load():
             deployment.wait_for_more()
             checkpointed = deployment.checkpointed()

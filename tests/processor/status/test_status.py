@@ -257,7 +257,7 @@ def test_leases(place: Place) -> None:
     assert found.shards[0].facts.checkpoint == "3"
     place.leases[ROOT] = Lease("", 42, "TRIM_HORIZON")
     assert place.look().shards[0].facts.checkpoint == "1"
-    assert "nobody" in shown(place.look())
+    assert "no owner" in shown(place.look())
 
 
 class Empty(MemoryStream):
@@ -523,7 +523,7 @@ def test_lease_table(
     code, out, _ = run(aws_environ)
     assert code == 0
     assert "machine-7" in out
-    assert "nobody" in out
+    assert "no owner" in out
 
 
 def test_on_the_faithful_pair(
