@@ -65,8 +65,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     address_rate: int = 0
     site_rate: int = 0
     max_values: int = DEFAULT_MAX_VALUES
-    # Stored lists of sites have the name "honour".
-    do_not_track: DoNotTrackPolicy = msgspec.field(default=DoNotTrackPolicy.ANONYMOUS, name="honour")
+    do_not_track: DoNotTrackPolicy = DoNotTrackPolicy.ANONYMOUS
     bots: Bots = Bots.DROP
     query_allow: tuple[str, ...] = ()
     path_groups: tuple[tuple[str, str], ...] = ()
