@@ -33,7 +33,8 @@ class MemoryStream:
     def __init__(self, clock: Clock, shards: int = 1, created_at: int | None = None) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._created_at = clock() if created_at is None else created_at
+        self.created_at = clock() if created_at is None else created_at
+        """Which incarnation of the stream it is."""
         self._shards: dict[str, _MemoryShard] = {}
         self.refuse_puts = 0
         """How many of the next records to refuse, as a throttled shard does."""
@@ -94,7 +95,7 @@ class MemoryStream:
         raise StreamUnavailable("no open shard covers the hash key")
 
     def incarnation(self) -> int:
-        return self._created_at
+        return self.created_at
 
     def shards(self) -> list[Shard]:
         with self._lock:

@@ -155,7 +155,7 @@ def test_a_stream_that_was_created_anew_says_nothing_about_old_events(
     """Marks and watermarks of another incarnation are no proof."""
     (receipt,) = send(view())
     service.clock.advance(hours=1)
-    service.stream._created_at = service.clock()
+    service.stream.created_at = service.clock()
     service.stream.keep("shardId-000000000000", [])
     send(view(id="2"))
     Worker(service).count()
