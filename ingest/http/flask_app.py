@@ -1,8 +1,8 @@
 """The Flask application: Flask with a cache of routes and without sessions.
 
-Both use the class attributes that Flask has for this, so hooks, error handlers and URL building work as in any Flask
-application. The cache saves binding and matching a route for each request. It holds only routes without variable
-parts, so its size is bounded by the application's own routes.
+Both use the class attributes that Flask has for this, and hooks that are registered are called: hooks, signals, error
+handlers and URL building work as in any Flask application. The cache saves binding and matching a route for each
+request. It holds only routes without variable parts, so its size is bounded by the application's own routes.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request
+from flask import Flask, Request, Response, appcontext_tearing_down, request_tearing_down
+from flask.globals import request_ctx
 from flask.sessions import NullSession, SessionInterface
+from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, RequestRedirect, Rule
 
@@ -78,3 +80,20 @@ class Application(Flask):
 
     url_map_class = RouteCache
     session_interface = NoSessions()
+
+    # Most of a request's time in Flask goes into looking for hooks. Each method below looks once whether there is any.
+
+    def preprocess_request(self) -> ResponseReturnValue | None:
+        return super().preprocess_request() if self.before_request_funcs or self.url_value_preprocessors else None
+
+    def process_response(self, response: Response) -> Response:
+        called = self.after_request_funcs or request_ctx._after_request_functions
+        return super().process_response(response) if called else response
+
+    def do_teardown_request(self, *exc: Any) -> None:
+        if self.teardown_request_funcs or request_tearing_down.receivers:
+            super().do_teardown_request(*exc)
+
+    def do_teardown_appcontext(self, *exc: Any) -> None:
+        if self.teardown_appcontext_funcs or appcontext_tearing_down.receivers:
+            super().do_teardown_appcontext(*exc)

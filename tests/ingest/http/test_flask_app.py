@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from blinker import NamedSignal
 from flask import Flask, Response, after_this_request, request, session, url_for
-from flask.signals import request_finished
+from flask.signals import appcontext_tearing_down, request_finished, request_tearing_down
 
 from ingest.http.answers import json_response
 from ingest.http.flask_app import Application, RouteCache
@@ -69,6 +70,35 @@ def test_hooks_and_signals_of_flask_are_called() -> None:
         for _ in range(2):
             client.get("/here")
     assert calls == ["before", "after", "signal", "teardown", "context"] * 2
+
+
+@pytest.mark.parametrize("signal", [request_tearing_down, appcontext_tearing_down])
+def test_a_receiver_alone_is_called_at_the_end(signal: NamedSignal) -> None:
+    """Without any teardown function, too."""
+    app = an_application()
+    calls: list[str] = []
+
+    def noted(*_: object, **__: object) -> None:
+        calls.append("end")
+
+    with signal.connected_to(noted, app):
+        app.test_client().get("/here")
+    assert calls == ["end"]
+
+
+@pytest.mark.parametrize("hook", ["before_request", "url_value_preprocessor", "after_request", "teardown_request"])
+def test_a_hook_alone_is_called(hook: str) -> None:
+    """Each kind by itself: nothing else is registered."""
+    app = an_application()
+    calls: list[str] = []
+
+    def noted(*given: Response) -> Response | None:
+        calls.append(hook)
+        return given[0] if hook == "after_request" else None
+
+    getattr(app, hook)(noted)
+    app.test_client().get("/here")
+    assert calls == [hook]
 
 
 def test_a_hook_may_answer_and_a_view_may_ask_for_its_own_hook() -> None:

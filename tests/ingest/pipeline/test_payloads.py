@@ -29,6 +29,31 @@ def test_a_first_version_page_view_becomes_a_whole_event(service: Service, view:
     assert (event.country, event.conversion_type, event.element, event.props) == ("", "", None, None)
 
 
+def test_every_text_and_number_is_in_its_own_field(make_service: Callable[..., Service]) -> None:
+    """All values differ, so that two fields cannot be swapped."""
+    service = make_service(trusted_proxies="1", site={"session_gap": 45})
+    campaign = "utm_source=s&utm_medium=m&utm_campaign=c&utm_term=t&utm_content=o"
+    payload = {
+        "event_type": "conversion", "id": "i", "user_id": "u", "session_id": "u.1", "timestamp": NOON - 7,
+        "page_url": f"https://shop.example/p?{campaign}", "referrer": "https://www.bing.com/r", "title": "T",
+        "language": "fr", "conversion_type": "v", "revenue": {"amount": 3, "currency": "EUR"}, "engaged_ms": 11,
+        "scroll_percent": 12, "screen_width": 13, "element_tag": "a", "props": {"k": 14},
+    }  # fmt: skip
+    event = service.only_event(payload, headers={"CF-IPCountry": "AT", "CF-Region-Code": "9"})
+    assert event.type == "conversion"
+    assert (event.occurred_at, event.received_at, event.gap_minutes) == (NOON - 7, NOON, 45)
+    assert (event.user_id, event.session_id, event.title, event.language) == ("u", "u.1", "T", "fr")
+    assert (event.page, event.page_url, event.referrer) == (
+        "/p", "https://shop.example/p", "https://www.bing.com/r",
+    )  # fmt: skip
+    assert (event.utm_source, event.utm_medium, event.utm_campaign) == ("s", "m", "c")
+    assert (event.utm_term, event.utm_content, event.source) == ("t", "o", "s")
+    assert (event.country, event.device, event.browser, event.os) == ("AT", "Desktop", "Chrome", "Windows")
+    assert (event.conversion_type, event.revenue, event.currency) == ("v", 300, "EUR")
+    assert (event.engaged_ms, event.scroll_percent, event.screen_width) == (11, 12, 13)
+    assert (event.element, event.props) == (Element("a"), {"k": 14})
+
+
 def test_a_first_version_click_keeps_its_element(service: Service, view: Callable[..., Payload]) -> None:
     """Clicks carry tag, id, classes and text; null is as absent."""
     click = view(
