@@ -57,6 +57,7 @@ def cold_and_warm(name: str, one: Callable[[int], object], calls: int, rounds: i
     return f"{name:44}{middle(rounds, different):10.2f}{middle(rounds, alike):10.2f}"
 
 
+# Long: the table of steps, which share what is set up before it.
 def main() -> None:
     """Print the table."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])

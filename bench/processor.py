@@ -186,6 +186,7 @@ def _cpu_clock() -> int:
     return time.process_time_ns() // 1_000_000
 
 
+# Long: options, then one line a run.
 def main() -> None:
     """Measure, print a table, and say whether the aims are met."""
     parser = argparse.ArgumentParser(

@@ -120,6 +120,7 @@ Sum = tuple[str, tuple[int, int, int, int, int, int]]
 """(counter, (events, views, visits, bounces, duration, visitor))."""
 
 
+# Long: its classes need the library, which is optional.
 def bytewax(polls: Sequence[Poll]) -> None:
     """A dataflow in one worker.
 

@@ -56,7 +56,7 @@ class Ticket:
         self.packed = [_packed(event) for event in events]
         self.size = sum(packed.size for packed in self.packed)
         self.placements: dict[int, Placement] | None = {} if locate else None
-        """By index of the event; None when nobody asks."""
+        """By index of the event; None unless asked for."""
         self.entered_at = entered_at
         self.pending = -1
         """Records that are not acknowledged yet; below zero while it is in no batch."""

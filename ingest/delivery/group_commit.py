@@ -43,7 +43,7 @@ class Retries:
     """How often and how long refused records are put again: exponential backoff with full jitter, in seconds.
 
     A call that fails as a whole is not made again here: the stream's client has retried already, and a server whose
-    threads all wait for a stream that is down serves nobody.
+    threads all wait for a stream that is down answers no request.
     """
 
     deadline: float = 2.0

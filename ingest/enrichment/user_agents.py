@@ -28,7 +28,7 @@ class Agent(NamedTuple):
     bot: bool
 
 
-NOBODY = Agent("", "", "", bot=True)
+NO_USER_AGENT = Agent("", "", "", bot=True)
 """No user agent: every browser sends one."""
 
 _BROWSER_NAMES = {
@@ -72,7 +72,7 @@ def relays(user_agent: str) -> bool:
 def classify(user_agent: str) -> Agent:
     """Browser, system, device and bot verdict."""
     if not user_agent:
-        return NOBODY
+        return NO_USER_AGENT
     browser = ua_parser.parse_user_agent(user_agent)
     system = ua_parser.parse_os(user_agent)
     bot = is_bot(user_agent)

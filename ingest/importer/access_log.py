@@ -57,7 +57,7 @@ def parse_lines(lines: Sequence[str], rules: PageRules) -> pd.DataFrame:
     """One row per line.
 
     Columns: `address`, `occurred_at` (epoch ms), `target`, `referrer`, `user_agent`, `skip`. A page that the
-    browser showed from its cache (304) was seen all the same.
+    browser showed from its cache (304) was seen, too.
     """
     found = (_LINE.match(line) for line in lines)
     rows = [match.groups() if match else _NOTHING for match in found]

@@ -107,7 +107,7 @@ class Ledger:
         sites = self._sites()
         by_site: dict[str, Counter[str]] = {}
         for name, reasons in counts.items():
-            # A site may have been removed since. Where there is no site at all, nobody could look at the counts.
+            # The site may have been removed meanwhile. Without any site the counts are not shown anywhere.
             site = sites.by_name.get(name) or sites.find(None)
             if site:
                 by_site.setdefault(site.name, Counter()).update(reasons)

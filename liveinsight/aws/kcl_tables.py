@@ -36,8 +36,8 @@ def coordinator_table(lease_table_name: str) -> str:
 def give_up_leadership(client: DynamoDBClient, application: str, worker_id: str) -> bool:
     """Delete the leader's lock if it is that of this dead worker. Returns whether it was.
 
-    One worker of a fleet assigns the shards to all. Its lock is a row in a table of the library; a daemon that ends in
-    good order takes it away, one that crashed leaves it, and for two minutes nobody assigns anything.
+    One worker of a fleet assigns the shards to all. Its lock is a row in a table of the library. A daemon that drains
+    deletes it; one that crashed leaves it, and no shard is assigned for two minutes.
     """
     try:
         client.delete_item(

@@ -28,7 +28,7 @@ def move_visitor(state: VisitorState, event: Event, mark: str, session: Session)
     """Move the visitor into the event's minute, under the page, source and country that it has there.
 
     A visitor that leaves its last open page is taken out at once. One that falls silent stays in the minute of its
-    last event. An event that arrives late counts its view and moves nobody.
+    last event. A late event counts its view and does not move the visitor.
     """
     site, at, visitor = event.site, event.occurred_at, event.visitor
     minute = at // MINUTE_MS

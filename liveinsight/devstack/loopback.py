@@ -7,7 +7,7 @@ import socket
 
 
 def free_port(preferred: int = 0) -> int:
-    """`preferred` if nobody listens on it, otherwise any free port."""
+    """`preferred` if it is free, otherwise any free port."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -20,7 +20,7 @@ def free_port(preferred: int = 0) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens on `port`."""
+    """Whether `port` is free."""
     return free_port(port) == port
 
 

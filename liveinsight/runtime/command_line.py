@@ -19,7 +19,7 @@ yes_option = click.option("--yes", is_flag=True, help="do not ask for confirmati
 
 
 class NotConfirmed(click.ClickException):
-    """Nobody can be asked."""
+    """A confirmation is needed, and there is no terminal."""
 
     exit_code = 2
 
@@ -28,7 +28,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """Ask on the terminal, unless `yes` was said already.
 
     Raises:
-        NotConfirmed: nobody can be asked.
+        NotConfirmed: there is no terminal to ask on.
         click.Abort: the answer is no.
     """
     if not yes:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from ingest.contract.limits import MAX_USER_AGENT
-from ingest.enrichment.user_agents import CACHED_AGENTS, NOBODY, classify
+from ingest.enrichment.user_agents import CACHED_AGENTS, NO_USER_AGENT, classify
 from tests.ingest.conftest import Payload, Service
 
 
@@ -109,7 +109,7 @@ def test_any_text_gets_a_verdict(service: Service, view: Callable[..., Payload],
 
 def test_no_user_agent_at_all_is_a_bot(service: Service, view: Callable[..., Payload]) -> None:
     """Every browser sends one. The drop is told and counted."""
-    assert classify("") == NOBODY
+    assert classify("") == NO_USER_AGENT
     answer = service.post(view(user_agent=None), headers={"User-Agent": ""})
     assert answer.json["dropped"] == [{"index": 0, "reason": "bot"}]
 
