@@ -21,6 +21,8 @@ from liveinsight.storage.stream import MAX_BYTES_PER_PUT, MAX_RECORD_BYTES, MAX_
 
 _EVENT_OVERHEAD = 24
 """Bytes that an event costs beside its own: at worst its record's header and partition key."""
+_AWAKE_AT_ONCE = 2
+"""Of the threads that a call wakes: one that has the interpreter, and one that is on its way to it."""
 
 
 class Placement(Struct, frozen=True, gc=False):
@@ -82,6 +84,19 @@ class Ticket:
 def _packed(event: Event) -> PackedEvent:
     data = pack_event(event)
     return PackedEvent(partition_key(event.visitor), Raw(data), len(data) + _EVENT_OVERHEAD)
+
+
+def wake_in_turn(settled: Sequence[Ticket]) -> None:
+    """Wake settled tickets one after another: a hundred threads at once would contend for the interpreter lock.
+
+    The caller holds the lock that guards `woken`.
+    """
+    # A ticket that is gone wakes no other.
+    asleep = [ticket for ticket in settled if not ticket.gone]
+    for ticket, following in zip(asleep, asleep[_AWAKE_AT_ONCE:], strict=False):
+        ticket.following = following
+    for ticket in asleep[:_AWAKE_AT_ONCE]:
+        ticket.rouse()
 
 
 class WaitingLine:

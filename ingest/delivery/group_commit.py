@@ -23,15 +23,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ingest.delivery.commit_batch import CommitBatch, Placement, Ticket, WaitingLine
+from ingest.delivery.commit_batch import CommitBatch, Placement, Ticket, WaitingLine, wake_in_turn
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable
 from liveinsight.model.events import Event
 from liveinsight.runtime.metrics import IngestMetrics
 from liveinsight.storage.stream import Sink
 
 _GAUGE_EVERY = 8
-_AWAKE_AT_ONCE = 2
-"""Of the threads that a call wakes: one that has the interpreter, and one that is on its way to it."""
 
 
 class QueueFull(StreamUnavailable):
@@ -204,7 +202,8 @@ class GroupCommit:
                 settled = batch.settle(self._stream.put(batch.records))
                 if self._metrics:
                     self._metrics.accepted.inc(sum(len(ticket.packed) for ticket in settled))
-                self._wake(settled, own)
+                with self._lock:
+                    wake_in_turn([ticket for ticket in settled if ticket is not own])
                 if batch and not own.pending:
                     handed_over = self._hand_over(batch)
                     return
@@ -216,16 +215,6 @@ class GroupCommit:
             if not handed_over:
                 batch.give_up(error)
                 self._finish()
-
-    def _wake(self, settled: Sequence[Ticket], own: Ticket) -> None:
-        """Wake settled tickets one after another: a hundred threads at once would contend for the interpreter lock."""
-        with self._lock:
-            # A ticket that is gone wakes no other; the own thread may still be busy for a while.
-            asleep = [ticket for ticket in settled if ticket is not own and not ticket.gone]
-            for ticket, following in zip(asleep, asleep[_AWAKE_AT_ONCE:], strict=False):
-                ticket.following = following
-            for ticket in asleep[:_AWAKE_AT_ONCE]:
-                ticket.rouse()
 
     def _pause(self, batch: CommitBatch, own: Ticket) -> bool:
         """Wait before the next attempt; False when the thread's own request cannot wait as long."""

@@ -122,7 +122,8 @@ class Handler:
 
 
 @cache
-def _handler() -> Handler:
+def configured_handler() -> Handler:
+    """The handler that the environment describes; made once."""
     settings = Settings.from_env(os.environ)
     log_to_stderr(settings.log_level)
     stream, store = open_stream(settings), open_generations(settings)(FIRST)
@@ -139,4 +140,4 @@ def _handler() -> Handler:
 
 def handler(event: dict[str, Any], context: Context) -> Answer:
     """The entry point of the function."""
-    return _handler()(event, context)
+    return configured_handler()(event, context)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ingest.delivery.commit_batch import CommitBatch, Ticket, WaitingLine
+from ingest.delivery.commit_batch import CommitBatch, Ticket, WaitingLine, wake_in_turn
 from ingest.delivery.group_commit import GroupCommit, Pace, QueueFull, Retries
 from ingest.delivery.observed_stream import ObservedStream, StreamMisconfigured
 from liveinsight.model.errors import LiveInsightError, StreamRefused, StreamUnavailable
@@ -148,12 +148,11 @@ def test_all_who_wait_for_a_call_are_woken_by_it(threads: ThreadPoolExecutor) ->
 
 
 def test_who_went_before_being_woken_does_not_keep_others_asleep() -> None:
-    """A row is made of those who still wait, and who leaves it in its place wakes the next one all the same."""
-    commit = commit_to(ScriptedStream())
+    """Only tickets that still wait are in the row, and each wakes the next one."""
     tickets = [Ticket([an_event(event_id=n + 1)]) for n in range(7)]
-    own, gone = tickets[0], tickets[3]
+    gone = tickets[3]
     gone.gone = True
-    commit._wake(tickets, own)
+    wake_in_turn(tickets)
     row = []
     awake = [ticket for ticket in tickets if ticket.woken]
     while awake:
@@ -161,7 +160,7 @@ def test_who_went_before_being_woken_does_not_keep_others_asleep() -> None:
         row.append(ticket)
         if ticket.following:
             awake.append(ticket.following)
-    assert row == [ticket for ticket in tickets if ticket not in {own, gone}]
+    assert row == [ticket for ticket in tickets if ticket is not gone]
 
 
 def test_a_request_waits_for_its_own_records_only(threads: ThreadPoolExecutor) -> None:

@@ -231,7 +231,7 @@ def test_function_as_lambda_starts_it(
     embedded worker would go on after it."""
     for name, value in {**aws_environ, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
         monkeypatch.setenv(name, value)
-    handler._handler.cache_clear()
+    handler.configured_handler.cache_clear()
     stream, store = open_aws(aws)
     now = system_clock()
     events = [an_event(at=now, visitor=number, event_id=number) for number in range(1, 31)]
