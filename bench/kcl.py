@@ -22,12 +22,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from liveinsight.aws.dynamodb_store import DynamoStore
 from liveinsight.bootstrap import initialise
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.clock import system_clock
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
+from liveinsight.storage.store import Store
 from liveinsight.storage.stream import OutRecord
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock, install
@@ -64,7 +64,7 @@ def put(settings: Settings, events: int, per_record: int, *, after: int = 0) -> 
             batch = []
 
 
-def counted(store: DynamoStore) -> int:
+def counted(store: Store) -> int:
     """Page views in the totals."""
     quarter = quarter_of(system_clock())
     return sum(item.measures.get("pageviews", 0) for _, item in store.read_totals("default", quarter - 4, quarter).rows)

@@ -30,6 +30,14 @@ def _sites(text: str) -> dict[str, ZoneInfo]:
     return sites
 
 
+class BackendKind(Enum):
+    """Where events are kept and counted."""
+
+    AUTO = "auto"
+    SQLITE = "sqlite"
+    AWS = "aws"
+
+
 def _flag(text: str) -> str:
     return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text)
 
@@ -60,6 +68,14 @@ class Settings(Struct, frozen=True, kw_only=True, rename=_variable):
         ),
         _sites,
     ] = field(default_factory=lambda: {"default": ZoneInfo("UTC")})
+    backend: Annotated[
+        BackendKind,
+        _doc(
+            "where events are kept and counted: `sqlite` (files in the data folder), `aws` (Kinesis and DynamoDB), or "
+            "`auto`: AWS if an endpoint or `LIVEINSIGHT_LOCAL` is set, otherwise SQLite"
+        ),
+        str.lower,
+    ] = BackendKind.AUTO
     stream_name: Annotated[str, _doc("name of the Kinesis stream")] = "liveinsight-events"
     shards: Annotated[Positive, _doc("number of shards of the stream that `init` creates")] = 2
     table_prefix: Annotated[str, _doc("prefix of the names of the DynamoDB tables")] = "liveinsight"
@@ -124,6 +140,14 @@ class Settings(Struct, frozen=True, kw_only=True, rename=_variable):
     endpoint_url_kinesis: Annotated[str, _doc("endpoint of Kinesis, if it differs")] = ""
     endpoint_url_dynamodb: Annotated[str, _doc("endpoint of DynamoDB, if it differs")] = ""
     region: Annotated[str, _doc("AWS region; `AWS_DEFAULT_REGION` is read when it is not set")] = "us-east-1"
+
+    @property
+    def on_aws(self) -> bool:
+        """Whether the backend is Kinesis and DynamoDB, of AWS or of a local stack."""
+        if self.backend is not BackendKind.AUTO:
+            return self.backend is BackendKind.AWS
+        endpoints = self.endpoint_url or self.endpoint_url_kinesis or self.endpoint_url_dynamodb
+        return bool(endpoints) or self.local
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

@@ -1,6 +1,7 @@
-"""Builds the stream, the store and their readers from settings, for the composition roots.
+"""Builds the backend, its stream and store, and their readers from settings, for the composition roots.
 
-In: settings. Out: adapters to AWS. Nothing here makes a request, except where the docstring says so.
+In: settings. Out: adapters to AWS or SQLite. Nothing here makes a request, except where the docstring says so. The
+adapters are imported when they are chosen: a program on one machine never loads boto3.
 """
 
 from __future__ import annotations
@@ -8,32 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from liveinsight.aws.clients import dynamodb_client, kinesis_client, report_throttles
-from liveinsight.aws.dynamodb import Dynamo
-from liveinsight.aws.dynamodb_store import DynamoStore
-from liveinsight.aws.kinesis import KinesisStream
-from liveinsight.aws.schema import TableNames
-from liveinsight.model.clock import Clock
+from liveinsight.model.clock import Clock, system_clock
 from liveinsight.model.errors import SettingsError
 from liveinsight.runtime.metrics import WorkerMetrics
 from liveinsight.settings import Settings
 from liveinsight.sites.cache import SiteDirectory, SitesNow
 from liveinsight.sites.repository import load_sites
+from liveinsight.storage.backend import Backend
 from liveinsight.storage.generation_pointer import FIRST, load_pointer
 from liveinsight.storage.generation_reader import GenerationalReader
+from liveinsight.storage.store import Store
+from liveinsight.storage.stream import Stream
 
 
-def open_stream(settings: Settings, metrics: WorkerMetrics | None = None) -> KinesisStream:
+def open_backend(settings: Settings, metrics: WorkerMetrics | None = None) -> Backend:
+    """The backend that the settings name. With `metrics`, throttled calls to AWS are counted."""
+    if settings.on_aws:
+        from liveinsight.aws.backend import AwsBackend  # noqa: PLC0415
+
+        return AwsBackend(settings, metrics)
+    from liveinsight.sqlite.backend import SqliteBackend  # noqa: PLC0415
+
+    return SqliteBackend(settings, system_clock)
+
+
+def open_stream(settings: Settings, metrics: WorkerMetrics | None = None) -> Stream:
     """The stream."""
-    client = kinesis_client(settings)
-    if metrics:
-        report_throttles(client, metrics.throttles.labels("kinesis").inc)
-    return KinesisStream(client, settings.stream_name)
+    return open_backend(settings, metrics).stream()
 
 
-def open_stream_for_requests(settings: Settings) -> KinesisStream:
+def open_stream_for_requests(settings: Settings) -> Stream:
     """The stream, for servers whose clients wait: a call fails soon and is not retried."""
-    return KinesisStream(kinesis_client(settings, attempts=0, read_timeout=2.5), settings.stream_name)
+    return open_backend(settings).stream_for_requests()
 
 
 def serve_metrics(settings: Settings, metrics: WorkerMetrics) -> None:
@@ -49,28 +56,17 @@ def serve_metrics(settings: Settings, metrics: WorkerMetrics) -> None:
             raise SettingsError(f"LIVEINSIGHT_METRICS_PORT={settings.metrics_port}: {error.strerror}") from error
 
 
-def open_store(settings: Settings, *, parallel: int = 4) -> DynamoStore:
+def open_store(settings: Settings) -> Store:
     """The store of the first generation, which also holds sites, salts and the generation pointer."""
-    return open_generations(settings, parallel=parallel)(FIRST)
+    return open_generations(settings)(FIRST)
 
 
-def open_generations(
-    settings: Settings, *, parallel: int = 4, metrics: WorkerMetrics | None = None
-) -> Callable[[int], DynamoStore]:
+def open_generations(settings: Settings, *, metrics: WorkerMetrics | None = None) -> Callable[[int], Store]:
     """Returns the store of a generation of counters, whether or not its tables exist."""
-    client = dynamodb_client(settings)
-    if metrics:
-        report_throttles(client, metrics.throttles.labels("dynamodb").inc)
-    dynamo = Dynamo(client, parallel=parallel)
-
-    @cache
-    def open_generation(generation: int) -> DynamoStore:
-        return DynamoStore(dynamo, TableNames.of_generation(settings.table_prefix, generation))
-
-    return open_generation
+    return cache(open_backend(settings, metrics).store)
 
 
-def open_newest_store(settings: Settings) -> DynamoStore:
+def open_newest_store(settings: Settings) -> Store:
     """The store of the generation that the worker writes to. Reads the generation pointer."""
     stores = open_generations(settings)
     return stores(load_pointer(stores(FIRST)).newest)

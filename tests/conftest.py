@@ -180,6 +180,14 @@ def aws(aws_environ: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
+def on_sqlite(tmp_path: Path) -> Settings:
+    """Settings of a fresh stream and store in SQLite, created."""
+    settings = Settings.from_env({"LIVEINSIGHT_DATA_DIR": str(tmp_path / "data")})
+    initialise(settings)
+    return settings
+
+
+@pytest.fixture
 def open_aws() -> Callable[[Settings], tuple[KinesisStream, DynamoStore]]:
     """Gives the stream and store that settings name."""
 

@@ -21,7 +21,6 @@ from liveinsight.aws.keys import (
     Key,
     preview_key,
     salt_key,
-    shard_tag,
     visitor_previews_partition,
 )
 from liveinsight.counting.previews import (
@@ -35,6 +34,7 @@ from liveinsight.storage.store import (
     Checkpoint,
     Document,
 )
+from liveinsight.storage.stream import shard_tag
 
 
 class DynamoStore(CounterTable, VisitorTable, DeadLetterItems):

@@ -8,11 +8,12 @@ library: nothing is written to them, and only the lock of a dead leader is delet
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from liveinsight.model.errors import StoreUnavailable
+from liveinsight.storage.backend import Lease
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -55,15 +56,6 @@ def give_up_leadership(client: DynamoDBClient, application: str, worker_id: str)
         return False
     logger.info("leadership given up", extra={"action": "leadership"})
     return True
-
-
-class Lease(NamedTuple):
-    """A worker's lease of a shard. No time is stored: a live owner raises `counter` every few seconds."""
-
-    owner: str
-    counter: int
-    checkpoint: str
-    """A sequence number, `SHARD_END`, or a word such as ``TRIM_HORIZON`` when nothing was checkpointed yet."""
 
 
 def read_leases(client: DynamoDBClient, table: str) -> dict[str, Lease]:

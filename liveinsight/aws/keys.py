@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from liveinsight.counting.keys import CounterKey
 from liveinsight.model.buckets import day_from_number, day_number, days_between, utc_day_of_quarter
+from liveinsight.storage.stream import shard_tag
 
 DIMENSIONS = "d#"
 CHECKPOINTS = "c#"
@@ -34,11 +35,6 @@ PREVIEW = "!"
 
 Key = tuple[str, str]
 """(partition key, sort key)."""
-
-
-def shard_tag(shard_id: str) -> str:
-    """A shard id without the prefix that all share."""
-    return shard_id.removeprefix("shardId-").lstrip("0") or "0"
 
 
 def counter_key(key: CounterKey, shard_id: str) -> Key:

@@ -1,6 +1,6 @@
 """The store as protocols: the processor writes it, the API reads it.
 
-`DynamoStore` and, for tests, `MemoryStore` implement them and pass one contract suite. Both guarantee:
+`DynamoStore`, `SqliteStore` and, for tests, `MemoryStore` implement them and pass one contract suite. All guarantee:
 
 * **Writes are compare-and-set on the mark.** A counter is written only if its stored mark is the one it was loaded
   with; a visitor only if its stored mark is below the new one. Refused writes are returned, not raised.
@@ -114,6 +114,12 @@ class Checkpoint(NamedTuple):
 
     incarnation: int
     sequence_number: str
+
+    @property
+    def rank(self) -> tuple[int, bool, int]:
+        """Checkpoints of a shard in their order."""
+        ended = self.sequence_number == SHARD_END
+        return self.incarnation, ended, 0 if ended else int(self.sequence_number)
 
 
 class Watermark(NamedTuple):

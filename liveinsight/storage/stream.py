@@ -1,4 +1,7 @@
-"""The stream as a protocol. `KinesisStream` and, for tests, `MemoryStream` implement it and pass one contract suite."""
+"""The stream as a protocol.
+
+`KinesisStream`, `SqliteStream` and, for tests, `MemoryStream` implement it and pass one contract suite.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,11 @@ class Shard(NamedTuple):
 
     shard_id: str
     parents: tuple[str, ...]
+
+
+def shard_tag(shard_id: str) -> str:
+    """A shard id without the prefix that all share."""
+    return shard_id.removeprefix("shardId-").lstrip("0") or "0"
 
 
 class StartAt(Enum):

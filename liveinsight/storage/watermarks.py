@@ -29,3 +29,17 @@ def _open(watermarks: Iterable[Watermark]) -> list[Watermark]:
     known = list(watermarks)
     newest = max((mark.incarnation for mark in known), default=0)
     return [mark for mark in known if not mark.closed and mark.incarnation == newest]
+
+
+def supersedes(new: Watermark, stored: Watermark) -> bool:
+    """Whether `new` replaces the stored watermark of its shard: see `ProcessorStore.write_watermark`."""
+    if new.incarnation != stored.incarnation:
+        return new.incarnation > stored.incarnation
+    if stored.closed or new.closed:
+        return not stored.closed
+    pairs = list(zip(_times(new), _times(stored), strict=True))
+    return any(later > earlier for later, earlier in pairs) and all(later >= earlier for later, earlier in pairs)
+
+
+def _times(watermark: Watermark) -> tuple[int, int, int]:
+    return watermark.as_of, watermark.fresh_as_of, watermark.preview_as_of

@@ -21,7 +21,6 @@ from liveinsight.counting.timeline import Marked, in_timeline_order
 from liveinsight.model.ids import visitor_of
 from liveinsight.model.marks import NO_MARK
 from liveinsight.storage.store import (
-    SHARD_END,
     Checkpoint,
     CounterWrite,
     DeadLetter,
@@ -36,6 +35,7 @@ from liveinsight.storage.store import (
     tail_of,
     visitors_read,
 )
+from liveinsight.storage.watermarks import supersedes
 
 
 def _copy(item: CounterItem) -> CounterItem:
@@ -114,7 +114,7 @@ class MemoryStore:
     def write_watermark(self, watermark: Watermark) -> None:
         with self._lock:
             stored = self.watermarks.get(watermark.shard_id)
-            if stored is None or _supersedes(watermark, stored):
+            if stored is None or supersedes(watermark, stored):
                 self.watermarks[watermark.shard_id] = watermark
 
     def load_checkpoints(self) -> dict[str, Checkpoint]:
@@ -124,7 +124,7 @@ class MemoryStore:
     def write_checkpoint(self, shard_id: str, checkpoint: Checkpoint) -> None:
         with self._lock:
             stored = self.checkpoints.get(shard_id)
-            if stored is None or _rank(stored) < _rank(checkpoint):
+            if stored is None or stored.rank < checkpoint.rank:
                 self.checkpoints[shard_id] = checkpoint
 
     def read_totals(self, site: str, first_quarter: int, last_quarter: int) -> Read[tuple[int, CounterItem]]:
@@ -223,21 +223,3 @@ class MemoryStore:
     def counted_days(self) -> set[tuple[str, int]]:
         with self._lock:
             return {(key.site, key.bucket) for _, key in self.counters if key.kind == "dimension"}
-
-
-def _supersedes(new: Watermark, stored: Watermark) -> bool:
-    if new.incarnation != stored.incarnation:
-        return new.incarnation > stored.incarnation
-    if stored.closed or new.closed:
-        return not stored.closed
-    pairs = list(zip(_times(new), _times(stored), strict=True))
-    return any(later > earlier for later, earlier in pairs) and all(later >= earlier for later, earlier in pairs)
-
-
-def _times(watermark: Watermark) -> tuple[int, int, int]:
-    return watermark.as_of, watermark.fresh_as_of, watermark.preview_as_of
-
-
-def _rank(checkpoint: Checkpoint) -> tuple[int, float]:
-    number = checkpoint.sequence_number
-    return checkpoint.incarnation, float("inf") if number == SHARD_END else int(number)

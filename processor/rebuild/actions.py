@@ -10,14 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import date
+from functools import cache
 
 from rich.console import Console
 from rich.progress import track
 
-from liveinsight.aws.clients import dynamodb_client
-from liveinsight.aws.dynamodb import translated
-from liveinsight.aws.dynamodb_store import DynamoStore
-from liveinsight.aws.schema import TableNames, create_tables, delete_tables, later_generations
 from liveinsight.model.buckets import day_from_number
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable
@@ -38,8 +35,9 @@ from liveinsight.storage.generation_pointer import (
     switched_back,
 )
 from liveinsight.storage.generation_reader import GenerationalReader
+from liveinsight.storage.store import Store
 from liveinsight.storage.watermarks import freshest_possible
-from liveinsight.wiring import open_generations, open_stream
+from liveinsight.wiring import open_backend
 from processor.rebuild.cutover_day import choose_cutover_day
 from processor.rebuild.diff import SiteDay, compare_generations, scope_of
 from processor.rebuild.replay import PacedStream, begin_replay, counted_until, load_replay, paused_too_long
@@ -59,8 +57,9 @@ class Rebuild:
         self._settings = settings
         self._clock = clock
         self._console = console
-        self._stream = open_stream(settings)
-        self._stores = open_generations(settings)
+        self._backend = open_backend(settings)
+        self._stream = self._backend.stream()
+        self._stores = cache(self._backend.store)
         self._first = self._stores(FIRST)
 
     def start(self, *, until_caught_up: bool, reads_per_second: float) -> int:
@@ -70,13 +69,8 @@ class Rebuild:
         if generation is None:
             generation = pointer.newest + 1
             self._say(f"generation {generation} begins")
-        names = TableNames.of_generation(self._settings.table_prefix, generation)
-        protection = self._settings.deletion_protection
-        with translated():
-            for line in create_tables(
-                dynamodb_client(self._settings, attempts=5), names, deletion_protection=protection
-            ):
-                self._say(line)
+        for line in self._backend.create_generation(generation):
+            self._say(line)
         store = self._stores(generation)
         replay = self._retry(lambda: begin_replay(self._stream, store, self._clock()))
         following = RebuildRun(
@@ -146,7 +140,7 @@ class Rebuild:
         pointer, version = load_versioned_pointer(self._first)
         now = self._clock()
         before = switched_back(pointer, now)
-        existing = {FIRST, *self._existing()}
+        existing = {FIRST, *self._backend.later_generations()}
         if missing := before.generations - existing:
             raise LiveInsightError(f"the tables of generation {min(missing)} do not exist any more")
         if not force and paused_too_long(self._stores(before.newest).read_watermarks().rows, now):
@@ -166,7 +160,7 @@ class Rebuild:
         pointer, _ = load_versioned_pointer(self._first)
         days = {active.generation: active.cutover_day for active in pointer.active}
         now = self._clock()
-        for generation in (FIRST, *self._existing()):
+        for generation in (FIRST, *self._backend.later_generations()):
             store = self._stores(generation)
             since = "" if generation == FIRST else f", {self._replayed(store)}"
             reached = freshest_possible(store.read_watermarks().rows)
@@ -185,37 +179,31 @@ class Rebuild:
             raise LiveInsightError("generation 1 stays: its tables also hold the pointer and the salts of ingest")
         if generation in pointer.generations:
             raise LiveInsightError(f"generation {generation} is in use: `liveinsight rebuild rollback` first")
-        if generation not in self._existing():
+        if generation not in self._backend.later_generations():
             raise LiveInsightError(f"there is no generation {generation}: see `liveinsight rebuild status`")
         confirm(f"Delete the tables of generation {generation} for good?", yes=confirmed)
         # The pointer changes first, so that a concurrent switch is refused.
         save_pointer(self._first, forgotten(pointer, generation, self._clock()), version)
-        names = TableNames.of_generation(self._settings.table_prefix, generation)
-        with translated():
-            for line in delete_tables(dynamodb_client(self._settings, attempts=5), names):
-                self._say(line)
+        for line in self._backend.delete_generation(generation):
+            self._say(line)
         return 0
-
-    def _existing(self) -> list[int]:
-        with translated():
-            return later_generations(dynamodb_client(self._settings, attempts=5), self._settings.table_prefix)
 
     def _built(self, pointer: Pointer) -> int | None:
         """The generation that is being built, or is built and not active yet."""
-        return max((each for each in self._existing() if each > pointer.newest), default=None)
+        return max((each for each in self._backend.later_generations() if each > pointer.newest), default=None)
 
-    def _reached(self, store: DynamoStore) -> int | None:
+    def _reached(self, store: Store) -> int | None:
         shards = self._retry(self._stream.shards)
         incarnation = self._retry(self._stream.incarnation)
         return counted_until(shards, store.read_watermarks().rows, incarnation)
 
-    def _replayed(self, store: DynamoStore) -> str:
+    def _replayed(self, store: Store) -> str:
         try:
             return f"replayed since {time_text(load_replay(store).first_arrival)}"
         except LiveInsightError:
             return "not begun"
 
-    def _wait_for(self, stores: Iterable[GenerationalReader | DynamoStore], moment: int) -> None:
+    def _wait_for(self, stores: Iterable[GenerationalReader | Store], moment: int) -> None:
         with self._console.status("reading the differences again"):
             for store in stores:
                 read = store.read_watermarks

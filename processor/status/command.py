@@ -14,8 +14,6 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from liveinsight.aws import kcl_tables
-from liveinsight.aws.clients import dynamodb_client
 from liveinsight.model.clock import Clock, system_clock
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.runtime.command_line import Number, json_option
@@ -23,7 +21,7 @@ from liveinsight.runtime.terminal_text import json_text
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import FIRST, load_pointer
 from liveinsight.storage.stream import StartAt
-from liveinsight.wiring import open_generations, open_stream
+from liveinsight.wiring import open_backend
 from processor.status import view
 from processor.status.facts import Facts, gather
 from processor.status.health import LIMIT_SECONDS, History, StreamStatus, judge
@@ -149,16 +147,14 @@ def command(
 def _wire(
     settings: Settings, generation: int | None, lease_table: str | None, limit: float, clock: Clock
 ) -> tuple[Watcher, int]:
-    stream, stores = open_stream(settings), open_generations(settings)
-    generation = generation or load_pointer(stores(FIRST)).newest
-    client = dynamodb_client(settings)
-    table = lease_table or kcl_tables.lease_table(settings.table_prefix, generation)
+    backend = open_backend(settings)
+    generation = generation or load_pointer(backend.store(FIRST)).newest
+    stream, store = backend.stream(), backend.store(generation)
 
     def look() -> Facts:
-        leases = kcl_tables.read_leases(client, table)
         # LATEST applies to the first start only: later generations count from the oldest record.
         start_at = settings.start_at if generation == FIRST else StartAt.TRIM_HORIZON
-        return gather(stream, stores(generation), leases, now=clock(), start_at=start_at)
+        return gather(stream, store, backend.leases(generation, lease_table or ""), now=clock(), start_at=start_at)
 
     patience = min(max(LEASE_SECONDS, 2 * settings.sessions_interval + 1), LONGEST_WAIT)
     return Watcher(look, round(limit * 1000), patience), generation

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from liveinsight.aws.kcl_tables import Lease
+from liveinsight.storage.backend import Lease
 from liveinsight.storage.store import SHARD_END, Checkpoint, DeadLetterSummary, Watermark
 from liveinsight.storage.store import Read as ReadAnswer
 from liveinsight.storage.stream import Shard, StartAt, Stream

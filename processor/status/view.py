@@ -12,10 +12,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from liveinsight.aws.keys import shard_tag
 from liveinsight.runtime.report_text import duration_text, time_text
 from liveinsight.runtime.terminal_text import printable
 from liveinsight.storage.store import SHARD_END
+from liveinsight.storage.stream import shard_tag
 from processor.status.facts import DEAD_LETTERS_COUNTED
 from processor.status.health import ShardStatus, State, StreamStatus
 

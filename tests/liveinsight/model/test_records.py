@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveinsight.aws.keys import bucket_of, counter_key, shard_tag, utc_days_of_quarters, value_of
+from liveinsight.aws.keys import bucket_of, counter_key, utc_days_of_quarters, value_of
 from liveinsight.counting.keys import CounterKey
 from liveinsight.model.buckets import (
     HOUR_MS,
@@ -22,6 +22,7 @@ from liveinsight.model.buckets import (
 )
 from liveinsight.model.errors import UndecodableRecord
 from liveinsight.model.events import MAGIC, VERSION, Element, decode_record, encode_record
+from liveinsight.storage.stream import shard_tag
 from liveinsight.testing.builders import an_event
 
 

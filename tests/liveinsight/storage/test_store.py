@@ -1,4 +1,4 @@
-"""What every store promises, held against the in-memory one, MiniStack and Amazon's own DynamoDB Local."""
+"""What every store promises, held against the in-memory one, SQLite, MiniStack and Amazon's own DynamoDB Local."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from liveinsight.testing.builders import NOON, an_event
 from liveinsight.testing.counters import apply_pending
 from liveinsight.testing.expected import dead_letters_in
 from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.wiring import open_store
 
 SHARD = "shardId-000000000000"
 OTHER_SHARD = "shardId-000000000001"
@@ -50,10 +51,12 @@ def an_item(number: int, *, views: int = 1, visitor: int = 7) -> CounterItem:
     return item
 
 
-@pytest.fixture(params=["memory", "ministack", pytest.param("dynamodb-local", marks=pytest.mark.emulator)])
+@pytest.fixture(params=["memory", "sqlite", "ministack", pytest.param("dynamodb-local", marks=pytest.mark.emulator)])
 def any_store(request: pytest.FixtureRequest) -> Store:
     if request.param == "memory":
         return MemoryStore()
+    if request.param == "sqlite":
+        return open_store(request.getfixturevalue("on_sqlite"))
     environ = request.getfixturevalue("aws_environ")
     if request.param == "dynamodb-local":
         environ = {**environ, "AWS_ENDPOINT_URL_DYNAMODB": request.getfixturevalue("dynamodb_local").url}

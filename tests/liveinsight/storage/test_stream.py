@@ -1,4 +1,4 @@
-"""What every stream promises, held against the in-memory one, MiniStack and kinesis-mock."""
+"""What every stream promises, held against the in-memory one, SQLite, MiniStack and kinesis-mock."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from liveinsight.model.errors import LiveInsightError
 from liveinsight.settings import Settings
 from liveinsight.storage.stream import OutRecord, Record, StartAt, Stream
 from liveinsight.testing.builders import FakeClock, MemoryStream
+from liveinsight.wiring import open_stream
 
 
-@pytest.fixture(params=["memory", "ministack", pytest.param("kinesis-mock", marks=pytest.mark.emulator)])
+@pytest.fixture(params=["memory", "sqlite", "ministack", pytest.param("kinesis-mock", marks=pytest.mark.emulator)])
 def any_stream(request: pytest.FixtureRequest, clock: FakeClock) -> Stream:
     if request.param == "memory":
         return MemoryStream(clock, shards=2)
+    if request.param == "sqlite":
+        return open_stream(request.getfixturevalue("on_sqlite"))
     environ = request.getfixturevalue("aws_environ")
     if request.param == "kinesis-mock":
         environ = {**environ, "AWS_ENDPOINT_URL_KINESIS": request.getfixturevalue("kinesis_mock").url}

@@ -19,8 +19,6 @@ from typing import Any
 import boto3
 import pytest
 
-from liveinsight.aws.dynamodb_store import DynamoStore
-from liveinsight.aws.kinesis import KinesisStream
 from liveinsight.bootstrap import initialise
 from liveinsight.devstack.loopback import free_port
 from liveinsight.model.buckets import quarter_of
@@ -28,7 +26,7 @@ from liveinsight.model.clock import system_clock
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
 from liveinsight.storage.store import Store
-from liveinsight.storage.stream import OutRecord
+from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import an_event
 from liveinsight.wiring import open_store, open_stream
 
@@ -114,8 +112,8 @@ def test_mapping_is_refused_then_set_right(cloud: Cloud) -> None:
     environ = {"AWS_ENDPOINT_URL": cloud.url, "LIVEINSIGHT_STREAM": NAME, "LIVEINSIGHT_TABLE_PREFIX": NAME}
     settings = Settings.from_env(environ)
     initialise(settings)
-    stream: KinesisStream = open_stream(settings)
-    store: DynamoStore = open_store(settings)
+    stream: Stream = open_stream(settings)
+    store: Store = open_store(settings)
     cloud.deploy(environ)
     mapping = cloud.functions.create_event_source_mapping(
         FunctionName="count",

@@ -19,13 +19,14 @@ from rich.console import Console
 
 from liveinsight.__main__ import main
 from liveinsight.aws.clients import dynamodb_client, kinesis_client
-from liveinsight.aws.kcl_tables import Lease, lease_table, read_leases
+from liveinsight.aws.kcl_tables import lease_table, read_leases
 from liveinsight.bootstrap import initialise
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import StreamUnavailable
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.runtime.report_text import duration_text
 from liveinsight.settings import Settings
+from liveinsight.storage.backend import Lease
 from liveinsight.storage.generation_pointer import load_versioned_pointer, save_pointer, switched
 from liveinsight.storage.store import SHARD_END, Checkpoint, DeadLetter, Store, Watermark
 from liveinsight.storage.stream import OutRecord, RecordBatch, StartAt, Stream

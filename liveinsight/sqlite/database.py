@@ -1,0 +1,174 @@
+"""One SQLite file, shared by threads and processes: connections, transactions, and errors translated.
+
+In: a path and a `Schema`. Out: connections for reading, and transactions. Promises: a transaction is on the disk when
+it ends without an error (write-ahead log, `synchronous=FULL`). An error rolls it back, closes its connection, so that
+the next call begins afresh, and becomes the error class that the file's users expect.
+
+Writers of all processes take turns at a lock file. SQLite's own waiting sleeps for up to 100 ms between two looks, and
+lets whoever looks first have the turn.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from liveinsight.model.errors import LiveInsightError
+from liveinsight.sqlite.schema import Schema, check_version, migrate
+
+BUSY_SECONDS = 5.0
+"""How long to wait for a program that does not take turns, such as the sqlite3 shell."""
+CACHE_KB = 2_000
+"""Pages that each connection keeps; the system caches the rest."""
+LOG_BYTES = 64 << 20
+"""The write-ahead log is cut back to this size when it begins anew."""
+
+_ADVICE = {
+    "SQLITE_FULL": "the disk is full: free some space, and it continues by itself",
+    "SQLITE_READONLY": "the file or its folder is read-only for this process",
+    "SQLITE_CANTOPEN": "the file cannot be opened: is its folder there, and readable and writable for this process?",
+    "SQLITE_CORRUPT": "the file is damaged: restore a backup with `liveinsight restore`",
+    "SQLITE_NOTADB": "the file is no database: restore a backup with `liveinsight restore`",
+    "SQLITE_BUSY": "another program holds the file",
+}
+_left_by_fork: list[object] = []
+"""Connections of the parent process. Closing one here could remove files that the parent uses."""
+
+
+class Database:
+    """A file and the connections to it. Thread safe; it may be made before a fork.
+
+    Args:
+        path: of the file, which `create` has made.
+        schema: what it holds.
+        error: the class of temporary errors: `StreamUnavailable` or `StoreUnavailable`.
+    """
+
+    def __init__(self, path: Path, schema: Schema, error: type[LiveInsightError]) -> None:
+        self.path = path
+        self._schema = schema
+        self._error = error
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._turn = threading.Lock()
+        self._turn_file: int | None = None
+        self._pid = 0
+
+    def create(self) -> bool:
+        """Create the file, or bring an older one up to date; returns whether anything was to do.
+
+        Raises:
+            LiveInsightError: the file is something else, of a newer release, or cannot be written.
+        """
+        with self._translated(), self.turn(), closing(connect(self.path, "rwc")) as connection:
+            return migrate(connection, self._schema, self.path)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose queries all see the same state of the file."""
+        with self._connected() as connection:
+            connection.execute("BEGIN")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction. It is on the disk after the block."""
+        with self._connected() as connection, self.turn():
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def statement(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one writing statement, which is a transaction of its own."""
+        with self._connected() as connection, self.turn():
+            yield connection
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """The right to write, which one thread of all processes has."""
+        with self._turn:
+            if self._turn_file is None:
+                self._turn_file = os.open(f"{self.path}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._turn_file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._turn_file, fcntl.LOCK_UN)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        with self._translated():
+            connection = self._take()
+            try:
+                yield connection
+            except BaseException:
+                # Whatever state it is in, the next call gets a new one. Closing rolls back.
+                with suppress(sqlite3.Error):
+                    connection.close()
+                raise
+            self._idle.append(connection)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+            raise
+        except sqlite3.DatabaseError as error:
+            raise self._error(f"{self.path}: {_explained(error)}") from error
+        except OSError as error:
+            raise self._error(f"{error.filename}: {error.strerror}") from error
+
+    def _take(self) -> sqlite3.Connection:
+        if self._pid != os.getpid():
+            _left_by_fork.append(self._idle)
+            self._idle, self._turn, self._turn_file = deque(), threading.Lock(), None
+            self._pid = os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        if not self.path.exists():
+            raise self._error(f"{self.path} is missing: run `liveinsight init` or `liveinsight up`")
+        connection = connect(self.path)
+        check_version(connection, self._schema, self.path)
+        return connection
+
+
+def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    """A connection in autocommit mode, for any thread.
+
+    Args:
+        path: of the file.
+        mode: "rw"; "rwc" creates the file; "ro" only reads.
+
+    Raises:
+        sqlite3.DatabaseError: the file cannot be opened.
+    """
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+    return connection
+
+
+def _explained(error: sqlite3.DatabaseError) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")
+    return f"{advice or error} ({name})" if name else str(error)
