@@ -104,6 +104,14 @@ def create_app(
     return build_app(service, settings.trusted_proxies)
 
 
+def pace_of(settings: Settings) -> Pace:
+    """How requests are gathered for the stream of the settings."""
+    if settings.on_aws:
+        return Pace(settings.queue_requests, settings.queue_bytes)
+    # One call at a time can write, and one that ends takes all that came meanwhile.
+    return Pace(settings.queue_requests, settings.queue_bytes, calls=1)
+
+
 def _policy(settings: Settings) -> Policy:
     return Policy(
         rates=Rates(),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ingest.app import Backend, create_app
-from ingest.delivery.group_commit import GroupCommit, Pace
+from ingest.app import Backend, create_app, pace_of
+from ingest.delivery.group_commit import GroupCommit
 from ingest.pipeline.drop_ledger import Ledger
 from liveinsight.model.clock import system_clock
 from liveinsight.runtime.gc_tuning import tune_for_requests
@@ -45,7 +45,7 @@ app = create_app(
     _backend,
     tracker_file=TRACKER_FILE,
     ledger=_ledger,
-    pace=Pace(waiting_requests=_settings.queue_requests, waiting_bytes=_settings.queue_bytes),
+    pace=pace_of(_settings),
     metrics=_metrics,
 )
 tune_for_requests()

@@ -66,10 +66,12 @@ def command(runtime: str, properties: tuple[str, ...]) -> int:
     """
     if properties and runtime != "kcl":
         raise click.UsageError("--kcl is for --runtime kcl")
-    settings = Settings.from_env(os.environ)
+    # The library works on AWS only.
+    environ = {**os.environ, "LIVEINSIGHT_BACKEND": "aws"} if runtime == "kcl" else os.environ
+    settings = Settings.from_env(environ)
     log_to_stderr(settings.log_level)
     if runtime == "kcl":
-        return launcher.run(settings, list(properties), os.environ)
+        return launcher.run(settings, list(properties), environ)
     tune_for_records()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,6 +1,7 @@
 """What `bench.ingest` measures, as one WSGI application: a bare Flask view, and ours on a stream that takes its time.
 
 POST /bare      parse the body with msgspec, answer 202
+/sqlite/...     ours on the embedded backend, whose files are in BENCH_FOLDER
 everything else ours; each PutRecords takes BENCH_PUT_MS, and what it brought goes to a file of BENCH_FOLDER
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 from flask import Flask, Response, request
 
-from ingest.app import Backend, create_app
+from ingest.app import Backend, create_app, pace_of
 from ingest.delivery.group_commit import Pace
 from ingest.pipeline.payload import Payload
 from liveinsight.model.clock import system_clock
@@ -28,6 +29,7 @@ from liveinsight.sites.cache import SiteDirectory
 from liveinsight.sites.repository import create_missing, load_sites
 from liveinsight.storage.stream import OutRecord, PutOutcome
 from liveinsight.testing.memory_store import MemoryStore
+from liveinsight.wiring import open_stream_for_requests
 
 _BUFFER = 4 * 1024 * 1024
 """Bytes: writing lets go of the interpreter, which a call shall do only once, for as long as it takes."""
@@ -91,19 +93,27 @@ def our_app(stream: Any, *, pace: Pace | None = None, metrics: IngestMetrics | N
     return create_app(settings, backend, tracker_file=tracker, pace=pace, metrics=metrics)
 
 
-def both() -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+def all_of(folder: Path) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
     """The application that Granian serves."""
-    folder = os.environ.get("BENCH_FOLDER")
-    stream = SlowStream(float(os.environ.get("BENCH_PUT_MS", "10")) / 1000, Path(folder) if folder else None)
     shared = os.environ.get(FOLDER_VARIABLE)
-    bare, ours = bare_app(), our_app(stream, metrics=IngestMetrics(Path(shared) if shared else None))
+    metrics = IngestMetrics(Path(shared) if shared else None)
+    bare = bare_app()
+    on_stub = our_app(SlowStream(float(os.environ["BENCH_PUT_MS"]) / 1000, folder), metrics=metrics)
+    settings = Settings.from_env({"LIVEINSIGHT_DATA_DIR": str(folder)})
+    on_sqlite = our_app(open_stream_for_requests(settings), metrics=metrics, pace=pace_of(settings))
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        return (bare if environ["PATH_INFO"] == "/bare" else ours)(environ, start_response)
+        path = environ["PATH_INFO"]
+        if path == "/bare":
+            return bare(environ, start_response)
+        if path.startswith("/sqlite/"):
+            environ["PATH_INFO"] = path.removeprefix("/sqlite")
+            return on_sqlite(environ, start_response)
+        return on_stub(environ, start_response)
 
     return app
 
 
 if "BENCH_FOLDER" in os.environ:
-    app = both()
+    app = all_of(Path(os.environ["BENCH_FOLDER"]))
     tune_for_requests()

@@ -13,8 +13,7 @@ from liveinsight.aws.dynamodb import (
     update,
 )
 from liveinsight.aws.dynamodb_counters import CounterTable
-from liveinsight.aws.dynamodb_dead_letters import DeadLetterItems
-from liveinsight.aws.dynamodb_visitors import VisitorTable
+from liveinsight.aws.dynamodb_sessions import DeadLetterItems, VisitorTable
 from liveinsight.aws.keys import (
     CHECKPOINTS,
     DOCUMENTS,

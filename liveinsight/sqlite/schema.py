@@ -12,14 +12,12 @@ from typing import NamedTuple
 
 from liveinsight.model.errors import LiveInsightError
 
-PAGE_BYTES = 8192
-"""A row of a table that is sorted by its key has a quarter of this before it needs pages of its own."""
-
 
 class Schema(NamedTuple):
     """The tables of a file: the SQL that makes each version from the one before."""
 
     application_id: int
+    page_bytes: int
     migrations: tuple[str, ...]
 
     @property
@@ -30,18 +28,21 @@ class Schema(NamedTuple):
 
 STREAM = Schema(
     0x4C495354,
+    # A put writes one page, or a few.
+    4096,
     (
         """
         -- One row. `created_at` (epoch ms) is the incarnation.
         CREATE TABLE stream (created_at INTEGER NOT NULL, shards INTEGER NOT NULL);
-        -- What one put brought to one shard. The upper bits of `id` are the number of the shard.
-        CREATE TABLE batches (id INTEGER PRIMARY KEY, arrived_at INTEGER NOT NULL, records BLOB NOT NULL);
+        CREATE TABLE puts (id INTEGER PRIMARY KEY, arrived_at INTEGER NOT NULL, records BLOB NOT NULL);
         """,
     ),
 )
 
 STORE = Schema(
     0x4C49534F,
+    # Of a table that is sorted by its key, a row has a quarter of a page before it needs pages of its own.
+    8192,
     (
         """
         CREATE TABLE generations (generation INTEGER PRIMARY KEY);
@@ -112,7 +113,7 @@ def migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> bool:
     found = _version(connection, schema, path)
     if not found:
         # Both can be chosen only before the first table.
-        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute(f"PRAGMA page_size = {schema.page_bytes}")
         connection.execute("PRAGMA journal_mode = WAL")
     for number, statements in enumerate(schema.migrations[found:], found + 1):
         marks = f"PRAGMA application_id = {schema.application_id}; PRAGMA user_version = {number};"

@@ -124,7 +124,7 @@ class Handler:
 @cache
 def configured_handler() -> Handler:
     """The handler that the environment describes; made once."""
-    settings = Settings.from_env(os.environ)
+    settings = Settings.from_env({**os.environ, "LIVEINSIGHT_BACKEND": "aws"})
     log_to_stderr(settings.log_level)
     stream, store = open_stream(settings), open_generations(settings)(FIRST)
     client = lambda_client(settings)

@@ -84,7 +84,7 @@ def main() -> NoReturn:
     # The daemon stops its children after the last batch; a signal to the process group must not come first.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    settings = Settings.from_env(os.environ)
+    settings = Settings.from_env({**os.environ, "LIVEINSIGHT_BACKEND": "aws"})
     log_to_stderr(settings.log_level)
     note = Note(arguments.notes, os.getpid())
     threading.Thread(target=_leave_with_the_daemon, args=(os.getppid(),), daemon=True).start()
