@@ -37,7 +37,7 @@ from liveinsight.counting.sessions import VisitorState, decode_visitor
 from liveinsight.model.clock import Clock
 from liveinsight.storage.store import ProcessorStore, VisitorKey
 from liveinsight.testing.builders import FakeClock
-from processor.embedded.worker import READ_LIMIT
+from processor.embedded.shard_threads import READ_LIMIT
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 

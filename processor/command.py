@@ -6,9 +6,13 @@ import logging
 import os
 import resource
 import signal
+import sys
+import tempfile
 import threading
+import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,17 +20,22 @@ import click
 from liveinsight.model.clock import system_clock
 from liveinsight.runtime.gc_tuning import tune_for_records
 from liveinsight.runtime.json_logs import log_to_stderr
-from liveinsight.runtime.metrics import WorkerMetrics
+from liveinsight.runtime.metrics import FOLDER_VARIABLE, WorkerMetrics
 from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import FIRST, load_pointer
 from liveinsight.wiring import open_generations, open_stream, serve_metrics
-from processor.embedded.generation_worker import GenerationWorker, worker_of
+from processor.embedded.generation_worker import GenerationWorker, threads_of, worker_of
+from processor.embedded.shard_processes import ShardProcesses
+from processor.embedded.shard_threads import ShardThreads
 from processor.embedded.worker import Worker
 from processor.kcl import launcher
 from processor.kcl.exit_codes import MEANINGS
 from processor.shard.progress import Progress
 
 logger = logging.getLogger(__name__)
+
+LITTLE_MEMORY = 2 << 30
+"""Bytes of memory below which the default is one process."""
 
 _EXIT_CODES = "\n".join(f"  {code:<3} {text}" for code, text in MEANINGS.items())
 
@@ -40,13 +49,19 @@ _EXIT_CODES = "\n".join(f"  {code:<3} {text}" for code, text in MEANINGS.items()
     "among any number of workers (`make kcl` installs it)",
 )
 @click.option(
+    "--processes",
+    type=click.IntRange(1),
+    metavar="N",
+    help="processes that share the shards of an embedded worker (default: one a core, one below 2 GB of memory)",
+)
+@click.option(
     "--kcl",
     "properties",
     multiple=True,
     metavar="NAME=VALUE",
     help="with --runtime kcl: a property of the daemon, such as metricsLevel=SUMMARY; can be repeated",
 )
-def command(runtime: str, properties: tuple[str, ...]) -> int:
+def command(runtime: str, processes: int | None, properties: tuple[str, ...]) -> int:
     """Read every shard of the stream, parents before children, and keep counters and sessions up to date.
 
     SIGTERM or Ctrl-C drains: everything that was read is written and checkpointed. After `liveinsight rebuild switch`
@@ -66,36 +81,61 @@ def command(runtime: str, properties: tuple[str, ...]) -> int:
     """
     if properties and runtime != "kcl":
         raise click.UsageError("--kcl is for --runtime kcl")
+    if processes and runtime == "kcl":
+        raise click.UsageError("--processes is for --runtime embedded: the daemon of the library has a process a shard")
     # The library works on AWS only.
     environ = {**os.environ, "LIVEINSIGHT_BACKEND": "aws"} if runtime == "kcl" else os.environ
     settings = Settings.from_env(environ)
     log_to_stderr(settings.log_level)
     if runtime == "kcl":
         return launcher.run(settings, list(properties), environ)
-    tune_for_records()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    metrics = WorkerMetrics()
+    with tempfile.TemporaryDirectory(prefix="liveinsight-metrics-") as folder:
+        # Children of this process add to the same numbers.
+        os.environ.setdefault(FOLDER_VARIABLE, folder)
+        _run(settings, processes or _default_processes(), stop)
+    return 0
+
+
+def _run(settings: Settings, processes: int, stop: threading.Event) -> None:
+    metrics = WorkerMetrics.from_environment()
     serve_metrics(settings, metrics)
     stream, stores = open_stream(settings, metrics), open_generations(settings, metrics=metrics)
-    worker = GenerationWorker(
-        lambda: load_pointer(stores(FIRST)).newest,
-        lambda generation: worker_of(settings, stream, stores(generation), generation, system_clock, metrics=metrics),
-    )
-    logger.info("worker begins", extra={"action": "begin", "stream": settings.stream_name})
+
+    def make_worker(generation: int) -> Worker:
+        threads = partial(_threads, settings, generation)
+        crew = threads() if processes == 1 else ShardProcesses(processes, threads)
+        return worker_of(settings, stream, stores(generation), generation, crew)
+
+    worker = GenerationWorker(lambda: load_pointer(stores(FIRST)).newest, make_worker)
+    logger.info("worker begins", extra={"action": "begin", "stream": settings.stream_name, "processes": processes})
     try:
         worker.run(stop)
     finally:
         _log_summary(worker.workers)
-    return 0
+
+
+def _threads(settings: Settings, generation: int) -> ShardThreads:
+    """What drives shards, in this process or in a child of it."""
+    log_to_stderr(settings.log_level)
+    tune_for_records()
+    metrics = WorkerMetrics.from_environment()
+    stream, store = open_stream(settings, metrics), open_generations(settings, metrics=metrics)(generation)
+    return threads_of(settings, stream, store, system_clock, metrics=metrics)
+
+
+def _default_processes() -> int:
+    """One a core, as a process keeps one core busy; one where memory is scarce."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 1 if memory < LITTLE_MEMORY else cores
 
 
 def _log_summary(workers: Sequence[Worker]) -> None:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    progress = [processor.progress for worker in workers for processor in worker.processors.values()]
-    totals = {field.name: sum(getattr(p, field.name) for p in progress) for field in fields(Progress)}
-    cpu_seconds = round(usage.ru_utime + usage.ru_stime, 3)
+    cpu_seconds = round(time.process_time() + sum(worker.cpu_seconds for worker in workers), 3)
+    totals = asdict(Progress.sum(worker.progress for worker in workers))
     extra = {"action": "end", "cpu_seconds": cpu_seconds, "max_rss_kb": _max_rss_kb(), **totals}
     logger.info("worker ends", extra=extra)
 

@@ -19,6 +19,7 @@ from liveinsight.settings import Settings
 from liveinsight.storage.generation_pointer import FIRST
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import StartAt, Stream
+from processor.embedded.shard_threads import Crew, ShardThreads
 from processor.embedded.worker import Worker
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
@@ -30,27 +31,30 @@ LOOK_SECONDS = 5.0
 TICK_SECONDS = 0.1
 
 
-def worker_of(
+def threads_of(
     settings: Settings,
     stream: Stream,
     store: Store,
-    generation: int,
     clock: Clock,
     *,
     poll_interval: float = 0.0,
     metrics: WorkerMetrics | None = None,
-) -> Worker:
-    """The worker of one generation, configured by `settings`."""
+) -> ShardThreads:
+    """Threads that drive shards into `store`, configured by `settings`."""
     options = ProcessorOptions.from_settings(settings)
-    return Worker(
+    return ShardThreads(
         stream,
         store,
         lambda incarnation: RecordProcessor(store, incarnation, options, clock, metrics=metrics),
-        clock,
-        # LATEST is about the first start of the product: a rebuild reads everything.
-        start_at=settings.start_at if generation == FIRST else StartAt.TRIM_HORIZON,
-        poll_interval=poll_interval or settings.poll_interval,
+        poll_interval or settings.poll_interval,
     )
+
+
+def worker_of(settings: Settings, stream: Stream, store: Store, generation: int, crew: Crew) -> Worker:
+    """The worker of one generation, configured by `settings`; `crew` writes to `store`."""
+    # LATEST is about the first start of the product: a rebuild reads everything.
+    start_at = settings.start_at if generation == FIRST else StartAt.TRIM_HORIZON
+    return Worker(stream, store, crew, start_at=start_at)
 
 
 def run_until(

@@ -19,7 +19,7 @@ from liveinsight.model.errors import StoreUnavailable, StreamUnavailable
 from liveinsight.runtime.report_text import duration_text
 from liveinsight.settings import Settings
 from liveinsight.storage.store import Store
-from processor.embedded.generation_worker import run_until, worker_of
+from processor.embedded.generation_worker import run_until, threads_of, worker_of
 from processor.rebuild.replay import PacedStream, Replay, counted_until
 
 LOOK_SECONDS = 1.0
@@ -55,9 +55,8 @@ class RebuildRun:
         self._looks = 0
         self._caught_up = False
         self._is_switched = False
-        self._worker = worker_of(
-            settings, stream, store, generation, clock, poll_interval=max(settings.poll_interval, POLL_INTERVAL)
-        )
+        crew = threads_of(settings, stream, store, clock, poll_interval=max(settings.poll_interval, POLL_INTERVAL))
+        self._worker = worker_of(settings, stream, store, generation, crew)
 
     def run(self, *, until_caught_up: bool) -> int:
         """Count until there is a reason to end. Returns the exit code.
@@ -78,7 +77,7 @@ class RebuildRun:
                 lambda: self._look(bar, task, until_caught_up=until_caught_up),
                 look_seconds=LOOK_SECONDS,
             )
-        records = sum(processor.progress.records for processor in self._worker.processors.values())
+        records = self._worker.progress.records
         self._say(f"drained; {records:,} records read in this run")
         if self._is_switched:
             self._say("this generation is active now: the worker continues with it")
@@ -95,7 +94,7 @@ class RebuildRun:
                 self._is_switched = self._switched()
         except (StoreUnavailable, StreamUnavailable):
             return False  # The worker retries by itself.
-        records = sum(processor.progress.records for processor in list(self._worker.processors.values()))
+        records = self._worker.progress.records
         if reached is not None:
             behind = duration_text(self._clock() - reached)
             bar.update(

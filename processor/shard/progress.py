@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 
 from liveinsight.runtime.metrics import WorkerMetrics
 from processor.shard.flush_schedule import Flush
@@ -18,6 +19,12 @@ class Progress:
     dead_letters: int = 0
     counter_writes: int = 0
     visitor_writes: int = 0
+
+    @classmethod
+    def sum(cls, many: Iterable[Progress]) -> Progress:
+        """All of them together."""
+        rows = [astuple(cls()), *map(astuple, many)]
+        return cls(*map(sum, zip(*rows, strict=True)))
 
 
 class ShardMetrics:

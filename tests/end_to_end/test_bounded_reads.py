@@ -17,6 +17,7 @@ from liveinsight.settings import Settings
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import an_event
+from processor.embedded.shard_threads import ShardThreads
 from processor.embedded.worker import Worker
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
@@ -70,13 +71,14 @@ def count_all(settings: Settings, stream: Stream, store: Store, now: int, count:
     for first in range(0, len(records), 500):
         stream.put(records[first : first + 500])
     options = ProcessorOptions(counters_interval=2, previews_interval=4, sessions_interval=8)
-    worker = Worker(
-        stream, store, lambda incarnation: RecordProcessor(store, incarnation, options, system_clock), system_clock
+    threads = ShardThreads(
+        stream, store, lambda incarnation: RecordProcessor(store, incarnation, options, system_clock)
     )
+    worker = Worker(stream, store, threads)
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
-    while thread.is_alive() and sum(p.progress.events for p in list(worker.processors.values())) < count:
+    while thread.is_alive() and worker.progress.events < count:
         thread.join(0.05)
     stop.set()
     thread.join()

@@ -31,8 +31,10 @@ from liveinsight.storage.store import SHARD_END, Checkpoint, Store
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.resharding_stack import KinesisMock
+from processor.embedded.shard_threads import ShardThreads
 from processor.embedded.worker import Worker
 from processor.shard.options import ProcessorOptions
+from processor.shard.progress import Progress
 from processor.shard.record_processor import RecordProcessor
 
 QUICK = ProcessorOptions(counters_interval=0.1, sessions_interval=0.2)
@@ -136,13 +138,10 @@ class Witnessed(RecordProcessor):
 @contextmanager
 def running(place: Place, seen: dict[str, dict[str, Checkpoint]]) -> Iterator[Worker]:
     """A worker in this process; it drains at the end, and its failure is the test's."""
-    worker = Worker(
-        place.stream,
-        place.store,
-        lambda incarnation: Witnessed(place.store, incarnation, seen),
-        system_clock,
-        poll_interval=0.05,
+    threads = ShardThreads(
+        place.stream, place.store, lambda incarnation: Witnessed(place.store, incarnation, seen), poll_interval=0.05
     )
+    worker = Worker(place.stream, place.store, threads)
     stop = threading.Event()
     failures: list[BaseException] = []
 
@@ -213,9 +212,8 @@ def test_split_and_merge_under_load(place: Place, load: Load, rng: random.Random
         eventually(lambda: place.counted() >= put)
         eventually(lambda: len(seen) == len(place.stream.shards()))
     assert place.counted() == put
-    progress = [processor.progress for worker in (first, second) for processor in worker.processors.values()]
-    assert sum(each.records for each in progress) == put
-    assert sum(each.skipped for each in progress) == 0
+    progress = Progress.sum((first.progress, second.progress))
+    assert (progress.records, progress.skipped) == (put, 0)
     parents = {shard.shard_id: shard.parents for shard in place.stream.shards()}
     assert sorted(seen) == sorted(parents)
     assert len(parents) == 2 + 3 * 2 + 3 * 1

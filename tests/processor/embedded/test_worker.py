@@ -19,6 +19,7 @@ from liveinsight.testing.builders import an_event
 from liveinsight.testing.expected import dead_letters_in
 from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.memory_stream import MemoryStream
+from processor.embedded.shard_threads import ShardThreads
 from processor.embedded.worker import Worker, ready_shards, start_of
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
@@ -30,15 +31,13 @@ ROOT = "shardId-000000000000"
 def make_worker(
     stream: Stream, store: Store, *, start_at: StartAt = StartAt.TRIM_HORIZON, refresh_seconds: float = 10
 ) -> Worker:
-    return Worker(
+    threads = ShardThreads(
         stream,
         store,
         lambda incarnation: RecordProcessor(store, incarnation, QUICK, system_clock),
-        system_clock,
-        start_at=start_at,
         poll_interval=0.05,
-        refresh_seconds=refresh_seconds,
     )
+    return Worker(stream, store, threads, start_at=start_at, refresh_seconds=refresh_seconds)
 
 
 @contextmanager
@@ -111,20 +110,18 @@ def test_stop_drains(live_stream: MemoryStream, store: MemoryStore) -> None:
     """After a stop everything read is written and checkpointed, so a second worker reads nothing again."""
     put(live_stream, 1, 31)
     slow = ProcessorOptions(counters_interval=60, sessions_interval=60)
-    first = Worker(
-        live_stream,
-        store,
-        lambda incarnation: RecordProcessor(store, incarnation, slow, system_clock),
-        system_clock,
+    threads = ShardThreads(
+        live_stream, store, lambda incarnation: RecordProcessor(store, incarnation, slow, system_clock)
     )
+    first = Worker(live_stream, store, threads)
     with running(first):
-        eventually(lambda: ROOT in first.processors and first.processors[ROOT].progress.events == 30)
+        eventually(lambda: first.progress.events == 30)
     assert views(store) == 30
     second = make_worker(live_stream, store)
     with running(second):
         put(live_stream, 31, 32)
         eventually(lambda: views(store) == 31)
-    assert second.processors[ROOT].progress.records == 1
+    assert second.progress.records == 1
 
 
 def test_latest_leaves_history_out(live_stream: MemoryStream, store: MemoryStore) -> None:
@@ -248,4 +245,4 @@ def test_on_dynamodb_and_kinesis(aws: object, open_aws: Callable[[object], tuple
     second = make_worker(stream, store)
     with running(second):
         eventually(lambda: views(store) == 150)
-    assert sum(processor.progress.records for processor in second.processors.values()) == 50
+    assert second.progress.records == 50

@@ -36,7 +36,8 @@ from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.storage.watermarks import freshest_possible
 from liveinsight.testing.builders import MemoryStore, MemoryStream, an_event
 from liveinsight.wiring import open_generations, open_reader
-from processor.embedded.generation_worker import GenerationWorker, worker_of
+from processor.embedded.generation_worker import GenerationWorker, threads_of, worker_of
+from processor.embedded.worker import Worker
 
 QUICK = {
     "LIVEINSIGHT_COUNTERS_INTERVAL": "0.1",
@@ -86,13 +87,23 @@ def running(worker: GenerationWorker) -> Iterator[None]:
         assert not thread.is_alive()
 
 
+def worker_on(stream: MemoryStream, store: MemoryStore, generation: int) -> Worker:
+    return worker_of(QUICKLY, stream, store, generation, threads_of(QUICKLY, stream, store, system_clock))
+
+
 def test_worker_goes_on_with_the_newest_generation() -> None:
     """When the pointer changes the worker drains and goes on; each generation has every event, once."""
     stream, stores = MemoryStream(system_clock, shards=2), {1: MemoryStore(), 2: MemoryStore()}
     newest = [1]
     worker = GenerationWorker(
         lambda: newest[0],
-        lambda generation: worker_of(QUICKLY, stream, stores[generation], generation, system_clock),
+        lambda generation: worker_of(
+            QUICKLY,
+            stream,
+            stores[generation],
+            generation,
+            threads_of(QUICKLY, stream, stores[generation], system_clock),
+        ),
         look_seconds=0.1,
     )
     at, quarter = system_clock(), quarter_of(system_clock())
@@ -125,7 +136,9 @@ def test_worker_keeps_its_generation_while_the_pointer_cannot_be_read() -> None:
 
     store, stream = MemoryStore(), MemoryStream(system_clock)
     worker = GenerationWorker(
-        newest, lambda number: worker_of(QUICKLY, stream, store, number, system_clock), look_seconds=0.1
+        newest,
+        lambda number: worker_on(stream, store, number),
+        look_seconds=0.1,
     )
     with running(worker):
         eventually(lambda: len(asked) >= 7)
@@ -141,7 +154,10 @@ def test_failure_of_a_shard_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> 
         raise LiveInsightError("broken")
 
     monkeypatch.setattr(store, "write_counters", fail)
-    worker = GenerationWorker(lambda: 1, lambda number: worker_of(QUICKLY, stream, store, number, system_clock))
+    worker = GenerationWorker(
+        lambda: 1,
+        lambda number: worker_on(stream, store, number),
+    )
     stop = threading.Event()
     threading.Timer(5, stop.set).start()
     with pytest.raises(LiveInsightError, match="broken"):

@@ -14,7 +14,7 @@ from liveinsight.sites.site import plain_sites
 from liveinsight.storage.store import CounterWrite, Store
 from liveinsight.storage.stream import OutRecord, Stream
 from liveinsight.testing.builders import FakeClock, MemoryStore, MemoryStream, an_event
-from processor.embedded.generation_worker import worker_of
+from processor.embedded.generation_worker import threads_of, worker_of
 from processor.rebuild.diff import compare_generations, scope_of
 from processor.rebuild.replay import Replay
 from processor.verify.comparison import Difference
@@ -53,11 +53,11 @@ def counted_twice(clock: FakeClock) -> tuple[MemoryStore, MemoryStore]:
     for hours in (60, 36, 13, 1):
         put(stream, hours * 1000, hours * 1000 + 20, clock() - hours * HOUR_MS)
     for store in stores:
-        worker = worker_of(UTC, stream, store, 2, clock)
+        worker = worker_of(UTC, stream, store, 2, threads_of(UTC, stream, store, clock))
         stop = threading.Event()
         thread = threading.Thread(target=worker.run, args=(stop,))
         thread.start()
-        eventually(lambda: sum(p.progress.events for p in list(worker.processors.values())) == 80)  # noqa: B023
+        eventually(lambda: worker.progress.events == 80)  # noqa: B023
         stop.set()
         thread.join()
     return stores

@@ -16,7 +16,7 @@ from liveinsight.sites.site import plain_sites
 from liveinsight.storage.store import Watermark
 from liveinsight.storage.stream import OutRecord, Shard, StartAt, Stream
 from liveinsight.testing.builders import NOON, FakeClock, MemoryStore, MemoryStream, an_event
-from processor.embedded.generation_worker import worker_of
+from processor.embedded.generation_worker import threads_of, worker_of
 from processor.rebuild.cutover_day import choose_cutover_day, first_whole_day
 from processor.rebuild.replay import PacedStream, Replay, begin_replay, counted_until, load_replay
 
@@ -103,7 +103,7 @@ def test_replay_that_is_gone_on_with(clock: FakeClock) -> None:
     stream, store = MemoryStream(clock, shards=1), MemoryStore()
     begun = begin_replay(stream, store, clock(), lambda _: None)
     put(stream, 1, 3, clock())
-    worker = worker_of(SETTINGS, stream, store, 2, clock)
+    worker = worker_of(SETTINGS, stream, store, 2, threads_of(SETTINGS, stream, store, clock))
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()

@@ -35,7 +35,7 @@ from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.memory_stream import MemoryStream
 from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock
 from liveinsight.wiring import open_generations
-from processor.embedded.generation_worker import worker_of
+from processor.embedded.generation_worker import threads_of, worker_of
 from processor.status.backlog import Backlog, find_backlog
 from processor.status.command import Watcher
 from processor.status.facts import Facts, gather
@@ -397,7 +397,9 @@ def put(stream: Stream, events: int) -> None:
 def count_all(settings: Settings, stream: Stream, store: Store, enough: Callable[[], bool]) -> None:
     """Let a worker run in this process until there is enough, and drain it."""
     stop = threading.Event()
-    worker = worker_of(settings, stream, store, 1, system_clock, poll_interval=0.05)
+    worker = worker_of(
+        settings, stream, store, 1, threads_of(settings, stream, store, system_clock, poll_interval=0.05)
+    )
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
     try:
