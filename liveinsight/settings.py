@@ -171,7 +171,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename=_variable):
         if not settings.on_aws and settings.session_days < settings.stream_days + STATE_DAYS_MORE:
             raise SettingsError(
                 f"LIVEINSIGHT_SESSION_DAYS={settings.session_days} must be at least {STATE_DAYS_MORE} more than "
-                f"LIVEINSIGHT_STREAM_DAYS={settings.stream_days}: a record that is read again must find its visitor's state"
+                f"LIVEINSIGHT_STREAM_DAYS={settings.stream_days}: a record that is read again needs its visitor's state"
             )
         return settings
 
