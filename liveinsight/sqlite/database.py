@@ -140,7 +140,7 @@ class Database:
         except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
             raise
         except sqlite3.DatabaseError as error:
-            raise self._error(f"{self.path}: {_explained(error)}") from error
+            raise self._error(f"{self.path}: {explained(error)}") from error
         except OSError as error:
             raise self._error(f"{error.filename}: {error.strerror}") from error
 
@@ -188,7 +188,8 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
     return connection
 
 
-def _explained(error: sqlite3.DatabaseError) -> str:
+def explained(error: sqlite3.DatabaseError) -> str:
+    """What went wrong, or what to do about it."""
     name = getattr(error, "sqlite_errorname", "")
     advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")
     return f"{advice or error} ({name})" if name else str(error)
