@@ -18,6 +18,8 @@ from liveinsight.sites.rules import site_name, time_zone
 from liveinsight.storage.stream import StartAt
 
 _PREFIX = "LIVEINSIGHT_"
+STATE_DAYS_MORE = 2
+"""How many days a visitor's state is kept longer than the records that it was made from."""
 
 
 def _sites(text: str) -> dict[str, ZoneInfo]:
@@ -78,6 +80,9 @@ class Settings(Struct, frozen=True, kw_only=True, rename=_variable):
     ] = BackendKind.AUTO
     stream_name: Annotated[str, _doc("name of the Kinesis stream")] = "liveinsight-events"
     shards: Annotated[Positive, _doc("number of shards of the stream that `init` creates")] = 2
+    stream_days: Annotated[
+        Positive, _doc("days that the stream keeps records on SQLite; those that are not counted yet stay longer")
+    ] = 3
     table_prefix: Annotated[str, _doc("prefix of the names of the DynamoDB tables")] = "liveinsight"
     deletion_protection: Annotated[Flag, _doc("whether `init` protects the tables from deletion")] = False
     ingest_host: Annotated[str, _doc("address that ingest listens on")] = "127.0.0.1"
@@ -162,7 +167,13 @@ class Settings(Struct, frozen=True, kw_only=True, rename=_variable):
             raise SettingsError(f"{unknown[0]} is not a setting; known are {', '.join(sorted(known))}")
         environ = {"AWS_REGION": environ.get("AWS_DEFAULT_REGION", ""), **{k: v for k, v in environ.items() if v}}
         texts = ((setting, environ.get(setting.variable, "").strip()) for setting in SETTINGS)
-        return cls(**{setting.name: setting.read(text) for setting, text in texts if text})
+        settings = cls(**{setting.name: setting.read(text) for setting, text in texts if text})
+        if not settings.on_aws and settings.session_days < settings.stream_days + STATE_DAYS_MORE:
+            raise SettingsError(
+                f"LIVEINSIGHT_SESSION_DAYS={settings.session_days} must be at least {STATE_DAYS_MORE} more than "
+                f"LIVEINSIGHT_STREAM_DAYS={settings.stream_days}: a record that is read again needs its visitor's state"
+            )
+        return settings
 
 
 class Setting(NamedTuple):

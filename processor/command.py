@@ -24,10 +24,11 @@ from liveinsight.runtime.metrics import FOLDER_VARIABLE, WorkerMetrics
 from liveinsight.settings import Settings
 from liveinsight.sites.viewing import Viewing
 from liveinsight.storage.generation_pointer import FIRST, load_pointer
-from liveinsight.wiring import open_generations, open_stream, serve_metrics
+from liveinsight.wiring import open_backend, open_generations, open_stream, serve_metrics
 from processor.embedded.generation_worker import GenerationWorker, threads_of, worker_of
 from processor.embedded.shard_processes import ShardProcesses
 from processor.embedded.shard_threads import ShardThreads
+from processor.embedded.upkeep import upkeep
 from processor.embedded.worker import Worker
 from processor.kcl import launcher
 from processor.kcl.exit_codes import MEANINGS
@@ -113,7 +114,8 @@ def _run(settings: Settings, processes: int, stop: threading.Event) -> None:
     worker = GenerationWorker(lambda: load_pointer(stores(FIRST)).newest, make_worker)
     logger.info("worker begins", extra={"action": "begin", "stream": settings.stream_name, "processes": processes})
     try:
-        worker.run(stop)
+        with upkeep(open_backend(settings).upkeep, system_clock):
+            worker.run(stop)
     finally:
         _log_summary(worker.workers)
 

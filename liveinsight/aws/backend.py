@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, cached_property
 
@@ -83,6 +83,10 @@ class AwsBackend:
     def later_generations(self) -> list[int]:
         with self._answered():
             return later_generations(dynamodb_client(self._settings, attempts=5), self._settings.table_prefix)
+
+    def upkeep(self, now: int) -> Mapping[str, int]:
+        # Kinesis trims its streams, DynamoDB deletes what has expired.
+        return {}
 
     def leases(self, generation: int, table: str = "") -> dict[str, Lease]:
         name = table or lease_table(self._settings.table_prefix, generation)

@@ -6,7 +6,7 @@ store.db    counters, visitors, timelines, dead letters, checkpoints, sites
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from liveinsight.sqlite.database import Database
 from liveinsight.sqlite.schema import BY_GENERATION, STORE, STREAM
 from liveinsight.sqlite.store import SqliteStore
 from liveinsight.sqlite.stream import SqliteStream, create_stream
+from liveinsight.sqlite.upkeep import Upkeep
 from liveinsight.storage.backend import Lease
 
 STREAM_FILE = "stream.db"
@@ -84,6 +85,13 @@ class SqliteBackend:
     def later_generations(self) -> list[int]:
         with self.store_file.reading() as connection:
             return [generation for (generation,) in connection.execute("SELECT generation FROM generations ORDER BY 1")]
+
+    @cached_property
+    def _upkeep(self) -> Upkeep:
+        return Upkeep(self._stream, self.stream_file, self.store_file, self.store, self._settings.stream_days)
+
+    def upkeep(self, now: int) -> Mapping[str, int]:
+        return self._upkeep(now)
 
     def leases(self, generation: int, table: str = "") -> dict[str, Lease]:
         return {}

@@ -29,6 +29,10 @@ CACHE_KB = 2_000
 """Pages that each connection keeps; the system caches the rest."""
 LOG_BYTES = 64 << 20
 """The write-ahead log is cut back to this size when it begins anew."""
+LOG_PAGES = 8_192
+"""At this length of the log, the next commit moves its pages into the file, while everybody waits. It is the bound for
+when nothing calls `shorten_log`."""
+LONG_LOG_PAGES = 2_048
 
 _ADVICE = {
     "SQLITE_FULL": "the disk is full: free some space, and it continues by itself",
@@ -38,6 +42,7 @@ _ADVICE = {
     "SQLITE_NOTADB": "the file is no database: restore a backup with `liveinsight restore`",
     "SQLITE_BUSY": "another program holds the file",
 }
+_MOVE_PAGES = "PRAGMA wal_checkpoint(PASSIVE)"
 _left_by_fork: list[object] = []
 """Connections of the parent process. Closing one here could remove files that the parent uses."""
 
@@ -90,6 +95,18 @@ class Database:
         """A connection for one writing statement, which is a transaction of its own."""
         with self._connected() as connection, self.turn():
             yield connection
+
+    def shorten_log(self) -> None:
+        """Move the pages of the log into the file, so that the log begins anew. To be called every second or so.
+
+        Writers go on meanwhile. As long as they do, the log does not end: when it is long, they wait for the pages of
+        the last moments.
+        """
+        with self._connected() as connection:
+            _, pages, _ = connection.execute(_MOVE_PAGES).fetchone()
+            if pages > LONG_LOG_PAGES:
+                with self.turn():
+                    connection.execute(_MOVE_PAGES)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -165,6 +182,9 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+    # Some libraries fill what is deleted with zeros, page by page. FAST does so where it costs nothing.
+    connection.execute("PRAGMA secure_delete = FAST")
     return connection
 
 

@@ -145,6 +145,19 @@ class SqliteStream:
                 return RecordBatch(records, str(at), 0)
         return RecordBatch(records, str(at), max(1, self._clock() - arrived_at))
 
+    def next_row(self, shard_id: str, after: str | None, last: int) -> int | None:
+        """The first row up to `last` that has a record of the shard after a sequence number (None: any record)."""
+        iterator: str | None = self.iterator(shard_id, after=after, start=StartAt.TRIM_HORIZON)
+        while iterator and _Position.parse(iterator).row <= last:
+            batch = self.read(iterator, 1)
+            if batch.records:
+                row = int(batch.records[0].sequence_number) // ROW_RECORDS
+                return row if row <= last else None
+            if not batch.millis_behind:
+                return None
+            iterator = batch.next_iterator
+        return None
+
     def _facts(self) -> _Facts:
         if self._known is None:
             with self._database.reading() as connection:

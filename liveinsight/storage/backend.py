@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from liveinsight.storage.store import Store
@@ -57,6 +57,15 @@ class Backend(Protocol):
 
     def later_generations(self) -> list[int]:
         """The generations above the first that were created, in order."""
+
+    def upkeep(self, now: int) -> Mapping[str, int]:
+        """What the backend needs while it is used: the worker calls it every second, with the time in epoch ms.
+
+        Returns what was deleted, by its kind.
+
+        Raises:
+            LiveInsightError: something failed; the next call tries again.
+        """
 
     def leases(self, generation: int, table: str = "") -> dict[str, Lease]:
         """Leases of the Kinesis Client Library by shard id; empty without the library.

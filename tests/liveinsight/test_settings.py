@@ -92,3 +92,11 @@ def test_endpoint_of_a_service() -> None:
     assert (endpoint_of(settings, "kinesis"), endpoint_of(settings, "dynamodb")) == ("http://b:2", "http://a:1")
     assert endpoint_of(Settings.from_env({"LIVEINSIGHT_LOCAL": "1"}), "kinesis").endswith(":4566")
     assert endpoint_of(Settings.from_env({}), "kinesis") == ""
+
+
+def test_states_outlive_the_stream() -> None:
+    """A visitor's state is kept two days longer than records; on AWS the stream's retention is not ours to know."""
+    with pytest.raises(SettingsError, match="LIVEINSIGHT_SESSION_DAYS=7 must be at least 2 more than"):
+        Settings.from_env({"LIVEINSIGHT_STREAM_DAYS": "6"})
+    assert Settings.from_env({"LIVEINSIGHT_STREAM_DAYS": "5"}).stream_days == 5
+    assert Settings.from_env({"LIVEINSIGHT_SESSION_DAYS": "1", "LIVEINSIGHT_BACKEND": "aws"}).session_days == 1
