@@ -6,6 +6,7 @@ every answer has its freshness and its cost; every refusal has a reason.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask
@@ -30,6 +31,7 @@ def create_app(
     *,
     sites: SitesNow | None = None,
     metrics: ApiMetrics | None = None,
+    note_viewed: Callable[[str], None] = lambda site: None,
     dashboard_dir: Path = DASHBOARD_DIR,
 ) -> Flask:
     """The WSGI application.
@@ -40,6 +42,7 @@ def create_app(
         clock: gives now, epoch ms.
         sites: gives the current sites.
         metrics: counts requests and items read.
+        note_viewed: told which sites are looked at.
         dashboard_dir: folder of the dashboard's files; without it the API works and the page is 404.
     """
     app = Flask(__name__, static_folder=None)
@@ -47,7 +50,7 @@ def create_app(
     app.url_map.merge_slashes = False
     metrics = metrics or ApiMetrics()
     serve_metrics(app, metrics)
-    serve_endpoints(app, Service(sites or (lambda: plain_sites(settings.sites)), store, clock, metrics))
+    serve_endpoints(app, Service(sites or (lambda: plain_sites(settings.sites)), store, clock, metrics, note_viewed))
     serve_dashboard(app, dashboard_dir)
     serve_errors(app)
     return app

@@ -22,6 +22,7 @@ from liveinsight.runtime.gc_tuning import tune_for_records
 from liveinsight.runtime.json_logs import log_to_stderr
 from liveinsight.runtime.metrics import FOLDER_VARIABLE, WorkerMetrics
 from liveinsight.settings import Settings
+from liveinsight.sites.viewing import Viewing
 from liveinsight.storage.generation_pointer import FIRST, load_pointer
 from liveinsight.wiring import open_backend, open_generations, open_stream, serve_metrics
 from processor.embedded.generation_worker import GenerationWorker, threads_of, worker_of
@@ -124,8 +125,9 @@ def _threads(settings: Settings, generation: int) -> ShardThreads:
     log_to_stderr(settings.log_level)
     tune_for_records()
     metrics = WorkerMetrics.from_environment()
-    stream, store = open_stream(settings, metrics), open_generations(settings, metrics=metrics)(generation)
-    return threads_of(settings, stream, store, system_clock, metrics=metrics)
+    stream, stores = open_stream(settings, metrics), open_generations(settings, metrics=metrics)
+    viewed = Viewing(stores(FIRST), system_clock).sites
+    return threads_of(settings, stream, stores(generation), system_clock, viewed=viewed, metrics=metrics)
 
 
 def _default_processes() -> int:

@@ -54,6 +54,8 @@ class Service:
     store: ReadStore
     clock: Clock
     metrics: ApiMetrics
+    note_viewed: Callable[[str], None]
+    """Says that previews of a site are of use to somebody."""
 
 
 def serve_endpoints(app: Flask, service: Service) -> None:
@@ -82,7 +84,10 @@ def _view(endpoint: Endpoint, service: Service) -> Callable[..., Response]:
         now = service.clock()
         zone = _zone(sites, name)
         watermarks = _NO_WATERMARKS if endpoint.shape is Shape.BARE else service.store.read_watermarks()
-        freshness = freshness_of(watermarks.rows, now, first=endpoint.fresh and not values.get("by"))
+        first = endpoint.fresh and not values.get("by")
+        if endpoint.reads and not first:
+            service.note_viewed(name)
+        freshness = freshness_of(watermarks.rows, name, now, first=first)
         question = Question(
             service.store, sites.zones, name, zone, now, freshness, values=values, session_id=session_id
         )

@@ -46,14 +46,15 @@ class Freshness:
         return self.lag_ms <= COMPLETE_WITHIN_MS or (end_ms is not None and self.as_of >= end_ms)
 
 
-def freshness_of(watermarks: Iterable[Watermark], now: int, *, first: bool) -> Freshness:
+def freshness_of(watermarks: Iterable[Watermark], site: str, now: int, *, first: bool) -> Freshness:
     """The freshness of an answer that is read after `watermarks`.
 
     Args:
         watermarks: of all shards.
+        site: that the answer is about.
         now: epoch ms.
         first: the answer needs only the counters that are written first: totals and live minutes.
     """
     watermarks = list(watermarks)
-    as_of = (freshest_totals if first else freshest_previews)(watermarks)
+    as_of = freshest_totals(watermarks) if first else freshest_previews(watermarks, site)
     return Freshness(as_of, now, freshest_possible(watermarks))

@@ -39,6 +39,7 @@ from liveinsight.model.events import PAGE_VIEW
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import load_sites
 from liveinsight.sites.site import Site, Sites
+from liveinsight.sites.viewing import Viewing
 from liveinsight.storage.store import ReadStore
 from liveinsight.storage.watermarks import freshest_previews
 from liveinsight.wiring import open_newest_store, open_store, open_stream
@@ -165,12 +166,12 @@ def _batches(file: IO[bytes]) -> Iterator[list[str]]:
         yield batch
 
 
-def wait_until_counted(store: ReadStore, since: int, clock: Clock, console: Console) -> bool:
-    """Wait until the worker's watermarks say that everything sent before `since` is counted."""
+def wait_until_counted(store: ReadStore, site: str, since: int, clock: Clock, console: Console) -> bool:
+    """Wait until the worker's watermarks say that all events of `site` sent before `since` are shown."""
     give_up_at = clock() + round(WAIT_SECONDS * 1000)
     with console.status("waiting for the worker to count"):
         while clock() < give_up_at:
-            if (freshest_previews(store.read_watermarks().rows) or 0) > since:
+            if (freshest_previews(store.read_watermarks().rows, site) or 0) > since:
                 return True
             time.sleep(0.2)
     return False
@@ -259,9 +260,11 @@ def command(
         console.print(f"[red]the stream refused for {OUTAGE_SECONDS:g} s:[/] {error}")
         code = 1
     show(importer.summary, time.monotonic() - began, console)
-    if wait and not code and not wait_until_counted(open_newest_store(settings), system_clock(), system_clock, console):
-        console.print(f"[red]not counted within {WAIT_SECONDS:g} s[/]: is `liveinsight worker` running?")
-        code = 1
+    if wait and not code:
+        Viewing(open_store(settings), system_clock).note(target.site)
+        if not wait_until_counted(open_newest_store(settings), target.site, system_clock(), system_clock, console):
+            console.print(f"[red]not counted within {WAIT_SECONDS:g} s[/]: is `liveinsight worker` running?")
+            code = 1
     return code
 
 

@@ -89,6 +89,8 @@ class CounterTable(StoreTables):
             "is_closed": {"BOOL": watermark.closed},
             "incarnation": {"N": str(watermark.incarnation)},
         }
+        if watermark.previewed is not None:
+            body["previewed"] = {"L": [{"S": site} for site in watermark.previewed]}
         key = (WATERMARKS, watermark.shard_id)
         self._dynamo.put_if(self._counters, key_item(key) | body, condition + ")", values)
 
@@ -139,6 +141,7 @@ class CounterTable(StoreTables):
                 int(item["incarnation"]["N"]),
                 int(item["fresh_as_of"]["N"]),
                 int(item["preview_as_of"]["N"]),
+                tuple(site["S"] for site in item["previewed"]["L"]) if "previewed" in item else None,
             )
             for item in items
         ]

@@ -6,6 +6,7 @@ each method promises.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from liveinsight.counting.counters import CounterItem, decode_counter, split_totals
@@ -21,7 +22,10 @@ _KEY = "generation = ? AND kind = ? AND site = ? AND dimension = ? AND bucket = 
 _SELECT = f"SELECT data, mark FROM counters WHERE {_KEY}"
 _INSERT = "INSERT OR IGNORE INTO counters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE = f"UPDATE counters SET mark = ?, data = ?, expires_at = ? WHERE {_KEY} AND mark = ?"
-_WATERMARK = "SELECT shard, as_of, closed, incarnation, fresh_as_of, preview_as_of FROM watermarks WHERE generation = ?"
+_WATERMARK = (
+    "SELECT shard, as_of, closed, incarnation, fresh_as_of, preview_as_of, previewed FROM watermarks "
+    "WHERE generation = ?"
+)
 
 
 class CounterTables(GenerationTables):
@@ -108,8 +112,11 @@ class CounterTables(GenerationTables):
         with self._database.writing() as connection:
             row = connection.execute(f"{_WATERMARK} AND shard = ?", [self._generation, watermark.shard_id]).fetchone()
             if row is None or supersedes(watermark, _watermark(row)):
+                *times, previewed = watermark
+                sites = None if previewed is None else json.dumps(previewed)
                 connection.execute(
-                    "INSERT OR REPLACE INTO watermarks VALUES (?, ?, ?, ?, ?, ?, ?)", [self._generation, *watermark]
+                    "INSERT OR REPLACE INTO watermarks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    [self._generation, *times, sites],
                 )
 
     def read_watermarks(self) -> Read[Watermark]:
@@ -118,6 +125,7 @@ class CounterTables(GenerationTables):
         return Read(rows, len(rows))
 
 
-def _watermark(row: tuple[str, int, int, int, int, int]) -> Watermark:
-    shard, as_of, closed, *rest = row
-    return Watermark(shard, as_of, bool(closed), *rest)
+def _watermark(row: tuple[str, int, int, int, int, int, str | None]) -> Watermark:
+    shard, as_of, closed, incarnation, fresh_as_of, preview_as_of, sites = row
+    previewed = None if sites is None else tuple(json.loads(sites))
+    return Watermark(shard, as_of, bool(closed), incarnation, fresh_as_of, preview_as_of, previewed)

@@ -79,6 +79,7 @@ STORE = Schema(
         CREATE TABLE watermarks (
             generation INTEGER, shard TEXT, as_of INTEGER NOT NULL, closed INTEGER NOT NULL,
             incarnation INTEGER NOT NULL, fresh_as_of INTEGER NOT NULL, preview_as_of INTEGER NOT NULL,
+            previewed TEXT, -- sites, as JSON; NULL for all
             PRIMARY KEY (generation, shard)
         );
         CREATE TABLE checkpoints (

@@ -126,7 +126,8 @@ class Watermark(NamedTuple):
     """Freshness of one shard: up to which arrival time (epoch ms) its records are counted.
 
     Records that arrived before `as_of` are stored completely. Those before `fresh_as_of` are in the counters of
-    `Cadence.FAST`. Those before `preview_as_of` are stored or previewed. If `as_of` is later, it holds for all three.
+    `Cadence.FAST`. Those before `preview_as_of` of the sites in `previewed` (None: of all sites) are stored or
+    previewed. If `as_of` is later, it holds for all three.
     """
 
     shard_id: str
@@ -135,6 +136,7 @@ class Watermark(NamedTuple):
     incarnation: int
     fresh_as_of: int = 0
     preview_as_of: int = 0
+    previewed: tuple[str, ...] | None = None
 
 
 class Document(NamedTuple):

@@ -20,9 +20,13 @@ def freshest_totals(watermarks: Iterable[Watermark]) -> int | None:
     return min((max(mark.as_of, mark.fresh_as_of) for mark in _open(watermarks)), default=None)
 
 
-def freshest_previews(watermarks: Iterable[Watermark]) -> int | None:
-    """As `freshest_possible`, for what is stored or previewed."""
-    return min((max(mark.as_of, mark.preview_as_of) for mark in _open(watermarks)), default=None)
+def freshest_previews(watermarks: Iterable[Watermark], site: str) -> int | None:
+    """As `freshest_possible`, for what is stored or previewed of a site."""
+    return min((max(mark.as_of, _previewed(mark, site)) for mark in _open(watermarks)), default=None)
+
+
+def _previewed(mark: Watermark, site: str) -> int:
+    return mark.preview_as_of if mark.previewed is None or site in mark.previewed else 0
 
 
 def _open(watermarks: Iterable[Watermark]) -> list[Watermark]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from liveinsight.model.clock import Clock
@@ -37,15 +37,16 @@ def threads_of(
     store: Store,
     clock: Clock,
     *,
+    viewed: Callable[[], Collection[str] | None] = lambda: None,
     poll_interval: float = 0.0,
     metrics: WorkerMetrics | None = None,
 ) -> ShardThreads:
-    """Threads that drive shards into `store`, configured by `settings`."""
+    """Threads that drive shards into `store`, configured by `settings`; see `RecordProcessor` for `viewed`."""
     options = ProcessorOptions.from_settings(settings)
     return ShardThreads(
         stream,
         store,
-        lambda incarnation: RecordProcessor(store, incarnation, options, clock, metrics=metrics),
+        lambda incarnation: RecordProcessor(store, incarnation, options, clock, metrics=metrics, viewed=viewed),
         poll_interval or settings.poll_interval,
     )
 

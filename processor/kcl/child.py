@@ -25,6 +25,8 @@ from liveinsight.runtime.json_logs import log_to_stderr
 from liveinsight.runtime.metrics import WorkerMetrics
 from liveinsight.runtime.retry import retry_within
 from liveinsight.settings import Settings
+from liveinsight.sites.viewing import Viewing
+from liveinsight.storage.generation_pointer import FIRST
 from liveinsight.storage.stream import Stream
 from liveinsight.wiring import open_generations, open_stream
 from processor.kcl.adapter import Adapter
@@ -105,11 +107,12 @@ def _serve(settings: Settings, generation: int, note: Note, protocol: IO[str]) -
     options = ProcessorOptions.from_settings(settings)
     tune_for_records()
     metrics = WorkerMetrics.from_environment()
-    stream, store = open_stream(settings, metrics), open_generations(settings, metrics=metrics)(generation)
+    stream, stores = open_stream(settings, metrics), open_generations(settings, metrics=metrics)
+    store, viewed = stores(generation), Viewing(stores(FIRST), system_clock).sites
 
     def make_processor() -> RecordProcessor:
         incarnation = incarnation_of(stream, system_clock, time.sleep, options.give_up_after)
-        return RecordProcessor(store, incarnation, options, system_clock, metrics=metrics)
+        return RecordProcessor(store, incarnation, options, system_clock, metrics=metrics, viewed=viewed)
 
     adapter = Adapter(make_processor, CheckpointError, note, _leave)
     KCLProcess(adapter, input_file=sys.stdin, output_file=protocol, error_file=sys.stderr).run()

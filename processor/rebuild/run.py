@@ -55,7 +55,9 @@ class RebuildRun:
         self._looks = 0
         self._caught_up = False
         self._is_switched = False
-        crew = threads_of(settings, stream, store, clock, poll_interval=max(settings.poll_interval, POLL_INTERVAL))
+        interval = max(settings.poll_interval, POLL_INTERVAL)
+        # Nobody looks at a generation before the switch: no site is previewed.
+        crew = threads_of(settings, stream, store, clock, viewed=frozenset, poll_interval=interval)
         self._worker = worker_of(settings, stream, store, generation, crew)
 
     def run(self, *, until_caught_up: bool) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 
 from liveinsight.counting.contributions import Contribution, PendingContributions
@@ -101,8 +101,8 @@ class CounterWriter:
         self.written += len(writes) - len(lost)
         return len(written.unconfirmed)
 
-    def previews(self, expires_at: int) -> list[CounterPreview] | None:
-        """Previews of the pending breakdowns that have changed since `previewed` was last called.
+    def previews(self, expires_at: int, sites: Collection[str] | None) -> list[CounterPreview] | None:
+        """Previews of the pending breakdowns of `sites` (None: of all) that changed since `previewed` was last called.
 
         Returns:
             The previews; None if one would be too large.
@@ -111,7 +111,12 @@ class CounterWriter:
             StoreUnavailable: the marks of stored items are unknown; ask again.
         """
         previews = self._previews
-        fresh = [(places_of(target), batch) for target, batch in self._pending.items() if batch.is_fresh]
+        fresh = []
+        for target, batch in self._pending.items():
+            if batch.is_fresh:
+                places = places_of(target)
+                if sites is None or places[0].item.site in sites:
+                    fresh.append((places, batch))
         new = {item for places, _ in fresh for item, _ in places if item not in previews}
         self._load(new)
         for item in new:

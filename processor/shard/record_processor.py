@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from liveinsight.counting.fold import fold
 from liveinsight.counting.layout import Cadence
@@ -61,6 +61,7 @@ class RecordProcessor:
         sleep: waits between attempts.
         limit: the count of dead letters to continue; a new one by default.
         metrics: where work is reported.
+        viewed: gives the sites that are looked at: only they are previewed (None: all).
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class RecordProcessor:
         *,
         limit: DeadLetterLimit | None = None,
         metrics: WorkerMetrics | None = None,
+        viewed: Callable[[], Collection[str] | None] = lambda: None,
     ) -> None:
         self._store = store
         self._incarnation = incarnation
@@ -86,6 +88,8 @@ class RecordProcessor:
         self._as_of = self._stored_as_of = self._previewed_as_of = 0
         self._dirty_since_checkpoint = False
         self._worker_metrics = metrics
+        self._viewed = viewed
+        self._previewed_sites: tuple[str, ...] | None = None
         self.progress = Progress()
 
     def initialize(self, shard_id: str, sequence_number: str) -> None:
@@ -178,22 +182,28 @@ class RecordProcessor:
         began = self._clock()
         if self._counters.pending:
             self._write_counters(Cadence.MEDIUM, self._deadline())
-            expires_at = began // 1000 + PREVIEW_DAYS * 86_400
             try:
-                counters = self._counters.previews(expires_at)
-                if counters is None:
+                sites = self._viewed()
+                if (sites is None or sites) and not self._write_previews(sites, began // 1000):
                     return False
-                self._store.write_previews(self._shard_id, counters, self._visitors.previews(expires_at))
             except StoreUnavailable as error:
                 self._unavailable(error)
-            else:
-                self._counters.previewed()
-                self._visitors.previewed()
-                self._previewed_as_of = self._as_of
         else:
-            self._previewed_as_of = self._as_of
+            self._previewed_as_of, self._previewed_sites = self._as_of, None
         self._retry(self._publish_watermark, self._deadline())
         self._metrics.flushed(Flush.PREVIEWS, self._schedule.done(Flush.PREVIEWS, began))
+        return True
+
+    def _write_previews(self, sites: Collection[str] | None, now_seconds: int) -> bool:
+        expires_at = now_seconds + PREVIEW_DAYS * 86_400
+        counters = self._counters.previews(expires_at, sites)
+        if counters is None:
+            return False
+        self._store.write_previews(self._shard_id, counters, self._visitors.previews(expires_at, sites))
+        self._counters.previewed()
+        self._visitors.previewed(sites)
+        self._previewed_as_of = self._as_of
+        self._previewed_sites = None if sites is None else tuple(sorted(sites))
         return True
 
     def _write_counters(self, up_to: Cadence, give_up_at: int) -> None:
@@ -228,6 +238,7 @@ class RecordProcessor:
                 self._incarnation,
                 self._as_of,
                 max(self._previewed_as_of, self._stored_as_of),
+                None if self._stored_as_of >= self._previewed_as_of else self._previewed_sites,
             )
         )
 

@@ -7,7 +7,7 @@ beginning of a session whose id does not name its visitor: the timeline is then 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import nlargest
 from itertools import islice
 from typing import NamedTuple
@@ -125,11 +125,14 @@ class VisitorWriter:
         if lost:
             raise StoreUnavailable(f"{lost} visitors were not confirmed")
 
-    def previews(self, expires_at: int) -> list[VisitorPreview]:
-        """The most recently active unwritten visitors of each site with one touched since the last `previewed`."""
+    def previews(self, expires_at: int, sites: Collection[str] | None) -> list[VisitorPreview]:
+        """The most recently active unwritten visitors of each of `sites` (None: of all) with one touched since the last
+        `previewed`."""
         self._pack()
         candidates: dict[str, set[VisitorKey]] = {}
         for key in self._touched_since_preview:
+            if sites is not None and key[0] not in sites:
+                continue
             candidates.setdefault(key[0], set(self._in_last_preview.get(key[0], ()))).add(key)
         unwritten, size = self._unwritten, self._options.previewed_visitors
         previews = []
@@ -142,9 +145,10 @@ class VisitorWriter:
             previews.append(VisitorPreview(site, mark, states, whole, expires_at))
         return previews
 
-    def previewed(self) -> None:
-        """The previews returned last are stored."""
-        self._touched_since_preview.clear()
+    def previewed(self, sites: Collection[str] | None) -> None:
+        """The previews of `sites` that were returned last are stored."""
+        left = () if sites is None else [key for key in self._touched_since_preview if key[0] not in sites]
+        self._touched_since_preview = set(left)
 
     def _write(self, keys: Sequence[VisitorKey]) -> int:
         """Write states; returns how many were not confirmed and stay unwritten."""

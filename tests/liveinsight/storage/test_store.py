@@ -350,8 +350,10 @@ def test_both_times_of_a_watermark_only_move_forward(any_store: Store) -> None:
 
 
 def test_watermark_is_the_last_one_written(any_store: Store) -> None:
-    """A shard has one watermark, the last one."""
+    """A shard has one watermark, the last one, with the sites that its previews are of."""
     any_store.write_watermark(Watermark(SHARD, 5, False, 1))
+    any_store.write_watermark(Watermark(SHARD, 5, False, 1, 5, 6, ("a", "b")))
+    assert any_store.read_watermarks().rows == [Watermark(SHARD, 5, False, 1, 5, 6, ("a", "b"))]
     any_store.write_watermark(Watermark(SHARD, 6, True, 1))
     assert any_store.read_watermarks().rows == [Watermark(SHARD, 6, True, 1)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 from msgspec.structs import replace
@@ -39,8 +39,15 @@ def records(events: Iterable[Event], first: int = 1) -> list[Record]:
     return [Record(str(number), "b001", encode_record([event]), NOON) for number, event in enumerate(events, first)]
 
 
-def processor_on(store: ProcessorStore, clock: FakeClock, options: ProcessorOptions = OPTIONS) -> RecordProcessor:
-    processor = RecordProcessor(store, 1, options, clock, sleep=lambda seconds: clock.advance(seconds=seconds))
+def processor_on(
+    store: ProcessorStore,
+    clock: FakeClock,
+    options: ProcessorOptions = OPTIONS,
+    viewed: Callable[[], frozenset[str] | None] = lambda: None,
+) -> RecordProcessor:
+    processor = RecordProcessor(
+        store, 1, options, clock, sleep=lambda seconds: clock.advance(seconds=seconds), viewed=viewed
+    )
     processor.initialize(SHARD, "")
     processor.process_records([], NoCheckpoints(), 0)
     return processor
@@ -124,11 +131,12 @@ def test_preview_that_was_not_stored_comes_with_the_next(clock: FakeClock) -> No
     processor = processor_on(store, clock)
     clock.advance(seconds=3)
     processor.process_records(records([an_event(page="/a")]), NoCheckpoints(), 0)
-    assert freshest_previews(store.watermarks.values()) == freshest_possible(store.watermarks.values())
+    assert freshest_previews(store.watermarks.values(), "default") == freshest_possible(store.watermarks.values())
     clock.advance(seconds=3)
     processor.process_records([], NoCheckpoints(), 0)
     assert views(store.read_dimension("default", TODAY, "page")) == {"/a": 1}
-    assert (freshest_previews(store.watermarks.values()) or 0) > (freshest_possible(store.watermarks.values()) or 0)
+    (mark,) = store.watermarks.values()
+    assert mark.preview_as_of > mark.as_of
 
 
 def test_too_much_for_a_preview_is_written(store: MemoryStore) -> None:
@@ -152,6 +160,40 @@ def test_visitors_that_are_left_out_make_the_answer_partial(store: MemoryStore) 
     last = store.read_visitors([("default", 2), ("default", 3)])
     assert (sorted(state.visitor for state in last.rows), last.partial) == ([2, 3], False)
     assert store.read_visitors([("default", 1)]).partial
+
+
+def test_only_what_somebody_looks_at_is_previewed(store: MemoryStore) -> None:
+    """A site that nobody looks at is shown as it is stored, and the answer's time says so. Once somebody looks, the
+    next preview shows all that waits of that site, and of no other.
+
+    3 s  a, b; nobody looks | 6 s  somebody looks at b | 9 s  at both | 21 s  flush
+    """
+    clock, viewed = FakeClock(NOON), set[str]()
+    processor = processor_on(store, clock, viewed=lambda: frozenset(viewed))
+    both = [an_event(at=NOON, event_id=1, site="a", page="/x"), an_event(at=NOON, event_id=2, site="b", page="/x")]
+
+    def look(*sites: str) -> None:
+        viewed.update(sites)
+        clock.advance(seconds=3)
+        processor.process_records(records(both) if not sites else [], NoCheckpoints(), 0)
+
+    def shown(site: str) -> tuple[int, int, bool]:
+        marks = store.read_watermarks().rows
+        stored, previewed = freshest_possible(marks), freshest_previews(marks, site)
+        assert stored is not None
+        assert previewed is not None
+        pages = views(store.read_dimension(site, TODAY, "page")).get("/x", 0)
+        return pages, len(store.read_visitors([(site, 1)]).rows), previewed > stored
+
+    look()
+    assert (shown("a"), shown("b")) == ((0, 0, False), (0, 0, False))
+    look("b")
+    assert (shown("a"), shown("b")) == ((0, 0, False), (1, 1, True))
+    look("a")
+    assert (shown("a"), shown("b")) == ((1, 1, True), (1, 1, True))
+    clock.advance(seconds=20)
+    processor.process_records([], NoCheckpoints(), 0)
+    assert (shown("a"), shown("b")) == ((1, 1, False), (1, 1, False))
 
 
 class Watching(Simulation):
@@ -182,7 +224,7 @@ class Watching(Simulation):
         ]
         shown = sum((Counter(views(read)) for read in reads), Counter())
         partial = any(read.partial for read in reads)
-        as_of = (freshest_possible if partial else freshest_previews)(watermarks) or 0
+        as_of = (freshest_possible(watermarks) if partial else freshest_previews(watermarks, "default")) or 0
         claimed = [one for one, at in zip(self.placed, self.arrived, strict=True) if at < as_of]
         least, most = views_of(claimed), views_of(self.placed)
         self.checks += 1
