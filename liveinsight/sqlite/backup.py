@@ -1,7 +1,6 @@
-"""Backups: both files as one SQLite file, made while everything runs, and back.
+"""Backups: both files as one SQLite file, made while everything runs.
 
-In: the files of a data folder. Out: one file with the tables of both, and a table `backup` that says what it is; and
-from it, files of a data folder.
+In: the files of a data folder. Out: one file with the tables of both, and a table `backup` that says what it is.
 
 **The store is copied first, then the stream**, each as of one moment. What the stream then has beyond the store, the
 worker counts after a restore, as after a crash. The other way round, marks and checkpoints of the store would be beyond
@@ -25,7 +24,7 @@ from urllib.parse import quote
 from liveinsight import __version__
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.sqlite.database import connect, explained
-from liveinsight.sqlite.schema import STORE, STREAM, Schema, migrate, version_of
+from liveinsight.sqlite.schema import STORE, STREAM, Schema, version_of
 
 APPLICATION_ID = 0x4C494242
 FORMAT = 1
@@ -63,21 +62,21 @@ def back_up(folder: Path, path: Path, made_at: int, progress: Progress) -> int:
         LiveInsightError: a file cannot be read, or the backup not be written, or another one is being written there.
     """
     part = path.with_name(f"{path.name}.part")
-    with _exclusively(part) as opened, _explained(f"backup to {part}"), closing(connect(part)) as connection:
+    with _exclusively(part) as opened, naming(f"backup to {part}"), closing(connect(part)) as connection:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         # It is thrown away if anything fails.
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         versions = [_attach(connection, folder / name, schema) for name, schema in IN_ORDER.items()]
         expected = sum(_bytes_used(connection, _alias(name)) for name in IN_ORDER)
-        with _watched(connection, part, expected, progress):
+        with watched(connection, part, expected, progress):
             for (name, schema), version in zip(IN_ORDER.items(), versions, strict=True):
-                _copy_tables(connection, _alias(name), schema, version)
+                copy_tables(connection, _alias(name), schema, version)
         connection.execute("CREATE TABLE backup (made_at INTEGER, release TEXT, store INTEGER, stream INTEGER)")
         connection.execute("INSERT INTO backup VALUES (?, ?, ?, ?)", [made_at, __version__, *versions])
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {FORMAT}")
-        _check(connection, part)
+        check_whole(connection, part)
         connection.close()
         os.fsync(opened)
         os.replace(part, path)
@@ -86,14 +85,14 @@ def back_up(folder: Path, path: Path, made_at: int, progress: Progress) -> int:
 
 
 def about(path: Path) -> About:
-    """What a backup says about itself, after a check of the whole file.
+    """What a backup says about itself.
 
     Raises:
-        LiveInsightError: it is damaged, no backup, or of a newer release.
+        LiveInsightError: it is no backup, or of a newer release.
     """
     if not path.is_file():
         raise LiveInsightError(f"{path}: there is no such file")
-    with _explained(str(path)), closing(connect(path, "ro")) as connection:
+    with naming(str(path)), closing(connect(path, "ro")) as connection:
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         if application_id != APPLICATION_ID:
             raise LiveInsightError(f"{path} is no backup of LiveInsight")
@@ -101,42 +100,13 @@ def about(path: Path) -> About:
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         if found <= FORMAT:
             known = About(*connection.execute("SELECT made_at, release, store, stream FROM backup").fetchone())
-        if found > FORMAT or known.store_version > STORE.version or known.stream_version > STREAM.version:
+            versions = zip((known.store_version, known.stream_version), IN_ORDER.values(), strict=True)
+        if found > FORMAT or any(version > schema.version for version, schema in versions):
             raise LiveInsightError(
-                f"{path} was made by LiveInsight {release}, which is newer than this one, {__version__}: install the "
-                "newer release, or take an older backup"
+                f"{path} was made by LiveInsight {release}, a newer release than this one ({__version__}): install the "
+                "newer one, or take an older backup"
             )
-        _check(connection, path)
         return known
-
-
-def unpack(path: Path, known: About, suffix: str, folder: Path, progress: Progress) -> None:
-    """Write the files of a data folder from a backup that `about` has checked, each with `suffix` after its name.
-
-    They are brought up to date and are on the disk afterwards; earlier files of these names are replaced.
-
-    Raises:
-        LiveInsightError: the backup cannot be read, or the files not be written.
-    """
-    versions = known.store_version, known.stream_version
-    for (name, schema), version in zip(IN_ORDER.items(), versions, strict=True):
-        made = folder / f"{name}{suffix}"
-        made.unlink(missing_ok=True)
-        with _explained(str(made)), closing(connect(made, "rwc")) as connection:
-            connection.execute(f"PRAGMA page_size = {schema.page_bytes}")
-            connection.execute("PRAGMA journal_mode = OFF")
-            connection.execute("PRAGMA synchronous = OFF")
-            connection.execute("ATTACH ? AS source", [_uri(path, "ro")])
-            with _watched(connection, made, path.stat().st_size, progress):
-                _copy_tables(connection, "source", schema, version)
-            connection.execute(f"PRAGMA application_id = {schema.application_id}")
-            connection.execute(f"PRAGMA user_version = {version}")
-            connection.execute("DETACH source")
-            connection.execute("PRAGMA journal_mode = WAL")
-            migrate(connection, schema, made)
-        with made.open("rb") as file:
-            os.fsync(file.fileno())
-    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:
@@ -175,7 +145,8 @@ def _exclusively(part: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def naming(what: str) -> Iterator[None]:
+    """Errors of SQLite and of the system as `LiveInsightError` about `what`."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -190,7 +161,7 @@ def _attach(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
         raise LiveInsightError(f"{path} is missing: is LIVEINSIGHT_DATA_DIR right?")
     with closing(connect(path)) as source:
         version = version_of(source, schema, path)
-    connection.execute(f"ATTACH ? AS {_alias(path.name)}", [_uri(path, "rw")])
+    connection.execute(f"ATTACH ? AS {_alias(path.name)}", [uri_of(path, "rw")])
     return version
 
 
@@ -198,11 +169,12 @@ def _alias(name: str) -> str:
     return name.partition(".")[0] + "_file"
 
 
-def _uri(path: Path, mode: str) -> str:
+def uri_of(path: Path, mode: str) -> str:
+    """A file for ATTACH; `mode` as of `connect`."""
     return f"file:{quote(str(path))}?mode={mode}"
 
 
-def _copy_tables(connection: sqlite3.Connection, source: str, schema: Schema, version: int) -> None:
+def copy_tables(connection: sqlite3.Connection, source: str, schema: Schema, version: int) -> None:
     """Make the tables of a version, and fill them from an attached file, as of one moment."""
     before = set(_tables(connection))
     for statements in schema.migrations[:version]:
@@ -228,7 +200,8 @@ def _bytes_used(connection: sqlite3.Connection, source: str) -> int:
 
 
 @contextmanager
-def _watched(connection: sqlite3.Connection, made: Path, expected: int, progress: Progress) -> Iterator[None]:
+def watched(connection: sqlite3.Connection, made: Path, expected: int, progress: Progress) -> Iterator[None]:
+    """Calls `progress` while statements write the file `made`."""
     connection.set_progress_handler(lambda: progress(made.stat().st_size, expected), PROGRESS_STEPS)
     try:
         yield
@@ -236,7 +209,12 @@ def _watched(connection: sqlite3.Connection, made: Path, expected: int, progress
         connection.set_progress_handler(None, 0)
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Read all of a file.
+
+    Raises:
+        LiveInsightError: it is damaged.
+    """
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise LiveInsightError(f"{path} is damaged: {found}")

@@ -108,6 +108,11 @@ class Database:
                 with self.turn():
                     connection.execute(_MOVE_PAGES)
 
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        while self._idle:
+            self._idle.pop().close()
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """The right to write, which one thread of all processes has."""
@@ -160,6 +165,14 @@ class Database:
         connection = connect(self.path)
         check_version(connection, self._schema, self.path)
         return connection
+
+
+class GenerationTables:
+    """What the parts of the store share: the file, and the generation whose rows they read and write."""
+
+    def __init__(self, database: Database, generation: int) -> None:
+        self._database = database
+        self._generation = generation
 
 
 def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:

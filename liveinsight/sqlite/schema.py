@@ -137,6 +137,11 @@ def check_version(connection: sqlite3.Connection, schema: Schema, path: Path) ->
 
 
 def version_of(connection: sqlite3.Connection, schema: Schema, path: Path) -> int:
+    """The version of a file's tables; 0 if there are none.
+
+    Raises:
+        LiveInsightError: the file is something else, or of a newer release.
+    """
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
