@@ -11,7 +11,7 @@ PYTEST  = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-lo
 COVERAGE = --cov --cov-report=term:skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lock kcl demo test test-all check docs format bench clean
+.PHONY: help setup setup-dev lock kcl demo demo-aws test test-all check docs format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ kcl: setup ## install the Kinesis Client Library for Python and its jars (needs 
 
 demo: setup ## run the whole pipeline on this machine, with a page to look at
 	@$(BIN)/liveinsight up $(ARGS)
+
+demo-aws: setup ## the same on a local AWS stack: Kinesis and DynamoDB instead of SQLite
+	@$(BIN)/liveinsight up --stand-in $(ARGS)
 
 # The fast tests. In CI their coverage, and the slow suites after them. ARGS selects from all tests.
 test: setup-dev ## run the fast tests, JOBS=2 files at once; ARGS='tests/api -k totals' selects from all tests

@@ -24,4 +24,11 @@ def command(workers: int, threads: int) -> None:
       LIVEINSIGHT_API_PORT=8080 liveinsight api --workers 2
     """
     settings = Settings.from_env(os.environ)
-    serve("api.wsgi:app", settings.api_host, settings.api_port, workers=workers, threads=threads)
+    serve(
+        "api.wsgi:app",
+        settings.api_host,
+        settings.api_port,
+        port_setting="LIVEINSIGHT_API_PORT",
+        workers=workers,
+        threads=threads,
+    )

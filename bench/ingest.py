@@ -104,7 +104,7 @@ def start_server(folder: Path, options: argparse.Namespace) -> tuple[subprocess.
     code = (
         "from liveinsight.runtime.wsgi_server import serve; "
         f"serve('bench.support.ingest_app:app', '127.0.0.1', {port}, "
-        f"workers={options.workers}, threads={options.threads})"
+        f"port_setting='PORT', workers={options.workers}, threads={options.threads})"
     )
     server = subprocess.Popen([sys.executable, "-c", code], env=environ, cwd=HERE.parent)
     url = f"http://127.0.0.1:{port}"

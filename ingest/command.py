@@ -38,4 +38,11 @@ def command(workers: int, threads: int) -> None:
     settings = Settings.from_env(os.environ)
     # Worker processes read the environment, not our command line.
     os.environ["LIVEINSIGHT_QUEUE_REQUESTS"] = str(min(settings.queue_requests, threads - SPARE_THREADS))
-    serve("ingest.wsgi:app", settings.ingest_host, settings.ingest_port, workers=workers, threads=threads)
+    serve(
+        "ingest.wsgi:app",
+        settings.ingest_host,
+        settings.ingest_port,
+        port_setting="LIVEINSIGHT_INGEST_PORT",
+        workers=workers,
+        threads=threads,
+    )

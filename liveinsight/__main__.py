@@ -7,6 +7,9 @@ service and `--help` is fast.
 from __future__ import annotations
 
 import importlib
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
@@ -14,6 +17,8 @@ from click.shell_completion import CompletionItem
 
 from liveinsight import __version__
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.folder_lock import holder_of
+from liveinsight.settings import DATA_DIR
 
 
 class Entry(NamedTuple):
@@ -41,6 +46,18 @@ COMMANDS = {
 }
 
 
+STARTS_A_BACKEND = ("up", "local")
+BACKEND_VARIABLES = ("LIVEINSIGHT_BACKEND", "LIVEINSIGHT_LOCAL", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS",
+                     "AWS_ENDPOINT_URL_DYNAMODB")  # fmt: skip
+
+
+def use_running_backend(environ: MutableMapping[str, str]) -> None:
+    """Use the backend of the `up` that runs on the data folder, unless the environment names one."""
+    if not any(environ.get(name) for name in BACKEND_VARIABLES):
+        holder = holder_of(Path(environ.get("LIVEINSIGHT_DATA_DIR") or DATA_DIR) / "lock")
+        environ.update(holder.environ if holder else {})
+
+
 class LazyGroup(click.Group):
     """The commands of `COMMANDS`, imported when they are called."""
 
@@ -50,6 +67,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name not in STARTS_A_BACKEND:
+            use_running_backend(os.environ)
         command: click.Command = importlib.import_module(COMMANDS[cmd_name].module).command
         return command
 
@@ -75,7 +94,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, "-V", "--version", message="liveinsight %(version)s")
 def cli() -> None:
-    """LiveInsight: real-time, first-party web analytics on AWS.
+    """LiveInsight: real-time, first-party web analytics, on one machine or on AWS.
 
     Settings come from the environment (LIVEINSIGHT_* and AWS_*, see docs/settings.md).
 

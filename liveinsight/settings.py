@@ -18,6 +18,7 @@ from liveinsight.sites.rules import site_name, time_zone
 from liveinsight.storage.stream import StartAt
 
 _PREFIX = "LIVEINSIGHT_"
+DATA_DIR = ".liveinsight"
 STATE_DAYS_MORE = 2
 """How many days a visitor's state is kept longer than the records that it was made from."""
 
@@ -136,7 +137,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename=_variable):
     ] = 0.2
     metrics_host: Annotated[str, _doc("address at which the worker serves `/metrics`")] = "127.0.0.1"
     metrics_port: Annotated[int, Meta(ge=0), _doc("port at which the worker serves `/metrics`; 0: not at all")] = 0
-    data_dir: Annotated[str, _doc("folder for the state and logs of `up` and `local`")] = ".liveinsight"
+    data_dir: Annotated[str, _doc("folder for the state and logs of `up` and `local`")] = DATA_DIR
     local: Annotated[
         Flag, _doc("whether AWS is LocalStack on this machine, at its standard address (`LOCALSTACK_HOST`, port 4566)")
     ] = False

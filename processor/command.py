@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import click
 
 from liveinsight.model.clock import system_clock
+from liveinsight.runtime.folder_lock import held
 from liveinsight.runtime.gc_tuning import tune_for_records
 from liveinsight.runtime.json_logs import log_to_stderr
 from liveinsight.runtime.metrics import FOLDER_VARIABLE, WorkerMetrics
@@ -30,7 +32,6 @@ from processor.embedded.shard_processes import ShardProcesses
 from processor.embedded.shard_threads import ShardThreads
 from processor.embedded.upkeep import upkeep
 from processor.embedded.worker import Worker
-from processor.kcl import launcher
 from processor.kcl.exit_codes import MEANINGS
 from processor.shard.progress import Progress
 
@@ -90,13 +91,18 @@ def command(runtime: str, processes: int | None, properties: tuple[str, ...]) ->
     settings = Settings.from_env(environ)
     log_to_stderr(settings.log_level)
     if runtime == "kcl":
+        from processor.kcl import launcher  # noqa: PLC0415 - it brings boto3, which one machine does not need
+
         return launcher.run(settings, list(properties), environ)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with tempfile.TemporaryDirectory(prefix="liveinsight-metrics-") as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="liveinsight-metrics-"))
         # Children of this process add to the same numbers.
         os.environ.setdefault(FOLDER_VARIABLE, folder)
+        if not settings.on_aws:
+            stack.enter_context(held(Path(settings.data_dir) / "worker.lock", "liveinsight worker", system_clock()))
         _run(settings, processes or _default_processes(), stop)
     return 0
 
@@ -108,7 +114,7 @@ def _run(settings: Settings, processes: int, stop: threading.Event) -> None:
 
     def make_worker(generation: int) -> Worker:
         threads = partial(_threads, settings, generation)
-        crew = threads() if processes == 1 else ShardProcesses(processes, threads)
+        crew = threads() if processes == 1 else ShardProcesses(processes, threads, preload=__name__)
         return worker_of(settings, stream, stores(generation), generation, crew)
 
     worker = GenerationWorker(lambda: load_pointer(stores(FIRST)).newest, make_worker)

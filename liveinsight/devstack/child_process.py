@@ -1,18 +1,35 @@
-"""A server as a child process: started with a log file, watched, stopped."""
+"""A program as a child process: started with a log file, watched, started again, stopped.
+
+In: a command. Out: a process that ends with this one, and whose output goes to a log of bounded size.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import IO
 
+from liveinsight.devstack.tied import tied
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.runtime.retry import wait_until
 
 START_SECONDS = 60.0
+LOG_BYTES = 10 << 20
+"""Size at which a log is moved aside."""
+LOGS_KEPT = 5
+"""Older logs that are kept beside a log, as `<name>.log.1` and so on."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+"""Seconds before a program that has ended is started again: doubled each time."""
+WELL_SECONDS = 60.0
+"""A program that ran for so long begins with the first pause again."""
 
 
 def neutral_environ() -> dict[str, str]:
@@ -21,25 +38,49 @@ def neutral_environ() -> dict[str, str]:
 
 
 class ChildProcess:
-    """A program whose output goes to the end of the file `log`."""
+    """A program whose output goes to the file `log`.
+
+    Args:
+        name: for people.
+        command: path of the program, and its arguments.
+        environ: its environment.
+        log: where its output goes.
+        folder: where it runs.
+    """
 
     def __init__(
         self, name: str, command: Sequence[str], *, environ: Mapping[str, str], log: Path, folder: Path | None = None
     ) -> None:
         self.name = name
         self.log = log
+        self._command = command
+        self._environ = environ
+        self._folder = folder
+        self._pause = FIRST_PAUSE
+        self._again_at: float | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                env=environ,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                # Ctrl-C at the terminal does not reach it: the parent stops its children in order.
-                start_new_session=True,
-            )
+        self._start()
+
+    def _start(self) -> None:
+        self._began = time.monotonic()
+        self._process = subprocess.Popen(
+            tied(self._command),
+            env=self._environ,
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C at the terminal does not reach it: the parent stops its children in order.
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._pump = threading.Thread(target=_pump, args=(self._process.stdout, self.log), daemon=True)
+        self._pump.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the running program."""
+        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
@@ -66,6 +107,21 @@ class ChildProcess:
             self.stop(0)
             raise LiveInsightError(f"{self.name} did not start, see {self.log}:\n{self.last_lines}")
 
+    def supervise(self, say: Callable[[str], None]) -> None:
+        """Start it again if it has ended, after a pause; to be called every so often by the thread that made it."""
+        if self.alive:
+            return
+        now = time.monotonic()
+        if self._again_at is None:
+            if now - self._began > WELL_SECONDS:
+                self._pause = FIRST_PAUSE
+            say(f"{self.name} has ended with code {self.exit_code}, see {self.log}; next start in {self._pause:g} s")
+            self._again_at = now + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        elif now >= self._again_at:
+            self._again_at = None
+            self._start()
+
     def stop(self, seconds: float) -> None:
         """Send SIGTERM and wait; kill it when it has not ended after `seconds`, at once for 0."""
         if seconds and self.alive:
@@ -74,3 +130,15 @@ class ChildProcess:
                 self._process.wait(seconds)
         self._process.kill()
         self._process.wait()
+        # A child of its own may hold the pipe open.
+        self._pump.join(1)
+
+
+def _pump(output: IO[bytes], log: Path) -> None:
+    """Write the lines of `output` to a log that is rotated."""
+    handler = RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=LOGS_KEPT, encoding="utf-8", errors="replace")
+    with output:
+        for line in output:
+            text = line.decode("utf-8", "replace").rstrip("\n")
+            handler.emit(logging.LogRecord("", logging.INFO, "", 0, text, None, None))
+    handler.close()

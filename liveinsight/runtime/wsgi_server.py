@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -27,6 +28,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
+from liveinsight.model.errors import SettingsError
 from liveinsight.runtime.cpu_affinity import Cores
 from liveinsight.runtime.metrics import FOLDER_VARIABLE
 
@@ -41,7 +43,7 @@ SPARE_FILES = 1024
 """For connections to AWS, logs, and what libraries keep open."""
 
 
-def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> None:
+def serve(target: str, host: str, port: int, *, port_setting: str, workers: int, threads: int) -> None:
     """Serve ``module:app`` until SIGTERM or Ctrl-C; requests under way are answered first.
 
     The processes share their metrics in a folder that is deleted at the end, unless the environment names another one.
@@ -50,9 +52,14 @@ def serve(target: str, host: str, port: int, *, workers: int, threads: int) -> N
         target: the WSGI application's import path.
         host: address to listen on.
         port: port to listen on.
+        port_setting: name of the variable that sets the port, for messages.
         workers: processes.
         threads: requests that one process may have under way.
+
+    Raises:
+        SettingsError: the port is taken, or the address is not one of this machine.
     """
+    _refuse_taken_port(host, port, port_setting)
     _raise_file_limit(workers * (CONNECTIONS_PER_THREAD + 1) * threads + SPARE_FILES)
     server = Granian(
         target,
@@ -114,6 +121,17 @@ def _watch(parent: int, cores: Cores, *, pinned: bool) -> None:
         time.sleep(PARENT_SECONDS)
         pinned = pinned or cores.claim() is not None
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _refuse_taken_port(host: str, port: int, port_setting: str) -> None:
+    """Granian shares a port that another server listens on: each would get every other request."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise SettingsError(f"{port_setting}={port}: cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 def _raise_file_limit(wanted: int) -> None:

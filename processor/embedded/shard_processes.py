@@ -65,12 +65,12 @@ class ShardProcesses:
     Args:
         processes: how many.
         make_threads: makes the `ShardThreads` of a child. It is pickled, and called in the child.
+        preload: module whose imports the children share.
     """
 
-    def __init__(self, processes: int, make_threads: Callable[[], ShardThreads]) -> None:
+    def __init__(self, processes: int, make_threads: Callable[[], ShardThreads], preload: str) -> None:
         context = multiprocessing.get_context("forkserver")
-        # Children share the memory of what is imported here.
-        context.set_forkserver_preload([make_threads.__module__, __name__])
+        context.set_forkserver_preload([preload])
         self.changed = threading.Event()
         self.failure: BaseException | None = None
         self._children = []

@@ -11,6 +11,7 @@ import cfnlint.api
 import pytest
 
 from liveinsight.aws.lambda_mapping import _problems, _reports_failures
+from liveinsight.devstack.up import DRAIN_SECONDS
 from liveinsight.settings import SETTINGS
 from processor.kcl import exit_codes
 from processor.kcl.launcher import KILL_AFTER
@@ -69,3 +70,15 @@ def test_unit_gives_the_worker_time_and_starts_it_again() -> None:
     assert left == {exit_codes.NOT_STARTED, exit_codes.TOO_MANY_DEAD_LETTERS}
     assert service.getint("SuccessExitStatus") == exit_codes.GENERATION_CHANGED
     assert service["ExecStart"].endswith("/liveinsight worker --runtime kcl")
+
+
+def test_unit_of_one_machine_drains_in_order() -> None:
+    """systemd signals the parent alone, waits for three drains, one after the other, and keeps the data folder."""
+    unit = configparser.ConfigParser()
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DEPLOY / "liveinsight.service")
+    service = unit["Service"]
+    assert service["ExecStart"].endswith("/liveinsight up --production")
+    assert (service["Type"], service["KillMode"], service["Restart"]) == ("notify", "mixed", "always")
+    assert int(service["TimeoutStopSec"]) > 3 * DRAIN_SECONDS
+    assert service["Environment"] == f"LIVEINSIGHT_DATA_DIR=/var/lib/{service['StateDirectory']}"

@@ -57,7 +57,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         (folder / "abused.py").write_text(APP.replace("MOST", str(MOST)))
-        serving = f"serve('abused:app', '127.0.0.1', {self.port}, workers=1, threads={THREADS})"
+        serving = f"serve('abused:app', '127.0.0.1', {self.port}, port_setting='PORT', workers=1, threads={THREADS})"
         command = f"from liveinsight.runtime.wsgi_server import serve; {serving}"
         paths = os.pathsep.join([str(folder), str(Path(__file__).parents[3])])
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LIVEINSIGHT_")}

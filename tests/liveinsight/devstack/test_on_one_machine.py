@@ -39,6 +39,10 @@ class Running:
             )
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def said(self) -> str:
         """All of its output."""
         return self._output.read_text(errors="replace")
@@ -119,26 +123,153 @@ def run(environ: dict[str, str], *command: str) -> subprocess.CompletedProcess[s
     )
 
 
+TOTALS = "/v1/sites/default/totals?period=24h"
+
+
+def send_views(environ: dict[str, str], count: int, visitor: str) -> None:
+    for first in range(0, count, 50):
+        urls = [f"https://shop.example/{number}" for number in range(first, min(count, first + 50))]
+        views = [{"event_type": "page_view", "page_url": url, "user_id": visitor} for url in urls]
+        assert ask(environ["LIVEINSIGHT_INGEST_PORT"], "POST", "/collect", views)[0] == 202
+
+
+def eventually_counted(environ: dict[str, str], views: int) -> None:
+    give_up_at = time.monotonic() + 30
+    while (counted := ask(environ["LIVEINSIGHT_API_PORT"], "GET", TOTALS)[1]["data"]["pageviews"]) != views:
+        assert counted < views
+        assert time.monotonic() < give_up_at, f"{counted} of {views} page views are counted"
+        time.sleep(0.1)
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in below for each in tree(int(child)))]
+
+
+def called(pid: int, name: str) -> int:
+    """The child of `up` that runs `liveinsight <name>`."""
+    return next(
+        each for each in tree(pid) if Path(f"/proc/{each}/cmdline").read_bytes().endswith(f"\0{name}\0".encode())
+    )
+
+
 @pytest.mark.end_to_end
-def test_up_saves_at_ctrl_c_and_goes_on(start: Start, environ: dict[str, str]) -> None:
-    """Ctrl-C counts what was taken, says how much that was and where it is kept; the second start shows it. Another
-    terminal finds it with what it prints."""
-    first = start("up", "--no-visitors")
+@pytest.mark.parametrize("options", [(), ("--stand-in",)], ids=["SQLite", "stand-in"])
+def test_up_goes_on_after_ctrl_c(start: Start, environ: dict[str, str], options: tuple[str, ...]) -> None:
+    """Ctrl-C counts what was taken, and says how much that was; the second start shows it. Commands in other terminals
+    find its backend by themselves."""
+    first = start("up", "--no-visitors", *options)
     first.wait_for("LiveInsight is up")
-    views = [{"event_type": "page_view", "page_url": f"https://shop.example/{n}", "user_id": "u"} for n in range(3)]
-    assert ask(environ["LIVEINSIGHT_INGEST_PORT"], "POST", "/collect", views)[0] == 202
-    status = run({**environ, **exported(first.said)}, "status")
-    assert status.returncode == 0, status.stderr
+    assert ("Backend: SQLite in" in first.said) != bool(options)
+    send_views(environ, 3, "u")
+    status = run(environ, "status")
+    assert (status.returncode, status.stderr) == (0, "")
+    assert "Europe/Rome" in run(environ, "site", "edit", "default", "--time-zone", "Europe/Rome").stdout
     assert first.interrupt() == 0, first.said
     assert "3 events from" in first.said
-    assert f"saved to {environ['LIVEINSIGHT_DATA_DIR']}" in first.said
+    second = start("up", "--no-visitors", *options)
+    second.wait_for("LiveInsight is up")
+    assert "created" not in second.said
+    eventually_counted(environ, 3)
+    answer = ask(environ["LIVEINSIGHT_API_PORT"], "GET", TOTALS)[1]
+    assert answer["meta"]["time_zone"] == "Europe/Rome"
+    assert second.interrupt() == 0, second.said
+
+
+@pytest.mark.end_to_end
+def test_a_power_cut_loses_nothing(start: Start, environ: dict[str, str]) -> None:
+    """`up` is killed, and with it every process below it; the next start counts all that was accepted."""
+    first = start("up", "--no-visitors")
+    first.wait_for("LiveInsight is up")
+    send_views(environ, 200, "u")
+    processes = tree(first.pid)
+    first.kill()
+    send_to = [pid for pid in processes[1:] if Path(f"/proc/{pid}").exists()]
+    give_up_at = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in send_to):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
     second = start("up", "--no-visitors")
     second.wait_for("LiveInsight is up")
-    assert "stream liveinsight-events is there" in second.said
-    assert "created" not in second.said
-    question = "/v1/sites/default/totals?period=24h"
-    assert ask(environ["LIVEINSIGHT_API_PORT"], "GET", question)[1]["data"]["pageviews"] == 3
+    eventually_counted(environ, 200)
     assert second.interrupt() == 0, second.said
+
+
+@pytest.mark.end_to_end
+def test_a_folder_has_one_owner_and_a_port_one_server(start: Start, environ: dict[str, str]) -> None:
+    """A second `up` and a second worker on one data folder, and a second server on one port, say what is in the way and
+    end; the first goes on."""
+    first = start("up", "--no-visitors")
+    first.wait_for("LiveInsight is up")
+    others = {name: str(free_port()) for name in environ if name.endswith("_PORT")}
+    for command in ("up", "worker"):
+        done = run({**environ, **others}, command)
+        assert done.returncode == 1
+        assert f"is in use by `liveinsight {command}` (process " in done.stderr
+    for name in ("api", "ingest"):
+        done = run(environ, name)
+        setting = f"LIVEINSIGHT_{name.upper()}_PORT"
+        port = environ[setting]
+        assert (done.returncode, done.stderr) == (
+            1, f"liveinsight {name}: {setting}={port}: cannot listen on 127.0.0.1:{port}: Address already in use\n",
+        )  # fmt: skip
+    send_views(environ, 2, "u")
+    eventually_counted(environ, 2)
+    assert first.interrupt() == 0, first.said
+
+
+@pytest.mark.end_to_end
+def test_production_starts_again_what_has_died(start: Start, environ: dict[str, str]) -> None:
+    """Killed one after the other, worker, ingest and API come back, and everything that was accepted is counted. There
+    is no demo site."""
+    server = start("up", "--production")
+    server.wait_for("LiveInsight is up")
+    assert "Demo site" not in server.said
+    accepted = 0
+    for name in ("worker", "ingest", "api"):
+        send_views(environ, 50, name)
+        accepted += 50
+        os.kill(called(server.pid, name), signal.SIGKILL)
+        server.wait_for(f"{name} has ended with code -9")
+        give_up_at = time.monotonic() + 30
+        while True:
+            assert time.monotonic() < give_up_at
+            with suppress(OSError, http.client.HTTPException, AssertionError, StopIteration):
+                called(server.pid, name)
+                send_views(environ, 10, f"{name} again")
+                accepted += 10
+                break
+            time.sleep(0.1)
+    give_up_at = time.monotonic() + 30
+    while True:
+        with suppress(OSError, http.client.HTTPException):
+            eventually_counted(environ, accepted)
+            break
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
+    assert server.interrupt() == 0, server.said
+
+
+@pytest.mark.end_to_end
+@pytest.mark.alone
+def test_production_is_small_and_quick(start: Start, environ: dict[str, str]) -> None:
+    """It takes requests within 3 seconds, and all its processes together have less than 300 MB."""
+    run(environ, "init")
+    began = time.monotonic()
+    server = start("up", "--production")
+    server.wait_for("LiveInsight is up")
+    took = time.monotonic() - began
+    time.sleep(3)
+    shares = [
+        int(line.split()[1])
+        for pid in tree(server.pid)
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        if line.startswith("Pss:")
+    ]
+    assert took < 3
+    assert sum(shares) < 300_000
+    assert server.interrupt() == 0, server.said
 
 
 @pytest.mark.end_to_end

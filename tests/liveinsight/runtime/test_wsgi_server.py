@@ -25,7 +25,7 @@ def app(environ, start_response):
     return [b"ok"]
 
 if __name__ == "__main__":
-    serve("served:app", "127.0.0.1", int(sys.argv[1]), workers=int(sys.argv[2]), threads=2)
+    serve("served:app", "127.0.0.1", int(sys.argv[1]), port_setting="PORT", workers=int(sys.argv[2]), threads=2)
 """
 
 
