@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from liveinsight.cli.backup import file_argument, folder_of, progress_bar
-from liveinsight.model.errors import LiveInsightError
+from liveinsight.model.clock import system_clock
 from liveinsight.runtime.command_line import confirm, yes_option
 from liveinsight.runtime.report_text import time_text
 from liveinsight.settings import Settings
@@ -36,12 +36,8 @@ def command(file: Path, *, yes: bool) -> None:
     """
     folder = folder_of(Settings.from_env(os.environ))
     known = about(file)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LiveInsightError(f"{folder}: {error.strerror}: set LIVEINSIGHT_DATA_DIR") from error
     aside = folder / f"before-restore-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
-    with unused(folder):
+    with unused(folder, system_clock()):
         click.echo(f"{file} was made at {time_text(known.made_at)} by LiveInsight {known.release}")
         if replaced := bool(files_of(folder)):
             confirm(f"Replace the data in {folder}? It is kept in {aside.name}.", yes=yes)

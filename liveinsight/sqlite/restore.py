@@ -6,7 +6,6 @@ Promises: nothing that was there is deleted, and nothing is moved before the new
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.folder_lock import held
 from liveinsight.sqlite.backup import (
     IN_ORDER,
     Progress,
@@ -60,6 +60,7 @@ def unpack(path: Path, folder: Path, progress: Progress) -> None:
             connection.execute("DETACH source")
             connection.execute("PRAGMA journal_mode = WAL")
             migrate(connection, schema, made)
+        _give_to_owner(made)
         with made.open("rb") as file:
             os.fsync(file.fileno())
 
@@ -90,23 +91,27 @@ def put_in_place(folder: Path, aside: Path) -> None:
 
 
 @contextmanager
-def unused(folder: Path) -> Iterator[None]:
-    """Holds a data folder, so that nothing begins to use it meanwhile.
+def unused(folder: Path, now: int) -> Iterator[None]:
+    """Holds a data folder, so that nothing begins to use it meanwhile; `now` is in epoch ms.
 
     Raises:
         LiveInsightError: something uses it.
     """
     with ExitStack() as stack:
         for name in LOCKS:
-            file = stack.enter_context((folder / name).open("a"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise LiveInsightError(f"{folder} is in use: stop LiveInsight first") from error
+            stack.enter_context(held(folder / name, "liveinsight restore", now))
+            _give_to_owner(folder / name)
         for name in IN_ORDER:
             if (folder / name).exists() and _is_open(folder / name):
                 raise LiveInsightError(f"{folder / name} is in use: stop LiveInsight first")
         yield
+
+
+def _give_to_owner(path: Path) -> None:
+    """What root writes in a folder of the service's user is that user's, too."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _is_open(path: Path) -> bool:

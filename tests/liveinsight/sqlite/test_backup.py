@@ -229,6 +229,7 @@ def test_other_files_are_refused(
     file = tmp_path / "backup.db"
     assert run("backup", file) == 0
     before = everything(backend.folder)
+    backend.stream_file.close()
     damage(file)
     assert run("restore", "--yes", file) == 1
     assert told in capsys.readouterr().err
@@ -267,8 +268,19 @@ def test_a_folder_in_use_is_not_replaced(
         with (backend.folder / name).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             assert run("restore", "--yes", file) == 1
-        assert f"{backend.folder} is in use" in capsys.readouterr().err
+        assert f"{backend.folder} is in use by another process" in capsys.readouterr().err
     assert run("restore", "--yes", file) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_restores_belongs_to_the_folders_owner(backend: SqliteBackend, run: Run, tmp_path: Path) -> None:
+    """The service runs as a user of its own, an operator often as root."""
+    assert run("backup", tmp_path / "backup.db") == 0
+    folder = tmp_path / "restored"
+    folder.mkdir()
+    os.chown(folder, 4711, 4712)
+    assert run("restore", tmp_path / "backup.db", folder=folder) == 0
+    assert {(file.stat().st_uid, file.stat().st_gid) for file in folder.iterdir()} == {(4711, 4712)}
 
 
 def test_damaged_and_newer_files_can_be_replaced(backend: SqliteBackend, run: Run, tmp_path: Path) -> None:
