@@ -14,6 +14,7 @@ from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError, StoreUnavailable, StreamUnavailable
 from liveinsight.settings import Settings
 from liveinsight.sqlite.database import Database
+from liveinsight.sqlite.items import SqliteItems
 from liveinsight.sqlite.schema import BY_GENERATION, STORE, STREAM
 from liveinsight.sqlite.store import SqliteStore
 from liveinsight.sqlite.stream import SqliteStream, create_stream
@@ -55,6 +56,9 @@ class SqliteBackend:
 
     def store(self, generation: int) -> SqliteStore:
         return SqliteStore(self.store_file, generation)
+
+    def items(self, generation: int) -> SqliteItems:
+        return SqliteItems(self.store_file, generation)
 
     def create(self) -> Iterator[str]:
         try:
