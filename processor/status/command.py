@@ -141,13 +141,18 @@ def command(
 
     if watch is None:
         return _once(watcher.look_twice, show)
+    return _watch(watcher, show, watch, console if console.is_terminal and not as_json else None)
+
+
+def _watch(watcher: Watcher, show: Callable[[StreamStatus], None], seconds: float, screen: Console | None) -> int:
+    """Look again and again until Ctrl-C, each time on a clear screen; returns the code of the last look."""
     code = HEALTHY
     try:
         while True:
-            if console.is_terminal and not as_json:
-                console.clear()
+            if screen:
+                screen.clear()
             code = _once(watcher.look, show)
-            time.sleep(watch)
+            time.sleep(seconds)
     except KeyboardInterrupt:
         return code
 
