@@ -15,6 +15,7 @@ from liveinsight.model.errors import LiveInsightError, StoreUnavailable, StreamU
 from liveinsight.settings import Settings
 from liveinsight.sqlite.database import Database
 from liveinsight.sqlite.inspection import disk_use
+from liveinsight.sqlite.items import SqliteItems
 from liveinsight.sqlite.schema import BY_GENERATION, STORE, STREAM
 from liveinsight.sqlite.store import SqliteStore
 from liveinsight.sqlite.stream import SqliteStream, create_stream
@@ -56,6 +57,9 @@ class SqliteBackend:
 
     def store(self, generation: int) -> SqliteStore:
         return SqliteStore(self.store_file, generation)
+
+    def items(self, generation: int) -> SqliteItems:
+        return SqliteItems(self.store_file, generation)
 
     def create(self) -> Iterator[str]:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from liveinsight.storage.items import ItemStore
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import Stream
 
@@ -51,6 +52,9 @@ class Backend(Protocol):
 
     def store(self, generation: int) -> Store:
         """The store of a generation of counters, whether or not it was created."""
+
+    def items(self, generation: int) -> ItemStore:
+        """The items of a generation as they are stored, for a copy."""
 
     def create(self) -> Iterator[str]:
         """Create the stream and the first generation, and bring older ones up to date; yields a line for each step.
