@@ -91,6 +91,9 @@ class AwsBackend:
         # Kinesis trims its streams, DynamoDB deletes what has expired.
         return {}
 
+    def disk_use(self, *, measure: bool) -> None:
+        return None
+
     def leases(self, generation: int, table: str = "") -> dict[str, Lease]:
         name = table or lease_table(self._settings.table_prefix, generation)
         return read_leases(dynamodb_client(self._settings), name)
