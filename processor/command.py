@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 
 from liveinsight.model.clock import system_clock
-from liveinsight.runtime.folder_lock import held
+from liveinsight.runtime.folder_lock import WORKER_LOCK, held
 from liveinsight.runtime.gc_tuning import tune_for_records
 from liveinsight.runtime.json_logs import log_to_stderr
 from liveinsight.runtime.metrics import FOLDER_VARIABLE, WorkerMetrics
@@ -102,7 +102,7 @@ def command(runtime: str, processes: int | None, properties: tuple[str, ...]) ->
         # Children of this process add to the same numbers.
         os.environ.setdefault(FOLDER_VARIABLE, folder)
         if not settings.on_aws:
-            stack.enter_context(held(Path(settings.data_dir) / "worker.lock", "liveinsight worker", system_clock()))
+            stack.enter_context(held(Path(settings.data_dir) / WORKER_LOCK, "liveinsight worker", system_clock()))
         _run(settings, processes or _default_processes(), stop)
     return 0
 
