@@ -60,6 +60,9 @@ class AwsBackend:
     def items(self, generation: int) -> DynamoItems:
         return DynamoItems(self._dynamo, self._names(generation))
 
+    def check_version(self) -> None:
+        """Tables have no version: items say what they are."""
+
     def create(self) -> Iterator[str]:
         settings = self._settings
         with self._answered():
@@ -90,6 +93,9 @@ class AwsBackend:
     def upkeep(self, now: int) -> Mapping[str, int]:
         # Kinesis trims its streams, DynamoDB deletes what has expired.
         return {}
+
+    def disk_use(self, *, measure: bool) -> None:
+        return None
 
     def leases(self, generation: int, table: str = "") -> dict[str, Lease]:
         name = table or lease_table(self._settings.table_prefix, generation)

@@ -4,7 +4,7 @@ they are stored, for a copy to another backend."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from liveinsight.aws.dynamodb import (
     AFTER_ALL,
@@ -122,21 +122,21 @@ class DynamoStore(CounterTable, VisitorTable, DeadLetterItems):
 class DynamoItems(StoreTables):
     """A `liveinsight.storage.items.ItemStore`: scans of the two tables. Thread safe."""
 
-    def pages(self, after: str = "") -> Iterator[Page]:
+    def page(self, after: str = "") -> Page | None:
         tables = self._counters, self._sessions
         number: int
         key: Key | None
         number, key = json.loads(after) if after else (0, None)
-        while number < len(tables):
-            request: Item = {"ExclusiveStartKey": key_item(key)} if key else {}
-            with translated():
-                answer = self._dynamo.client.scan(
-                    TableName=tables[number], Limit=PAGE_ITEMS, ConsistentRead=True, **request
-                )
-            last = answer.get("LastEvaluatedKey")
-            number, key = (number, (last["pk"]["S"], last["sk"]["S"])) if last else (number + 1, None)
-            items = [item for found in answer["Items"] if (item := _stored(found))]
-            yield Page(items, json.dumps([number, key]))
+        if number == len(tables):
+            return None
+        request: Item = {"ExclusiveStartKey": key_item(key)} if key else {}
+        with translated():
+            answer = self._dynamo.client.scan(
+                TableName=tables[number], Limit=PAGE_ITEMS, ConsistentRead=True, **request
+            )
+        last = answer.get("LastEvaluatedKey")
+        position = (number, (last["pk"]["S"], last["sk"]["S"])) if last else (number + 1, None)
+        return Page([item for found in answer["Items"] if (item := _stored(found))], json.dumps(position))
 
     def put_items(self, items: Sequence[StoredItem]) -> None:
         for table, kinds in self._tables():

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from liveinsight.counting.keys import CounterKey
@@ -40,20 +40,21 @@ _KINDS = tuple(_TABLES)
 class SqliteItems(GenerationTables):
     """A `liveinsight.storage.items.ItemStore`. Thread safe."""
 
-    def pages(self, after: str = "") -> Iterator[Page]:
+    def page(self, after: str = "") -> Page | None:
         number, *key = json.loads(after) if after else [0]
-        while number < len(_KINDS):
-            kind, table = _KINDS[number], _TABLES[_KINDS[number]]
-            names, marks = ", ".join(table.key), ", ".join("?" * len(table.key))
-            beyond = f"AND ({names}) > ({marks}) " if key else ""
-            with self._database.reading() as connection:
-                rows = connection.execute(
-                    f"SELECT {names}, {', '.join(table.body)} FROM {table.name} WHERE generation = ? {beyond}"
-                    f"ORDER BY {names} LIMIT {PAGE_ITEMS}",
-                    [self._generation, *key],
-                ).fetchall()
-            number, key = (number, rows[-1][: len(table.key)]) if len(rows) == PAGE_ITEMS else (number + 1, [])
-            yield Page([_item(kind, row) for row in rows], json.dumps([number, *key]))
+        if number == len(_KINDS):
+            return None
+        kind, table = _KINDS[number], _TABLES[_KINDS[number]]
+        names, marks = ", ".join(table.key), ", ".join("?" * len(table.key))
+        beyond = f"AND ({names}) > ({marks}) " if key else ""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {names}, {', '.join(table.body)} FROM {table.name} WHERE generation = ? {beyond}"
+                f"ORDER BY {names} LIMIT {PAGE_ITEMS}",
+                [self._generation, *key],
+            ).fetchall()
+        position = [number, *rows[-1][: len(table.key)]] if len(rows) == PAGE_ITEMS else [number + 1]
+        return Page([_item(kind, row) for row in rows], json.dumps(position))
 
     def put_items(self, items: Sequence[StoredItem]) -> None:
         with self._database.writing() as connection:

@@ -25,6 +25,18 @@ class Lease(NamedTuple):
     """A sequence number, `SHARD_END`, or a word such as ``TRIM_HORIZON`` when nothing was checkpointed yet."""
 
 
+class DiskUse(NamedTuple):
+    """What a backend on this machine takes of its disk."""
+
+    folder: str
+    free: int
+    """Bytes that are free on the disk."""
+    bytes_: dict[str, int]
+    """Bytes by kind: `stream`, `store`, parts of the store, `logs`, `free pages` within the files."""
+    oldest_at: int | None
+    """When the oldest record of the stream arrived, epoch ms."""
+
+
 class Backend(Protocol):
     """Where events are kept and counted. Making one makes no request."""
 
@@ -43,6 +55,13 @@ class Backend(Protocol):
 
     def items(self, generation: int) -> ItemStore:
         """The items of a generation as they are stored, for a copy."""
+
+    def check_version(self) -> None:
+        """For programs that wait for a backend that does not answer: one of another release never will.
+
+        Raises:
+            LiveInsightError: what is stored is of another release; the message says what to do.
+        """
 
     def create(self) -> Iterator[str]:
         """Create the stream and the first generation, and bring older ones up to date; yields a line for each step.
@@ -69,6 +88,13 @@ class Backend(Protocol):
 
         Raises:
             LiveInsightError: something failed; the next call tries again.
+        """
+
+    def disk_use(self, *, measure: bool) -> DiskUse | None:
+        """What it takes of this machine's disk; None when it is elsewhere. `measure` reads all that is stored.
+
+        Raises:
+            LiveInsightError: it does not answer, or refuses.
         """
 
     def leases(self, generation: int, table: str = "") -> dict[str, Lease]:

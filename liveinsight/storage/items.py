@@ -7,7 +7,7 @@ by the methods that every store has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from liveinsight.counting.keys import CounterKey
@@ -70,8 +70,11 @@ class Page(NamedTuple):
 class ItemStore(Protocol):
     """The items of one generation. All methods may raise `StoreUnavailable` and are safe to call again."""
 
-    def pages(self, after: str = "") -> Iterator[Page]:
-        """All items, expired ones included, from a position on ("": from the first). Strongly consistent."""
+    def page(self, after: str = "") -> Page | None:
+        """The next items behind a position ("": the first), expired ones included; None if there are no more.
+
+        A page may be empty although others follow. Strongly consistent.
+        """
 
     def put_items(self, items: Sequence[StoredItem]) -> None:
         """Write items over what is stored."""
