@@ -103,23 +103,9 @@ def command(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    folder = Path(settings.data_dir).resolve()
     with ExitStack() as stack:
-        run = Run(Console(highlight=False), stop, stack, {}, folder / "logs")
-        lock = stack.enter_context(held(folder / DATA_LOCK, "liveinsight up", system_clock()))
-        if lock.killed:
-            with run.console.status("an earlier run was killed: waiting for its parts to end"):
-                _await_end(lock.killed, settings, stop, stand_in=stand_in)
-        _refuse_taken_ports(settings, demo=not production)
-        if fresh:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="liveinsight-")))
-        with run.console.status("starting the backend"):
-            run.environ = choose(options, os.environ, folder, stack, run.say)
-            if not in_the_cloud(run.settings):
-                run.environ = {**QUICK, **run.environ}
-            for line in initialise(run.settings):
-                run.say(line)
-        lock.tell({name: run.environ[name] for name in SHARED if name in run.environ})
+        run = Run(Console(highlight=False), stop, stack, {}, Path(settings.data_dir).resolve() / "logs")
+        _start_backend(run, options, settings, demo=not production)
         children = _start_services(run)
         _notify_systemd("READY=1")
         if not stop.is_set():
@@ -130,6 +116,25 @@ def command(
         _notify_systemd("STOPPING=1")
         run.console.print("draining")
     return 0
+
+
+def _start_backend(run: Run, options: Options, settings: Settings, *, demo: bool) -> None:
+    """Take the lock of the data folder, start the backend, and create what is missing."""
+    folder = Path(settings.data_dir).resolve()
+    lock = run.stack.enter_context(held(folder / DATA_LOCK, "liveinsight up", system_clock()))
+    if lock.killed:
+        with run.console.status("an earlier run was killed: waiting for its parts to end"):
+            _await_end(lock.killed, settings, run.stop, stand_in=options.stand_in)
+    _refuse_taken_ports(settings, demo=demo)
+    if options.fresh:
+        folder = Path(run.stack.enter_context(TemporaryDirectory(prefix="liveinsight-")))
+    with run.console.status("starting the backend"):
+        run.environ = choose(options, os.environ, folder, run.stack, run.say)
+        if not in_the_cloud(run.settings):
+            run.environ = {**QUICK, **run.environ}
+        for line in initialise(run.settings):
+            run.say(line)
+    lock.tell({name: run.environ[name] for name in SHARED if name in run.environ})
 
 
 def _await_end(killed: Holder, settings: Settings, stop: threading.Event, *, stand_in: bool) -> None:
