@@ -40,6 +40,8 @@ COMMANDS = {
     "dlq": Entry("liveinsight.cli.dlq", "list, show, replay or purge dead letters: records that cannot be decoded"),
     "verify": Entry("processor.verify.command", "count the stream again and compare the result with the counters"),
     "rebuild": Entry("processor.rebuild.command", "count the stream again into new tables, compare, switch, roll back"),
+    "backup": Entry("liveinsight.cli.backup", "write everything on this machine to one file, while it runs"),
+    "restore": Entry("liveinsight.cli.restore", "put everything on this machine back from a backup"),
     "local": Entry("liveinsight.devstack.local", "run only the local AWS stack"),
 }
 

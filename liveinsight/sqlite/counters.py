@@ -14,7 +14,7 @@ from liveinsight.counting.keys import CounterKey, dimension_key
 from liveinsight.counting.layout import QUARTERS_PER_ITEM, storage_item
 from liveinsight.counting.previews import decode_rows, on_top
 from liveinsight.model.marks import NO_MARK
-from liveinsight.sqlite.generation import GenerationTables
+from liveinsight.sqlite.database import GenerationTables
 from liveinsight.storage.store import CounterWrite, Read, Watermark, Written
 from liveinsight.storage.watermarks import supersedes
 

@@ -108,6 +108,11 @@ class Database:
                 with self.turn():
                     connection.execute(_MOVE_PAGES)
 
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        while self._idle:
+            self._idle.pop().close()
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """The right to write, which one thread of all processes has."""
@@ -140,7 +145,7 @@ class Database:
         except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
             raise
         except sqlite3.DatabaseError as error:
-            raise self._error(f"{self.path}: {_explained(error)}") from error
+            raise self._error(f"{self.path}: {explained(error)}") from error
         except OSError as error:
             raise self._error(f"{error.filename}: {error.strerror}") from error
 
@@ -160,6 +165,14 @@ class Database:
         connection = connect(self.path)
         check_version(connection, self._schema, self.path)
         return connection
+
+
+class GenerationTables:
+    """What the parts of the store share: the file, and the generation whose rows they read and write."""
+
+    def __init__(self, database: Database, generation: int) -> None:
+        self._database = database
+        self._generation = generation
 
 
 def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
@@ -188,7 +201,8 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
     return connection
 
 
-def _explained(error: sqlite3.DatabaseError) -> str:
+def explained(error: sqlite3.DatabaseError) -> str:
+    """What went wrong, or what to do about it."""
     name = getattr(error, "sqlite_errorname", "")
     advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")
     return f"{advice or error} ({name})" if name else str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liveinsight.sqlite.generation import GenerationTables
+from liveinsight.sqlite.database import GenerationTables
 from liveinsight.storage.store import DeadLetter, DeadLetterSummary
 
 

@@ -111,7 +111,7 @@ def migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> bool:
     Raises:
         LiveInsightError: the file is something else, or of a newer release.
     """
-    found = _version(connection, schema, path)
+    found = version_of(connection, schema, path)
     if not found:
         # Both can be chosen only before the first table.
         connection.execute(f"PRAGMA page_size = {schema.page_bytes}")
@@ -128,7 +128,7 @@ def check_version(connection: sqlite3.Connection, schema: Schema, path: Path) ->
     Raises:
         LiveInsightError: it has not; the message says what to do.
     """
-    found = _version(connection, schema, path)
+    found = version_of(connection, schema, path)
     if found < schema.version:
         raise LiveInsightError(
             f"{path} has tables of version {found}, this release needs {schema.version}: run `liveinsight init` while "
@@ -136,7 +136,12 @@ def check_version(connection: sqlite3.Connection, schema: Schema, path: Path) ->
         )
 
 
-def _version(connection: sqlite3.Connection, schema: Schema, path: Path) -> int:
+def version_of(connection: sqlite3.Connection, schema: Schema, path: Path) -> int:
+    """The version of a file's tables; 0 if there are none.
+
+    Raises:
+        LiveInsightError: the file is something else, or of a newer release.
+    """
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()

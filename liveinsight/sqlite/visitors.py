@@ -13,7 +13,7 @@ from liveinsight.counting.previews import decode_states
 from liveinsight.counting.sessions import VisitorState, decode_visitor
 from liveinsight.counting.timeline import Marked, decode_timeline, encode_timeline, in_timeline_order
 from liveinsight.model.ids import visitor_of
-from liveinsight.sqlite.generation import GenerationTables
+from liveinsight.sqlite.database import GenerationTables
 from liveinsight.storage.store import Read, TimelineChunk, VisitorKey, VisitorWrite, Written, tail_of, visitors_read
 
 _SIGN = 1 << 63
