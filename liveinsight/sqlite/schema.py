@@ -118,7 +118,7 @@ def migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> bool:
         connection.execute("PRAGMA journal_mode = WAL")
     for number, statements in enumerate(schema.migrations[found:], found + 1):
         marks = f"PRAGMA application_id = {schema.application_id}; PRAGMA user_version = {number};"
-        connection.executescript(f"BEGIN IMMEDIATE; {statements} {marks} COMMIT;")
+        connection.executescript(f"BEGIN IMMEDIATE; {statements}; {marks} COMMIT;")
     return found < schema.version
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from liveinsight.devstack.loopback import free_port, http_status
+from liveinsight.devstack.loopback import http_status, is_free
 
 pytestmark = pytest.mark.outage
 
@@ -36,12 +36,17 @@ FILES = ("stream.db", "store.db")
 IN_CI = os.environ.get("CI") == "true"
 
 
+def low_port() -> int:
+    """A free port below those that outgoing connections are given: a sender must not take it while ingest is down."""
+    return next(port for port in random.sample(range(20_000, 32_000), 1_000) if is_free(port))
+
+
 class Services:
     """Ingest with two workers, the worker with two processes, and the API, on one data folder."""
 
     def __init__(self, folder: Path, logs: Path) -> None:
         self.folder = folder
-        self.ingest, self.api = free_port(), free_port()
+        self.ingest, self.api = low_port(), low_port()
         self._logs = logs
         self.environ = {
             **os.environ,
