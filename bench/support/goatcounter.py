@@ -1,0 +1,147 @@
+"""GoatCounter on this machine: built from its released module, and run with a site of its own.
+
+In: a folder. Out: a running server with one public site, an API token, and limits that a load test does not meet.
+Its source stays in Go's own caches.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlencode
+
+from bench.support.http_load import Client
+from bench.support.processes import Ended, run
+from liveinsight.devstack.child_process import ChildProcess, neutral_environ
+from liveinsight.devstack.loopback import free_port, http_status
+
+MODULE, VERSION = "zgo.at/goatcounter/v2", "v2.7.0"
+LIMITS = "count:1000000000/1,api:1000000000/1,api-count:1000000000/1"
+EVERYTHING = 2 | 4 | 8 | 16 | 32 | 64
+"""Permissions of a token. The command line does not know all of them."""
+BUILD_SECONDS = 1_800
+STOP_SECONDS = 60
+
+
+class NotBuilt(Exception):
+    """GoatCounter cannot be built here; the message says why."""
+
+
+def build(folder: Path) -> Path:
+    """The program, built unless `folder` has it.
+
+    Raises:
+        NotBuilt: what Go has said.
+    """
+    program = folder / f"goatcounter-{VERSION}"
+    if program.exists():
+        return program
+    go = shutil.which("go", path=f"{os.environ['PATH']}:/usr/local/go/bin")
+    if go is None:
+        raise NotBuilt("there is no Go")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "go.mod").write_text(f"module build\n\ngo 1.25\n\nrequire {MODULE} {VERSION}\n")
+    environ = {**neutral_environ(), "CGO_ENABLED": "1", "GOFLAGS": "-mod=mod"}
+    for command in (["get", f"{MODULE}@{VERSION}"], ["build", "-o", str(program), f"{MODULE}/cmd/goatcounter"]):
+        try:
+            done = subprocess.run(
+                [go, *command],
+                cwd=folder,
+                env=environ,
+                capture_output=True,
+                check=False,
+                text=True,
+                timeout=BUILD_SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NotBuilt(f"go {command[0]} did not end within {BUILD_SECONDS} s") from error
+        if done.returncode:
+            raise NotBuilt(f"go {' '.join(command)}: {done.stderr.strip()[-600:]}")
+    return program
+
+
+class GoatCounter:
+    """Runs until the `with` block ends.
+
+    Args:
+        program: from `build`.
+        folder: for its database.
+    """
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        folder.mkdir()
+        port = free_port()
+        self._program, self._folder = program, folder
+        self.url = f"http://127.0.0.1:{port}"
+        self._database = f"sqlite+{folder / 'db.sqlite3'}"
+        self._token = self._create_site()
+        command = self._command("serve", "-listen", f"127.0.0.1:{port}", "-tls", "http", "-ratelimit", LIMITS)
+        began = time.monotonic()
+        self._server = ChildProcess(
+            "goatcounter", command, environ=neutral_environ(), log=folder.parent / "goatcounter.log"
+        )
+        self._server.wait_until_ready(lambda: http_status(port, "/status") == 200)
+        self.start_seconds = time.monotonic() - began
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [str(self._program), *arguments, "-db", self._database]
+
+    def _create_site(self) -> str:
+        site = ("-vhost", "127.0.0.1", "-user.email", "bench@example.com", "-user.password", "benchmark-only")
+        token = ("-user", "1", "-name", "bench", "-perm", "count")
+        for command in (("site", "-createdb", *site), ("apitoken", *token)):
+            run(self._command("db", "create", *command), neutral_environ())
+        with closing(sqlite3.connect(self._folder / "db.sqlite3")) as connection, connection:
+            connection.execute("UPDATE api_tokens SET permissions = ?", [str(EVERYTHING)])
+            connection.execute("UPDATE sites SET settings = json_set(CAST(settings AS TEXT), '$.public', 'public')")
+            (key,) = connection.execute("SELECT token FROM api_tokens").fetchone()
+        return str(key)
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self._server.pid
+
+    def __enter__(self) -> GoatCounter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop(STOP_SECONDS)
+
+    def client(self) -> Client:
+        """A connection that may use the API."""
+        return Client(self.url, {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"})
+
+    def disk_bytes(self) -> int:
+        """Of the database and its log."""
+        return sum(path.stat().st_size for path in self._folder.iterdir())
+
+    def import_log(self, log: Path) -> Ended:
+        """Run its own importer."""
+        environ = {**neutral_environ(), "GOATCOUNTER_API_KEY": self._token}
+        command = [str(self._program), "import", "-silent", "-format", "combined", "-site", self.url, str(log)]
+        return run(command, environ)
+
+
+def views(client: Client, first_day: str, last_day: str) -> int:
+    """Page views of some days, as the API tells them."""
+    answer = client.get("/api/v0/stats/total?" + span(first_day, last_day))
+    assert isinstance(answer, dict)
+    return int(answer["total"])
+
+
+def span(first_day: str, last_day: str) -> str:
+    """Days, as parameters of the API."""
+    return urlencode({"start": f"{first_day}T00:00:00Z", "end": f"{last_day}T23:00:00Z"})
+
+
+def report(first_day: str, last_day: str, pages: Sequence[str]) -> list[str]:
+    """The questions of a report: totals, pages, and breakdowns."""
+    days = span(first_day, last_day)
+    return [f"/api/v0/stats/{page}?{days}" for page in ("total", "hits", *pages)]
