@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 SITE_URL = "https://www.example.com"
 DAY_SECONDS = 86_400
@@ -50,32 +52,46 @@ class LogProfile:
         return max(10, self.views // 8)
 
 
-def log_lines(profile: LogProfile) -> Iterator[str]:
-    """The lines, with their ends."""
+class View(NamedTuple):
+    """One page view; `at` is in epoch seconds."""
+
+    at: float
+    visit: int
+    address: str
+    agent: str
+    path: str
+    referrer: str
+
+    @property
+    def line(self) -> str:
+        """As a web server logs it."""
+        moment = time.strftime("%d/%b/%Y:%H:%M:%S", time.gmtime(self.at))
+        request = f'"GET {self.path} HTTP/1.1" 200 5000 "{self.referrer}" "{self.agent}"'
+        return f"{self.address} - - [{moment} +0000] {request}\n"
+
+
+def page_views(profile: LogProfile) -> Iterator[View]:
+    """The page views by time."""
     rng = random.Random(profile.seed)
-    begins = profile.ends_at / 1000 - profile.days * DAY_SECONDS
+    visits = count()
     for day in range(profile.days):
+        begins = profile.ends_at / 1000 - (profile.days - day) * DAY_SECONDS
         views = profile.views * (day + 1) // profile.days - profile.views * day // profile.days
-        entries: list[tuple[float, str, str]] = []
-        while len(entries) < views:
-            entries += _visit(rng, profile)
-        for at, before, after in sorted(entries[:views]):
-            moment = time.strftime("%d/%b/%Y:%H:%M:%S", time.gmtime(begins + day * DAY_SECONDS + at))
-            yield f"{before}[{moment}{after}"
+        made: list[View] = []
+        while len(made) < views:
+            made += _visit(rng, profile, begins, next(visits))
+        yield from sorted(made[:views])
 
 
-def _visit(rng: random.Random, profile: LogProfile) -> Iterator[tuple[float, str, str]]:
-    """Seconds since the beginning of the day, and what is before and after the time in the line."""
+def _visit(rng: random.Random, profile: LogProfile, begins: float, visit: int) -> Iterator[View]:
     number, agent = divmod(rng.randrange(profile.visitors), len(AGENTS))
     host, network = divmod(number, len(NETWORKS))
     address = f"{NETWORKS[network]}.{host >> 16}.{host >> 8 & 255}.{host & 255}"
     referrer = rng.choice(REFERRERS)
-    longest = 60 * profile.longest_visit
-    at = rng.uniform(0, DAY_SECONDS - longest)
+    at = begins + rng.uniform(0, DAY_SECONDS - 60 * profile.longest_visit)
     for _ in range(rng.randint(1, profile.longest_visit)):
         page = int(rng.paretovariate(0.8)) % profile.pages
-        request = f'"GET /page/{page} HTTP/1.1" 200 5000 "{referrer}" "{AGENTS[agent]}"'
-        yield at, f"{address} - - ", f" +0000] {request}\n"
+        yield View(at, visit, address, AGENTS[agent], f"/page/{page}", referrer)
         at += rng.uniform(5, 60)
         referrer = "-"
 
@@ -83,7 +99,7 @@ def _visit(rng: random.Random, profile: LogProfile) -> Iterator[tuple[float, str
 def write_log(path: Path, profile: LogProfile) -> None:
     """Write the lines to a file."""
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(log_lines(profile))
+        file.writelines(view.line for view in page_views(profile))
 
 
 def write_repeated(log: Path, times: int, path: Path) -> None:

@@ -11,13 +11,18 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import closing
+from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlencode
 
+import msgspec
+
+from bench.support.access_logs import View
 from bench.support.http_load import Client
-from bench.support.processes import Ended, run
+from bench.support.processes import run
 from liveinsight.devstack.child_process import ChildProcess, neutral_environ
 from liveinsight.devstack.loopback import free_port, http_status
 
@@ -25,8 +30,12 @@ MODULE, VERSION = "zgo.at/goatcounter/v2", "v2.7.0"
 LIMITS = "count:1000000000/1,api:1000000000/1,api-count:1000000000/1"
 EVERYTHING = 2 | 4 | 8 | 16 | 32 | 64
 """Permissions of a token. The command line does not know all of them."""
+FILE = "db.sqlite3"
 BUILD_SECONDS = 1_800
 STOP_SECONDS = 60
+HITS_PER_REQUEST = 500
+"""More are refused."""
+BREAKDOWNS = ("browsers", "systems", "locations", "toprefs")
 
 
 class NotBuilt(Exception):
@@ -71,16 +80,19 @@ class GoatCounter:
 
     Args:
         program: from `build`.
-        folder: for its database.
+        folder: for its database; one that has one is used again.
     """
 
     def __init__(self, program: Path, folder: Path) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         port = free_port()
         self._program, self._folder = program, folder
         self.url = f"http://127.0.0.1:{port}"
-        self._database = f"sqlite+{folder / 'db.sqlite3'}"
-        self._token = self._create_site()
+        self._database = f"sqlite+{folder / FILE}"
+        if not (folder / FILE).exists():
+            self._create_site()
+        with closing(sqlite3.connect(folder / FILE)) as connection:
+            (self._token,) = connection.execute("SELECT token FROM api_tokens").fetchone()
         command = self._command("serve", "-listen", f"127.0.0.1:{port}", "-tls", "http", "-ratelimit", LIMITS)
         began = time.monotonic()
         self._server = ChildProcess(
@@ -92,16 +104,14 @@ class GoatCounter:
     def _command(self, *arguments: str) -> list[str]:
         return [str(self._program), *arguments, "-db", self._database]
 
-    def _create_site(self) -> str:
+    def _create_site(self) -> None:
         site = ("-vhost", "127.0.0.1", "-user.email", "bench@example.com", "-user.password", "benchmark-only")
         token = ("-user", "1", "-name", "bench", "-perm", "count")
         for command in (("site", "-createdb", *site), ("apitoken", *token)):
             run(self._command("db", "create", *command), neutral_environ())
-        with closing(sqlite3.connect(self._folder / "db.sqlite3")) as connection, connection:
+        with closing(sqlite3.connect(self._folder / FILE)) as connection, connection:
             connection.execute("UPDATE api_tokens SET permissions = ?", [str(EVERYTHING)])
             connection.execute("UPDATE sites SET settings = json_set(CAST(settings AS TEXT), '$.public', 'public')")
-            (key,) = connection.execute("SELECT token FROM api_tokens").fetchone()
-        return str(key)
 
     @property
     def pid(self) -> int:
@@ -122,26 +132,41 @@ class GoatCounter:
         """Of the database and its log."""
         return sum(path.stat().st_size for path in self._folder.iterdir())
 
-    def import_log(self, log: Path) -> Ended:
-        """Run its own importer."""
-        environ = {**neutral_environ(), "GOATCOUNTER_API_KEY": self._token}
-        command = [str(self._program), "import", "-silent", "-format", "combined", "-site", self.url, str(log)]
-        return run(command, environ)
+    def fill(self, views: Iterable[View]) -> None:
+        """Count page views of other times, through the API."""
+        client, waiting = self.client(), iter(views)
+        while batch := list(islice(waiting, HITS_PER_REQUEST)):
+            hits = [
+                {
+                    "path": view.path,
+                    "ref": view.referrer.strip("-"),
+                    "user_agent": view.agent,
+                    "ip": view.address,
+                    "session": str(view.visit),
+                    "created_at": datetime.fromtimestamp(round(view.at), UTC).isoformat(),
+                }
+                for view in batch
+            ]
+            client.send("POST", "/api/v0/count", msgspec.json.encode({"hits": hits}))
+
+    def stored_views(self) -> int:
+        """Page views in the database."""
+        with closing(sqlite3.connect(self._folder / FILE)) as connection:
+            (found,) = connection.execute("SELECT count(*) FROM hits").fetchone()
+        return int(found)
 
 
-def views(client: Client, first_day: str, last_day: str) -> int:
-    """Page views of some days, as the API tells them."""
-    answer = client.get("/api/v0/stats/total?" + span(first_day, last_day))
+def report(first: date, last: date) -> list[str]:
+    """The questions of a report: totals by day, pages, and four breakdowns."""
+    return [f"/api/v0/stats/{name}?{_span(first, last)}" for name in ("total", "hits", *BREAKDOWNS)]
+
+
+def visitors(client: Client, first: date, last: date) -> int:
+    """Page views, each visitor's of a page once, as the API counts them."""
+    answer = client.get(f"/api/v0/stats/total?{_span(first, last)}")
     assert isinstance(answer, dict)
     return int(answer["total"])
 
 
-def span(first_day: str, last_day: str) -> str:
-    """Days, as parameters of the API."""
-    return urlencode({"start": f"{first_day}T00:00:00Z", "end": f"{last_day}T23:00:00Z"})
-
-
-def report(first_day: str, last_day: str, pages: Sequence[str]) -> list[str]:
-    """The questions of a report: totals, pages, and breakdowns."""
-    days = span(first_day, last_day)
-    return [f"/api/v0/stats/{page}?{days}" for page in ("total", "hits", *pages)]
+def _span(first: date, last: date) -> str:
+    return urlencode({"start": f"{first}T00:00:00Z", "end": f"{last}T23:00:00Z"})

@@ -25,15 +25,15 @@ class Load(NamedTuple):
     """One run of wrk."""
 
     rate: float
-    """Requests a second."""
+    """Requests a second that were answered with 2xx or 3xx."""
     p50: float
     p99: float
     """Milliseconds."""
     requests: int
     bad: int
-    """Requests that were not answered with 2xx."""
+    """Requests that were not answered, or refused."""
     refused: int
-    """Of these, those with another status."""
+    """Of these, those that were answered with 4xx or 5xx."""
 
 
 class _Told(msgspec.Struct):
@@ -58,7 +58,7 @@ def run_wrk(url: str, *, connections: int, seconds: float, events: int = 1, form
     output = subprocess.run([*command, str(events), name, form], capture_output=True, text=True, check=True).stdout
     told = msgspec.json.decode(output.splitlines()[-1], type=_Told)
     return Load(
-        told.requests / told.seconds,
+        (told.requests - told.bad_status) / told.seconds,
         told.p50,
         told.p99,
         told.requests,

@@ -5,11 +5,17 @@ In: a data folder. Out: addresses of ingest and API, and the pid of the program 
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
+from datetime import date
 from pathlib import Path
 from urllib.parse import urlencode
+
+import msgspec
 
 from bench.support.http_load import Client
 from bench.support.processes import REPOSITORY
@@ -65,3 +71,41 @@ class Services:
 def question(endpoint: str, *, site: str = "default", **parameters: object) -> str:
     """The path of a question about a site."""
     return f"/v1/sites/{site}/{endpoint}?{urlencode(parameters)}"
+
+
+def report(first: date, last: date, site: str = "default") -> list[str]:
+    """The questions of a report: totals, days, pages, and four breakdowns."""
+    days = {"from": first, "to": last}
+    breakdowns = ("page", "browser", "os", "country", "source")
+    return [
+        question("totals", site=site, **days),
+        question("timeseries", site=site, interval="day", **days),
+        *(question("breakdown", site=site, dimension=name, limit=20, **days) for name in breakdowns),
+    ]
+
+
+def pageviews(client: Client, first: date, last: date, site: str = "default") -> int:
+    """Page views of some days, as the API tells them."""
+    answer = client.get(question("totals", site=site, **{"from": first, "to": last}))
+    assert isinstance(answer, dict)
+    return int(answer["data"]["pageviews"])
+
+
+def page_view(number: int, *, visitor: int) -> bytes:
+    """A page view as the tracker sends it; `number` makes it one of its own."""
+    event = {
+        "event_type": "page_view", "id": f"n-{number}", "user_id": f"u_{visitor}", "session_id": f"s_{visitor}",
+        "page_url": f"https://www.example.com/products/{number % 200}", "title": "A thing to buy",
+        "referrer": "https://www.google.com/", "language": "en-GB", "screen_width": 1920,
+    }  # fmt: skip
+    return msgspec.json.encode(event)
+
+
+def disk_by_kind(folder: Path) -> dict[str, int]:
+    """Bytes by table of both files, once their logs are moved into them."""
+    found: Counter[str] = Counter()
+    for file in ("stream.db", "store.db"):
+        with closing(sqlite3.connect(folder / file)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            found.update(dict(connection.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY 1").fetchall()))
+    return dict(found)
