@@ -132,9 +132,10 @@ class GoatCounter:
         """Of the database and its log."""
         return sum(path.stat().st_size for path in self._folder.iterdir())
 
-    def fill(self, views: Iterable[View]) -> None:
-        """Count page views of other times, through the API."""
+    def fill(self, views: Iterable[View]) -> int:
+        """Count page views of other times; returns how many it will count: a visit's views of a page once."""
         client, waiting = self.client(), iter(views)
+        pages: set[tuple[int, str]] = set()
         while batch := list(islice(waiting, HITS_PER_REQUEST)):
             hits = [
                 {
@@ -148,11 +149,13 @@ class GoatCounter:
                 for view in batch
             ]
             client.send("POST", "/api/v0/count", msgspec.json.encode({"hits": hits}))
+            pages.update((view.visit, view.path) for view in batch)
+        return len(pages)
 
-    def stored_views(self) -> int:
-        """Page views in the database."""
+    def counted(self) -> int:
+        """What its counters hold. It keeps no single page views unless told to."""
         with closing(sqlite3.connect(self._folder / FILE)) as connection:
-            (found,) = connection.execute("SELECT count(*) FROM hits").fetchone()
+            (found,) = connection.execute("SELECT coalesce(sum(total), 0) FROM hit_counts").fetchone()
         return int(found)
 
 
