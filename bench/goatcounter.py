@@ -5,9 +5,9 @@
     fresh    from a page view's acknowledgement until the API counts it
     report   a year of page views, the same for both: disk, and time to answer a report of 30 days and of the year
 
-One of the two is under load at a time. `wrk` makes its requests on the same cores. GoatCounter is built from its module
-by Go the first time, which takes some minutes. It closes each connection after a page view, and counts what a visit views
-of a page once.
+One of the two is under load at a time; wrk makes its requests on the same cores. GoatCounter closes each connection
+after a page view, and counts what a visit views of a page once. Go builds it from its module the first time, which takes
+some minutes.
 """
 
 from __future__ import annotations

@@ -55,24 +55,27 @@ def build(folder: Path) -> Path:
     if go is None:
         raise NotBuilt("there is no Go")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "go.mod").write_text(f"module build\n\ngo 1.25\n\nrequire {MODULE} {VERSION}\n")
-    environ = {**neutral_environ(), "CGO_ENABLED": "1", "GOFLAGS": "-mod=mod"}
-    for command in (["get", f"{MODULE}@{VERSION}"], ["build", "-o", str(program), f"{MODULE}/cmd/goatcounter"]):
-        try:
-            done = subprocess.run(
-                [go, *command],
-                cwd=folder,
-                env=environ,
-                capture_output=True,
-                check=False,
-                text=True,
-                timeout=BUILD_SECONDS,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise NotBuilt(f"go {command[0]} did not end within {BUILD_SECONDS} s") from error
-        if done.returncode:
-            raise NotBuilt(f"go {' '.join(command)}: {done.stderr.strip()[-600:]}")
+    module = msgspec.json.decode(_go([go, "mod", "download", "-json", f"{MODULE}@{VERSION}"], folder), type=_Module)
+    # In Go's cache of modules, where the checksums of what it needs are, too.
+    _go([go, "build", "-o", str(program), "./cmd/goatcounter"], module.folder)
     return program
+
+
+class _Module(msgspec.Struct):
+    folder: str = msgspec.field(name="Dir")
+
+
+def _go(command: list[str], folder: Path | str) -> str:
+    environ = {**neutral_environ(), "CGO_ENABLED": "1"}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environ, capture_output=True, check=False, text=True, timeout=BUILD_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotBuilt(f"{' '.join(command)} did not end within {BUILD_SECONDS} s") from error
+    if done.returncode:
+        raise NotBuilt(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-600:]}")
+    return done.stdout
 
 
 class GoatCounter:

@@ -91,10 +91,11 @@ def pageviews(client: Client, first: date, last: date, site: str = "default") ->
     return int(answer["data"]["pageviews"])
 
 
-def page_view(number: int, *, visitor: int) -> bytes:
+def page_view(number: int, *, visitor: int, site: str = "default") -> bytes:
     """A page view as the tracker sends it; `number` makes it one of its own."""
     event = {
-        "event_type": "page_view", "id": f"n-{number}", "user_id": f"u_{visitor}", "session_id": f"s_{visitor}",
+        "event_type": "page_view", "site": site, "id": f"n-{number}", "user_id": f"u_{visitor}",
+        "session_id": f"s_{visitor}",
         "page_url": f"https://www.example.com/products/{number % 200}", "title": "A thing to buy",
         "referrer": "https://www.google.com/", "language": "en-GB", "screen_width": 1920,
     }  # fmt: skip
