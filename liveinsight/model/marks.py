@@ -7,12 +7,17 @@ marks along every lineage of shards:
 * shard ids are zero padded and a child's is always higher than its parents';
 * sequence numbers have up to 129 digits and no fixed width: the length prefix makes them sort;
 * the index is the event's place inside its record.
+
+Items that were copied to another stream's store have a ``0`` before it (docs/growing.md).
 """
 
 from __future__ import annotations
 
 NO_MARK = ""
 """Below every mark."""
+COPIED = "0"
+FIRST_STREAM_MS = 10**12
+"""September 2001. From then on, incarnations have 13 digits and so begin above `COPIED`."""
 
 
 def mark_prefix(incarnation: int, shard_id: str) -> str:
@@ -33,3 +38,11 @@ def record_mark(prefix: str, sequence_number: str) -> str:
 def event_mark(record: str, index: int) -> str:
     """The mark of one event of a record."""
     return f"{record}{index:05d}"
+
+
+def copied_mark(mark: str) -> str:
+    """The mark of an item that was copied from another stream: below all marks of streams, in the same order as before.
+
+    Copies of copies stay in order, too. Streams must be younger than `FIRST_STREAM_MS`.
+    """
+    return f"{COPIED}{mark}" if mark else NO_MARK
