@@ -6,8 +6,8 @@
     report   a year of page views, the same for both: disk, and time to answer a report of 30 days and of the year
 
 One of the two is under load at a time; wrk makes its requests on the same cores. GoatCounter closes each connection
-after a page view, and counts what a visit views of a page once. Go builds it from its module the first time, which takes
-some minutes.
+after a page view, and counts what a visit views of a page once. Go builds it from its module the first time, in some
+minutes.
 """
 
 from __future__ import annotations
