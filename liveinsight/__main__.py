@@ -40,8 +40,10 @@ COMMANDS = {
     "dlq": Entry("liveinsight.cli.dlq", "list, show, replay or purge dead letters: records that cannot be decoded"),
     "verify": Entry("processor.verify.command", "count the stream again and compare the result with the counters"),
     "rebuild": Entry("processor.rebuild.command", "count the stream again into new tables, compare, switch, roll back"),
+    "check": Entry("liveinsight.cli.check", "look for damage in the files on this machine"),
     "backup": Entry("liveinsight.cli.backup", "write everything on this machine to one file, while it runs"),
     "restore": Entry("liveinsight.cli.restore", "put everything on this machine back from a backup"),
+    "copy": Entry("liveinsight.cli.copy", "copy all counts from one machine to AWS, or back, and compare them"),
     "local": Entry("liveinsight.devstack.local", "run only the local AWS stack"),
 }
 

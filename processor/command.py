@@ -108,6 +108,8 @@ def command(runtime: str, processes: int | None, properties: tuple[str, ...]) ->
 
 
 def _run(settings: Settings, processes: int, stop: threading.Event) -> None:
+    backend = open_backend(settings)
+    backend.check_version()
     metrics = WorkerMetrics.from_environment()
     serve_metrics(settings, metrics)
     stream, stores = open_stream(settings, metrics), open_generations(settings, metrics=metrics)
@@ -120,7 +122,7 @@ def _run(settings: Settings, processes: int, stop: threading.Event) -> None:
     worker = GenerationWorker(lambda: load_pointer(stores(FIRST)).newest, make_worker)
     logger.info("worker begins", extra={"action": "begin", "stream": settings.stream_name, "processes": processes})
     try:
-        with upkeep(open_backend(settings).upkeep, system_clock):
+        with upkeep(backend.upkeep, system_clock):
             worker.run(stop)
     finally:
         _log_summary(worker.workers)

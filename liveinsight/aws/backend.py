@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from liveinsight.aws.clients import dynamodb_client, endpoint_of, kinesis_client, report_throttles
 from liveinsight.aws.dynamodb import Dynamo
-from liveinsight.aws.dynamodb_store import DynamoStore
+from liveinsight.aws.dynamodb_store import DynamoItems, DynamoStore
 from liveinsight.aws.kcl_tables import lease_table, read_leases
 from liveinsight.aws.kinesis import KinesisStream
 from liveinsight.aws.schema import TableNames, create_all, create_tables, delete_tables, later_generations
@@ -57,6 +57,12 @@ class AwsBackend:
     def _store(self, generation: int) -> DynamoStore:
         return DynamoStore(self._dynamo, self._names(generation))
 
+    def items(self, generation: int) -> DynamoItems:
+        return DynamoItems(self._dynamo, self._names(generation))
+
+    def check_version(self) -> None:
+        """Tables have no version: items say what they are."""
+
     def create(self) -> Iterator[str]:
         settings = self._settings
         with self._answered():
@@ -87,6 +93,9 @@ class AwsBackend:
     def upkeep(self, now: int) -> Mapping[str, int]:
         # Kinesis trims its streams, DynamoDB deletes what has expired.
         return {}
+
+    def disk_use(self, *, measure: bool) -> None:
+        return None
 
     def leases(self, generation: int, table: str = "") -> dict[str, Lease]:
         name = table or lease_table(self._settings.table_prefix, generation)

@@ -83,6 +83,7 @@ _READ: tuple[tuple[str, str, Any], ...] = (
     ("kinesis", "GetRecords", _GetRecords),
     ("dynamodb", "BatchGetItem", _BatchGetItem),
     ("dynamodb", "Query", _Query),
+    ("dynamodb", "Scan", _Query),
     ("dynamodb", "BatchExecuteStatement", _BatchExecuteStatement),
 )
 """(service, operation, shape of a successful answer)."""

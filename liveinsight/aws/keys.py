@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from liveinsight.counting.keys import CounterKey
 from liveinsight.model.buckets import day_from_number, day_number, days_between, utc_day_of_quarter
-from liveinsight.storage.stream import shard_tag
+from liveinsight.storage.stream import shard_of_tag, shard_tag
 
 DIMENSIONS = "d#"
 CHECKPOINTS = "c#"
@@ -46,6 +46,19 @@ def counter_key(key: CounterKey, shard_id: str) -> Key:
     if kind == "minute":
         return minutes_partition(site, dimension), f"{bucket_text(bucket)}#{tag}"
     return dimension_partition(site, bucket, dimension), value_key(tag, value)
+
+
+def counter_of(key: Key) -> tuple[str, CounterKey] | None:
+    """The shard id and the counter of a key: the inverse of `counter_key`. None for everything else in the table."""
+    (kind, *partition), (first, _, rest) = key[0].split("#"), key[1].partition("#")
+    if kind == "t":
+        return shard_of_tag(rest), CounterKey("totals", partition[0], int(first))
+    if kind == "m":
+        return shard_of_tag(rest), CounterKey("minute", partition[0], int(first), *partition[1:])
+    if kind == "d" and not previewing_shard(key[1]):
+        site, day, dimension = partition
+        return shard_of_tag(first), CounterKey("dimension", site, int(day), dimension, rest)
+    return None
 
 
 def value_key(tag: str, value: str) -> str:
@@ -118,9 +131,21 @@ def visitor_key(site: str, visitor: int) -> Key:
     return f"v#{site}#{visitor:016x}", ONLY
 
 
+def visitor_of(key: Key) -> tuple[str, int] | None:
+    """Inverse of `visitor_key`; None for everything else in the table."""
+    kind, *rest = key[0].split("#")
+    return (rest[0], int(rest[1], 16)) if kind == "v" else None
+
+
 def timeline_partition(site: str, session_id: str) -> str:
     """Partition of a session's events."""
     return f"e#{site}#{session_id}"
+
+
+def session_of(key: Key) -> tuple[str, str] | None:
+    """Site and session id of a timeline's key; None for everything else in the table."""
+    kind, *rest = key[0].split("#", 2)
+    return (rest[0], rest[1]) if kind == "e" else None
 
 
 def salt_key(day: int) -> Key:

@@ -58,8 +58,8 @@ def folder_of(settings: Settings) -> Path:
     """
     if settings.on_aws:
         raise LiveInsightError(
-            "this command is for the files of one machine (LIVEINSIGHT_BACKEND=sqlite); on AWS use the point-in-time "
-            "recovery of DynamoDB"
+            "this command is for the files of one machine (LIVEINSIGHT_BACKEND=sqlite); on AWS, DynamoDB keeps its "
+            "tables whole and has point-in-time recovery"
         )
     return Path(settings.data_dir).resolve()
 

@@ -71,7 +71,12 @@ _waiting_decoder = msgspec.msgpack.Decoder(Waiting)
 
 def pack_waiting(session_id: str, mark: str, event: Event) -> msgspec.Raw:
     """An event as a state holds it: encoded, since states are read and written often and their events seldom."""
-    return msgspec.Raw(_encoder.encode((session_id, mark, timeline_event(event))))
+    return repack_waiting((session_id, mark, timeline_event(event)))
+
+
+def repack_waiting(waiting: Waiting) -> msgspec.Raw:
+    """Inverse of `unpack_waiting`, for one."""
+    return msgspec.Raw(_encoder.encode(waiting))
 
 
 def unpack_waiting(packed: Iterable[msgspec.Raw]) -> list[Waiting]:

@@ -69,6 +69,23 @@ def create_missing(store: DocumentStore, zones: Mapping[str, ZoneInfo]) -> list[
     return made
 
 
+def replace_sites(store: DocumentStore, new: Sites) -> None:
+    """Replace all sites by those of another backend.
+
+    Raises:
+        LiveInsightError: `store` has sites that `new` does not know, and not as `init` makes them.
+    """
+
+    def change(sites: Sites) -> Sites:
+        plain = {Site(name=site.name, time_zone=site.time_zone) for site in sites.sites}
+        unknown = [site.name for site in sites.sites if site.name not in new.by_name and site not in plain]
+        if unknown:
+            raise LiveInsightError(f"the target has sites of its own: {', '.join(unknown)}; remove them there first")
+        return new
+
+    change_sites(store, change)
+
+
 def _load(store: DocumentStore) -> tuple[Sites, int]:
     document = store.load_document(SITES)
     return (decode_sites(document.text) if document.version else Sites()), document.version

@@ -14,11 +14,13 @@ from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError, StoreUnavailable, StreamUnavailable
 from liveinsight.settings import Settings
 from liveinsight.sqlite.database import Database
+from liveinsight.sqlite.inspection import disk_use
+from liveinsight.sqlite.items import SqliteItems
 from liveinsight.sqlite.schema import BY_GENERATION, STORE, STREAM
 from liveinsight.sqlite.store import SqliteStore
 from liveinsight.sqlite.stream import SqliteStream, create_stream
 from liveinsight.sqlite.upkeep import Upkeep
-from liveinsight.storage.backend import Lease
+from liveinsight.storage.backend import DiskUse, Lease
 
 STREAM_FILE = "stream.db"
 STORE_FILE = "store.db"
@@ -56,6 +58,13 @@ class SqliteBackend:
     def store(self, generation: int) -> SqliteStore:
         return SqliteStore(self.store_file, generation)
 
+    def items(self, generation: int) -> SqliteItems:
+        return SqliteItems(self.store_file, generation)
+
+    def check_version(self) -> None:
+        for file in (self.stream_file, self.store_file):
+            file.check_version()
+
     def create(self) -> Iterator[str]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +101,9 @@ class SqliteBackend:
 
     def upkeep(self, now: int) -> Mapping[str, int]:
         return self._upkeep(now)
+
+    def disk_use(self, *, measure: bool) -> DiskUse:
+        return disk_use(self.stream_file, self.store_file, measure=measure)
 
     def leases(self, generation: int, table: str = "") -> dict[str, Lease]:
         return {}

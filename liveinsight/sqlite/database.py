@@ -74,6 +74,18 @@ class Database:
         with self._translated(), self.turn(), closing(connect(self.path, "rwc")) as connection:
             return migrate(connection, self._schema, self.path)
 
+    def check_version(self) -> None:
+        """Check that an existing file is one of this release.
+
+        Raises:
+            LiveInsightError: it is not; the message says what to do.
+        """
+        # A file that cannot be read now may be read later: whoever uses it will tell.
+        with suppress(self._error):
+            if self.path.exists():
+                with self._translated(), closing(connect(self.path)) as connection:
+                    check_version(connection, self._schema, self.path)
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection whose queries all see the same state of the file."""
@@ -165,7 +177,11 @@ class Database:
         if _is_cut(self.path):
             raise self._error(f"{self.path}: {_ADVICE['SQLITE_CORRUPT']} (it is shorter than it says)")
         connection = connect(self.path)
-        check_version(connection, self._schema, self.path)
+        try:
+            check_version(connection, self._schema, self.path)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 

@@ -152,6 +152,6 @@ def version_of(connection: sqlite3.Connection, schema: Schema, path: Path) -> in
     if version > schema.version:
         raise LiveInsightError(
             f"{path} has tables of version {version}, from a newer release; this one knows up to {schema.version}. "
-            "Install the newer release, or restore a backup that was made with this one"
+            "Install the newer release, or restore a backup that this one has made"
         )
     return int(version)

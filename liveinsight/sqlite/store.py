@@ -1,4 +1,4 @@
-"""The store in SQLite: its parts by table, and here previews, checkpoints, salts and documents."""
+"""The store in SQLite: counters and visitors elsewhere, here previews, checkpoints, dead letters, salts, documents."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 from liveinsight.counting.previews import CounterPreview, VisitorPreview, encode_states
 from liveinsight.sqlite.counters import CounterTables
-from liveinsight.sqlite.dead_letters import DeadLetterTable
 from liveinsight.sqlite.visitors import VisitorTables
-from liveinsight.storage.store import Checkpoint, Document
+from liveinsight.storage.store import Checkpoint, DeadLetter, DeadLetterSummary, Document
 
 _NEWER = "mark = excluded.mark, data = excluded.data, expires_at = excluded.expires_at WHERE mark < excluded.mark"
 
 
-class SqliteStore(CounterTables, VisitorTables, DeadLetterTable):
+class SqliteStore(CounterTables, VisitorTables):
     """A `liveinsight.storage.store.Store`. Thread safe."""
 
     def write_previews(
@@ -53,6 +52,40 @@ class SqliteStore(CounterTables, VisitorTables, DeadLetterTable):
                 connection.execute(
                     "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)", [self._generation, shard_id, *checkpoint]
                 )
+
+    def write_dead_letters(self, records: Sequence[DeadLetter]) -> None:
+        rows = [
+            (self._generation, each.mark, each.shard_id, each.reason, each.message, each.arrived_at, each.expires_at,
+             len(each.data), each.data)
+            for each in records
+        ]  # fmt: skip
+        with self._database.writing() as connection:
+            connection.executemany("INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def list_dead_letters(self, limit: int, after: str = "") -> list[DeadLetterSummary]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT shard, mark, reason, arrived_at, size FROM dead_letters WHERE generation = ? AND mark > ? "
+                "ORDER BY mark LIMIT ?",
+                [self._generation, after, limit],
+            )
+            return [DeadLetterSummary(*row) for row in rows]
+
+    def load_dead_letter(self, mark: str) -> DeadLetter | None:
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT shard, mark, reason, message, data, arrived_at, expires_at FROM dead_letters "
+                "WHERE generation = ? AND mark = ?",
+                [self._generation, mark],
+            ).fetchone()
+        return DeadLetter(*row) if row else None
+
+    def delete_dead_letters(self, marks: Sequence[str]) -> None:
+        with self._database.writing() as connection:
+            connection.executemany(
+                "DELETE FROM dead_letters WHERE generation = ? AND mark = ?",
+                [(self._generation, mark) for mark in marks],
+            )
 
     def salt_of_day(self, day: int, candidate: bytes, expires_at: int) -> bytes:
         with self._database.writing() as connection:

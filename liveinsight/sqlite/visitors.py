@@ -16,7 +16,7 @@ from liveinsight.model.ids import visitor_of
 from liveinsight.sqlite.database import GenerationTables
 from liveinsight.storage.store import Read, TimelineChunk, VisitorKey, VisitorWrite, Written, tail_of, visitors_read
 
-_SIGN = 1 << 63
+SIGN = 1 << 63
 """Visitors have 64 bits without a sign, integers of SQLite have a sign."""
 _WRITE = (
     "INSERT INTO visitors VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
@@ -42,7 +42,7 @@ class VisitorTables(GenerationTables):
         return found
 
     def _visitor_key(self, key: VisitorKey) -> tuple[int, str, int]:
-        return self._generation, key[0], key[1] - _SIGN
+        return self._generation, key[0], key[1] - SIGN
 
     def write_visitors(self, writes: Sequence[VisitorWrite]) -> Written:
         written = Written()
@@ -62,7 +62,7 @@ class VisitorTables(GenerationTables):
                 # Both ends are in the key, so that a chunk with other ends never replaces this one.
                 chunk.events[0][0],
                 chunk.events[-1][0],
-                chunk.visitor - _SIGN,
+                chunk.visitor - SIGN,
                 encode_timeline(chunk.events),
                 chunk.expires_at,
             )
@@ -93,7 +93,7 @@ class VisitorTables(GenerationTables):
                 "ORDER BY first_mark, last_mark LIMIT ?",
                 [self._generation, site, session_id, limit],
             ).fetchall()
-            visitors = {visitor + _SIGN for visitor, _ in chunks}
+            visitors = {visitor + SIGN for visitor, _ in chunks}
             if (named := visitor_of(site, session_id)) is not None:
                 visitors.add(named)
             known = self._shown(connection, [(site, visitor) for visitor in visitors])

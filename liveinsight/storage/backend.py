@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from liveinsight.storage.items import ItemStore
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import Stream
 
@@ -22,6 +23,18 @@ class Lease(NamedTuple):
     counter: int
     checkpoint: str
     """A sequence number, `SHARD_END`, or a word such as ``TRIM_HORIZON`` when nothing was checkpointed yet."""
+
+
+class DiskUse(NamedTuple):
+    """What a backend on this machine takes of its disk."""
+
+    folder: str
+    free: int
+    """Bytes that are free on the disk."""
+    bytes_: dict[str, int]
+    """Bytes by kind: `stream`, `store`, parts of the store, `logs`, `free pages` within the files."""
+    oldest_at: int | None
+    """When the oldest record of the stream arrived, epoch ms."""
 
 
 class Backend(Protocol):
@@ -39,6 +52,16 @@ class Backend(Protocol):
 
     def store(self, generation: int) -> Store:
         """The store of a generation of counters, whether or not it was created."""
+
+    def items(self, generation: int) -> ItemStore:
+        """The items of a generation as they are stored, for a copy."""
+
+    def check_version(self) -> None:
+        """For programs that wait for a backend that does not answer: one of another release never will.
+
+        Raises:
+            LiveInsightError: what is stored is of another release; the message says what to do.
+        """
 
     def create(self) -> Iterator[str]:
         """Create the stream and the first generation, and bring older ones up to date; yields a line for each step.
@@ -65,6 +88,13 @@ class Backend(Protocol):
 
         Raises:
             LiveInsightError: something failed; the next call tries again.
+        """
+
+    def disk_use(self, *, measure: bool) -> DiskUse | None:
+        """What it takes of this machine's disk; None when it is elsewhere. `measure` reads all that is stored.
+
+        Raises:
+            LiveInsightError: it does not answer, or refuses.
         """
 
     def leases(self, generation: int, table: str = "") -> dict[str, Lease]:

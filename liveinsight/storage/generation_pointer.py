@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from liveinsight.model.errors import LiveInsightError
+from liveinsight.model.errors import LiveInsightError, StoreUnavailable
 from liveinsight.storage.store import Document, DocumentStore
 
 FIRST = 1
@@ -33,6 +33,8 @@ class Pointer(msgspec.Struct, frozen=True):
     history: tuple[tuple[Active, ...], ...] = ()
     changed_at: int = 0
     """Epoch ms. It tells two pointers of the same content apart."""
+    copy_unfinished: bool = False
+    """Whether `liveinsight copy` is filling the generations: nothing may count or read them yet."""
 
     @property
     def newest(self) -> int:
@@ -78,7 +80,16 @@ def load_versioned_pointer(store: DocumentStore) -> tuple[Pointer, int]:
 
     Raises:
         LiveInsightError: a newer release has written it.
+        StoreUnavailable: the generations are being copied.
     """
+    pointer, version = load_any_pointer(store)
+    if pointer.copy_unfinished:
+        raise StoreUnavailable("a copy into this store is not finished: wait for `liveinsight copy`, or start it again")
+    return pointer, version
+
+
+def load_any_pointer(store: DocumentStore) -> tuple[Pointer, int]:
+    """As `load_versioned_pointer`, also during a copy."""
     document = store.load_document(POINTER)
     try:
         return (msgspec.json.decode(document.text, type=Pointer) if document.version else Pointer()), document.version

@@ -53,6 +53,11 @@ def shard_tag(shard_id: str) -> str:
     return shard_id.removeprefix("shardId-").lstrip("0") or "0"
 
 
+def shard_of_tag(tag: str) -> str:
+    """Inverse of `shard_tag`."""
+    return f"shardId-{int(tag):012d}"
+
+
 class StartAt(Enum):
     """Where to begin reading a shard that has no checkpoint."""
 

@@ -1,6 +1,7 @@
 """`liveinsight status`: how far each shard is counted, by which worker, and whether that is healthy.
 
-    ListShards, a GetRecords per shard, checkpoints, watermarks, leases  ->  facts  ->  verdict  ->  screen or JSON
+    shards, a record of each, checkpoints, watermarks, leases  ->  facts  ->  verdict  ->  screen or JSON
+                                                               disk of one machine  ->
 
 The exit code is for monitoring. "Unhealthy" needs a second look some seconds later.
 """
@@ -19,6 +20,7 @@ from liveinsight.model.errors import LiveInsightError
 from liveinsight.runtime.command_line import Number, json_option
 from liveinsight.runtime.terminal_text import json_text
 from liveinsight.settings import Settings
+from liveinsight.storage.backend import Backend
 from liveinsight.storage.generation_pointer import FIRST, load_pointer
 from liveinsight.storage.stream import StartAt
 from liveinsight.wiring import open_backend
@@ -95,21 +97,23 @@ class Watcher:
     help="maximum time without a flush while records wait",
 )
 @click.option("--generation", type=int, metavar="N", help="generation of counters (default: the one being written)")
+@click.option("--disk", is_flag=True, help="on one machine: measure what is stored by kind, also when it is much")
 @click.option("--lease-table", metavar="NAME", help="lease table, if it is not the one of `worker --runtime kcl`")
 def command(
-    watch: float | None, limit: float, generation: int | None, lease_table: str | None, *, as_json: bool
+    watch: float | None, limit: float, generation: int | None, lease_table: str | None, *, disk: bool, as_json: bool
 ) -> int:
     """Show each shard of the stream: parents and children, how far it is counted, last flush, backlog, and owner.
 
     It works for all workers: embedded, Kinesis Client Library, Lambda.
 
     Exit code 0: healthy. 1: unhealthy: a shard has a backlog and has not flushed for --limit seconds. A worker that is
-    behind but makes progress is healthy, and so is an idle stream. 2: wrong usage, or AWS does not answer. With --watch
-    it is the code of the last look. Before it says 1, and to see whether leases are renewed, it looks again after some
-    seconds.
+    behind but makes progress is healthy, and so is an idle stream. 2: wrong usage, or the backend does not answer. With
+    --watch it is the code of the last look. Before it says 1, and to see whether leases are renewed, it looks again
+    after some seconds.
 
     One look costs a GetRecords of one record per shard, a few small reads, and a Scan of the lease table (a few rows
-    per shard) if there is one.
+    per shard) if there is one. On one machine it also tells what takes the disk: --disk reads all that is stored, a
+    second for each GB.
 
     \b
     Examples:
@@ -119,35 +123,43 @@ def command(
     console = Console(highlight=False, markup=False)
     try:
         settings = Settings.from_env(os.environ)
-        watcher, generation = _wire(settings, generation, lease_table, limit, system_clock)
+        backend = open_backend(settings)
+        watcher, generation = _wire(settings, backend, generation, lease_table, limit=limit, clock=system_clock)
     except LiveInsightError as error:
         return _cannot_tell(error)
+    stream = settings.stream_name if settings.on_aws else backend.place
 
     def show(status: StreamStatus) -> None:
+        use = backend.disk_use(measure=disk)
         if as_json:
-            values = view.as_json(status, stream=settings.stream_name, generation=generation)
+            values = view.as_json(status, stream=stream, generation=generation, disk=use)
             click.echo(json_text(values, indent=None if watch else 2))
         else:
             limit_ms = round(limit * 1000)
-            console.print(view.screen(status, stream=settings.stream_name, generation=generation, limit_ms=limit_ms))
+            screen = view.screen(status, stream=stream, generation=generation, limit_ms=limit_ms, disk=use)
+            console.print(screen)
 
     if watch is None:
         return _once(watcher.look_twice, show)
+    return _watch(watcher, show, watch, console if console.is_terminal and not as_json else None)
+
+
+def _watch(watcher: Watcher, show: Callable[[StreamStatus], None], seconds: float, screen: Console | None) -> int:
+    """Look again and again until Ctrl-C, each time on a clear screen; returns the code of the last look."""
     code = HEALTHY
     try:
         while True:
-            if console.is_terminal and not as_json:
-                console.clear()
+            if screen:
+                screen.clear()
             code = _once(watcher.look, show)
-            time.sleep(watch)
+            time.sleep(seconds)
     except KeyboardInterrupt:
         return code
 
 
 def _wire(
-    settings: Settings, generation: int | None, lease_table: str | None, limit: float, clock: Clock
+    settings: Settings, backend: Backend, generation: int | None, lease_table: str | None, *, limit: float, clock: Clock
 ) -> tuple[Watcher, int]:
-    backend = open_backend(settings)
     generation = generation or load_pointer(backend.store(FIRST)).newest
     stream, store = backend.stream(), backend.store(generation)
 
@@ -163,9 +175,9 @@ def _wire(
 def _once(look: Callable[[], StreamStatus], show: Callable[[StreamStatus], None]) -> int:
     try:
         status = look()
+        show(status)
     except LiveInsightError as error:
         return _cannot_tell(error)
-    show(status)
     return HEALTHY if status.healthy else UNHEALTHY
 
 

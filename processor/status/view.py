@@ -1,6 +1,6 @@
 """Shows a status: a screen for people, JSON for monitors.
 
-In: a `StreamStatus`. Out: a table with a verdict under it, or plain values for JSON.
+In: a `StreamStatus`, and what takes the disk. Out: a table with a verdict under it, or plain values for JSON.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Group
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from liveinsight.runtime.report_text import duration_text, time_text
 from liveinsight.runtime.terminal_text import printable
+from liveinsight.storage.backend import DiskUse
 from liveinsight.storage.store import SHARD_END
 from liveinsight.storage.stream import shard_tag
 from processor.status.facts import DEAD_LETTERS_COUNTED
@@ -28,6 +30,8 @@ STYLES = {
     State.DONE: "dim",
     State.STALLED: "bold red",
 }
+LITTLE_SPACE = 1 << 30
+"""Free bytes below which the disk is nearly full: some days of a small site."""
 _VERSION_DIGIT = "2"
 _DIGITS = 47
 _WRITE_SECOND = slice(29, 38)
@@ -47,7 +51,7 @@ def written_at(sequence_number: str, now: int) -> int | None:
     return second * 1000 if 1_356_998_400 <= second <= now // 1000 + 86_400 else None
 
 
-def screen(status: StreamStatus, *, stream: str, generation: int, limit_ms: int) -> Group:
+def screen(status: StreamStatus, *, stream: str, generation: int, limit_ms: int, disk: DiskUse | None = None) -> Group:
     """The table, and the verdict under it."""
     table = Table(title=f"{printable(stream)}, generation {generation}, {time_text(status.at)}", title_justify="left")
     with_leases = any(shard.facts.lease for shard in status.shards)
@@ -56,7 +60,7 @@ def screen(status: StreamStatus, *, stream: str, generation: int, limit_ms: int)
         table.add_column(name, overflow="fold")
     for shard in status.shards:
         table.add_row(*_cells(shard, status, with_leases))
-    return Group(table, *(Text(line, style) for line, style in _lines(status, limit_ms)))
+    return Group(table, *(Text(line, style) for line, style in _lines(status, disk, limit_ms)))
 
 
 def _cells(shard: ShardStatus, status: StreamStatus, with_leases: bool) -> list[str | Text]:
@@ -90,8 +94,16 @@ def _checkpoint(checkpoint: str, now: int) -> str:
     return f"...{checkpoint[-16:]}{moment}" if len(checkpoint) > 20 else f"{checkpoint}{moment}"
 
 
-def _lines(status: StreamStatus, limit_ms: int) -> Iterator[tuple[str, str]]:
+def _lines(status: StreamStatus, disk: DiskUse | None, limit_ms: int) -> Iterator[tuple[str, str]]:
     """The lines under the table: (line, style)."""
+    if disk:
+        yield _disk_line(disk, status.at), "dim"
+        if disk.free < LITTLE_SPACE:
+            yield (
+                f"nearly full: {decimal(disk.free)} free on the disk of {printable(disk.folder)}; when it is full, "
+                "events are refused (503), and what was accepted waits",
+                "bold red",
+            )
     if status.dead_letters:
         more = " or more" if status.dead_letters >= DEAD_LETTERS_COUNTED else ""
         yield f"{status.dead_letters}{more} dead letters: `liveinsight dlq list`", "yellow"
@@ -115,7 +127,15 @@ def _lines(status: StreamStatus, limit_ms: int) -> Iterator[tuple[str, str]]:
         yield "healthy", "green"
 
 
-def as_json(status: StreamStatus, *, stream: str, generation: int) -> dict[str, Any]:
+def _disk_line(disk: DiskUse, now: int) -> str:
+    """Parts instead of the whole store, where they are known."""
+    shown = [kind for kind in disk.bytes_ if kind != "store" or "counters" not in disk.bytes_]
+    since = "" if disk.oldest_at is None else f" (since {duration_text(now - disk.oldest_at)})"
+    parts = (f"{kind} {decimal(disk.bytes_[kind])}{since if kind == 'stream' else ''}" for kind in shown)
+    return f"disk: {', '.join(parts)}; free {decimal(disk.free)}"
+
+
+def as_json(status: StreamStatus, *, stream: str, generation: int, disk: DiskUse | None = None) -> dict[str, Any]:
     """The status as plain values. Times are epoch milliseconds; unknown values are null."""
     return {
         "checked_at": status.at,
@@ -126,7 +146,18 @@ def as_json(status: StreamStatus, *, stream: str, generation: int) -> dict[str, 
         "dead_letters": status.dead_letters,
         "dead_letters_is_at_least": status.dead_letters >= DEAD_LETTERS_COUNTED,
         "lost_shards": list(status.lost),
+        "disk": disk and _disk_json(disk),
         "shards": [_shard_json(shard, status.at) for shard in status.shards],
+    }
+
+
+def _disk_json(disk: DiskUse) -> dict[str, Any]:
+    return {
+        "folder": disk.folder,
+        "free_bytes": disk.free,
+        "nearly_full": disk.free < LITTLE_SPACE,
+        "bytes": {kind.replace(" ", "_"): size for kind, size in disk.bytes_.items()},
+        "oldest_record_at": disk.oldest_at,
     }
 
 

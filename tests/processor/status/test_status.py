@@ -336,6 +336,7 @@ def test_json_is_complete(place: Place) -> None:
         "dead_letters": 0,
         "dead_letters_is_at_least": False,
         "lost_shards": [],
+        "disk": None,
         "shards": [
             {
                 "shard": ROOT,
