@@ -8,6 +8,7 @@ import click
 
 from liveinsight.runtime.wsgi_server import serve
 from liveinsight.settings import Settings
+from liveinsight.wiring import open_backend
 
 
 @click.command()
@@ -24,6 +25,7 @@ def command(workers: int, threads: int) -> None:
       LIVEINSIGHT_API_PORT=8080 liveinsight api --workers 2
     """
     settings = Settings.from_env(os.environ)
+    open_backend(settings).check_version()
     serve(
         "api.wsgi:app",
         settings.api_host,

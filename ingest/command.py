@@ -8,6 +8,7 @@ import click
 
 from liveinsight.runtime.wsgi_server import serve
 from liveinsight.settings import Settings
+from liveinsight.wiring import open_backend
 
 SPARE_THREADS = 16
 """Threads that waiting requests never take: they answer 503 when the queue is full, and health checks."""
@@ -38,6 +39,7 @@ def command(workers: int, threads: int) -> None:
     settings = Settings.from_env(os.environ)
     # Worker processes read the environment, not our command line.
     os.environ["LIVEINSIGHT_QUEUE_REQUESTS"] = str(min(settings.queue_requests, threads - SPARE_THREADS))
+    open_backend(settings).check_version()
     serve(
         "ingest.wsgi:app",
         settings.ingest_host,

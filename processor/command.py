@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 
 from liveinsight.model.clock import system_clock
-from liveinsight.runtime.folder_lock import held
+from liveinsight.runtime.folder_lock import WORKER_LOCK, held
 from liveinsight.runtime.gc_tuning import tune_for_records
 from liveinsight.runtime.json_logs import log_to_stderr
 from liveinsight.runtime.metrics import FOLDER_VARIABLE, WorkerMetrics
@@ -102,12 +102,14 @@ def command(runtime: str, processes: int | None, properties: tuple[str, ...]) ->
         # Children of this process add to the same numbers.
         os.environ.setdefault(FOLDER_VARIABLE, folder)
         if not settings.on_aws:
-            stack.enter_context(held(Path(settings.data_dir) / "worker.lock", "liveinsight worker", system_clock()))
+            stack.enter_context(held(Path(settings.data_dir) / WORKER_LOCK, "liveinsight worker", system_clock()))
         _run(settings, processes or _default_processes(), stop)
     return 0
 
 
 def _run(settings: Settings, processes: int, stop: threading.Event) -> None:
+    backend = open_backend(settings)
+    backend.check_version()
     metrics = WorkerMetrics.from_environment()
     serve_metrics(settings, metrics)
     stream, stores = open_stream(settings, metrics), open_generations(settings, metrics=metrics)
@@ -120,7 +122,7 @@ def _run(settings: Settings, processes: int, stop: threading.Event) -> None:
     worker = GenerationWorker(lambda: load_pointer(stores(FIRST)).newest, make_worker)
     logger.info("worker begins", extra={"action": "begin", "stream": settings.stream_name, "processes": processes})
     try:
-        with upkeep(open_backend(settings).upkeep, system_clock):
+        with upkeep(backend.upkeep, system_clock):
             worker.run(stop)
     finally:
         _log_summary(worker.workers)

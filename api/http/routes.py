@@ -6,6 +6,7 @@ a reason; watermarks are read before counters, so that `as_of` is never later th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,11 +24,13 @@ from api.query.answers import Error, Meta, Problem
 from api.query.freshness import Freshness, freshness_of
 from api.query.periods import iso
 from liveinsight.model.clock import Clock
-from liveinsight.model.errors import InvalidPayload, StoreUnavailable
+from liveinsight.model.errors import InvalidPayload, LiveInsightError
 from liveinsight.runtime.metrics import ApiMetrics
 from liveinsight.sites.cache import SitesNow
 from liveinsight.sites.site import Sites
 from liveinsight.storage.store import Read, ReadStore, Watermark
+
+logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = "1"
 
@@ -70,7 +73,7 @@ def serve_endpoints(app: Flask, service: Service) -> None:
 def serve_errors(app: Flask) -> None:
     """Make every failure JSON, and add the security headers to every answer."""
     app.register_error_handler(InvalidPayload, _refused)
-    app.register_error_handler(StoreUnavailable, _unavailable)
+    app.register_error_handler(LiveInsightError, _unavailable)
     app.register_error_handler(HTTPException, _failed)
     app.after_request(_with_headers)
 
@@ -160,7 +163,8 @@ def _refused(error: InvalidPayload) -> Response:
     return _error(error.status, error.reason, error.message)
 
 
-def _unavailable(_: StoreUnavailable) -> Response:
+def _unavailable(error: LiveInsightError) -> Response:
+    logger.warning("the store does not answer: %s", error, extra={"action": "refuse"})
     response = _error(503, "store_unavailable", "the store does not answer; retry later")
     response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     return response

@@ -25,7 +25,7 @@ from ingest.http.endpoints import ENDPOINTS
 from ingest.http.flask_app import Application
 from ingest.http.response_headers import ResponseHeaders, add_request_ids, request_id
 from ingest.http.service import Service
-from liveinsight.model.errors import InvalidPayload, StoreUnavailable, StreamUnavailable
+from liveinsight.model.errors import InvalidPayload, LiveInsightError, StreamUnavailable
 
 logger = logging.getLogger(__name__)
 _REASON_BY_STATUS = {
@@ -72,7 +72,8 @@ def _add_error_handlers(app: Flask, service: Service) -> None:
     handlers: dict[type[Exception], Callable[..., Response]] = {
         InvalidPayload: _refused,
         StreamUnavailable: _stream_unavailable,
-        StoreUnavailable: _store_unavailable,
+        # Of another release, or damaged.
+        LiveInsightError: _store_unavailable,
         HTTPException: _http_error,
     }
     for kind, handler in handlers.items():
@@ -94,7 +95,7 @@ def _stream_unavailable(service: Service, unavailable: StreamUnavailable) -> Res
     return _unavailable(service, reason, "the stream does not take events; send them again", unavailable.retry_after)
 
 
-def _store_unavailable(service: Service, unavailable: StoreUnavailable) -> Response:
+def _store_unavailable(service: Service, unavailable: LiveInsightError) -> Response:
     logger.warning("the store does not answer: %s", unavailable, extra={"action": "refuse"})
     return _unavailable(service, Reason.STORE_UNAVAILABLE, "the store does not answer; send the events again", 1)
 

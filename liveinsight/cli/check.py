@@ -29,6 +29,7 @@ def command() -> int:
     settings = Settings.from_env(os.environ)
     folder_of(settings)
     backend = SqliteBackend(settings, system_clock)
+    backend.check_version()
     stream, store = backend.stream_file, backend.store_file
     wrong = False
     for file in (store, stream):

@@ -61,6 +61,10 @@ class SqliteBackend:
     def items(self, generation: int) -> SqliteItems:
         return SqliteItems(self.store_file, generation)
 
+    def check_version(self) -> None:
+        for file in (self.stream_file, self.store_file):
+            file.check_version()
+
     def create(self) -> Iterator[str]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

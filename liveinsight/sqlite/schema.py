@@ -118,7 +118,7 @@ def migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> bool:
         connection.execute("PRAGMA journal_mode = WAL")
     for number, statements in enumerate(schema.migrations[found:], found + 1):
         marks = f"PRAGMA application_id = {schema.application_id}; PRAGMA user_version = {number};"
-        connection.executescript(f"BEGIN IMMEDIATE; {statements} {marks} COMMIT;")
+        connection.executescript(f"BEGIN IMMEDIATE; {statements}; {marks} COMMIT;")
     return found < schema.version
 
 
@@ -152,6 +152,6 @@ def version_of(connection: sqlite3.Connection, schema: Schema, path: Path) -> in
     if version > schema.version:
         raise LiveInsightError(
             f"{path} has tables of version {version}, from a newer release; this one knows up to {schema.version}. "
-            "Install the newer release, or restore a backup that was made with this one"
+            "Install the newer release, or restore a backup that this one has made"
         )
     return int(version)

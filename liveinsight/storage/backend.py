@@ -56,6 +56,13 @@ class Backend(Protocol):
     def items(self, generation: int) -> ItemStore:
         """The items of a generation as they are stored, for a copy."""
 
+    def check_version(self) -> None:
+        """For programs that wait for a backend that does not answer: one of another release never will.
+
+        Raises:
+            LiveInsightError: what is stored is of another release; the message says what to do.
+        """
+
     def create(self) -> Iterator[str]:
         """Create the stream and the first generation, and bring older ones up to date; yields a line for each step.
 
