@@ -264,8 +264,8 @@ def test_production_starts_again_what_has_died(start: Start, environ: dict[str, 
 @pytest.mark.end_to_end
 @pytest.mark.alone
 def test_production_is_small_and_quick(start: Start, environ: dict[str, str]) -> None:
-    """It takes requests within 3 seconds of its start. After some visitors its processes together have less than 300 MB,
-    need less than 2 % of a core while nobody comes, and show an event within a second."""
+    """It takes requests within 3 seconds of its start. After some visitors its processes have less than 300 MB
+    together, need less than 2 % of a core while nobody comes, and show an event within a second."""
     starts = []
     for _ in range(3):
         began = time.monotonic()
