@@ -67,6 +67,10 @@ def run_wrk(url: str, *, connections: int, seconds: float, events: int = 1, form
     )
 
 
+class Refused(Exception):
+    """An answer that is not 2xx; the message has it."""
+
+
 class Client:
     """Requests on one connection. Not thread safe.
 
@@ -85,13 +89,13 @@ class Client:
         """One request; the body of its answer.
 
         Raises:
-            SystemExit: the answer is not 2xx.
+            Refused: the answer is not 2xx.
         """
         self._connection.request(method, path, body, {**self._headers, **(headers or {})})
         answer = self._connection.getresponse()
         content = answer.read()
         if answer.status // 100 != 2:
-            raise SystemExit(f"{method} {path}: {answer.status} {content[:300].decode(errors='replace')}")
+            raise Refused(f"{method} {path}: {answer.status} {content[:300].decode(errors='replace')}")
         return content
 
     def get(self, path: str) -> object:
