@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.support.cost_variants import VARIANTS, Variant
-from bench.support.machine import describe_machine
 from bench.support.metering import LIVE_LIST, Charge, Metering, kind_of, size_of
+from bench.support.processes import describe_machine
 from bench.support.traffic import INCARNATION, POLL_MS, SHARD, Poll, Profile, traffic
 from liveinsight.aws.dynamodb import Dynamo
 from liveinsight.counting.counters import CounterItem, decode_counter, encode_counter

@@ -1,5 +1,5 @@
--- wrk's requests for `bench.ingest`: page views as the tracker sends them, every event with an id of its own.
--- Arguments: events in a request, a word that makes this run's ids its own.
+-- wrk's requests for `bench.ingest` and `bench.goatcounter`: page views as a tracker sends them, every event with an id
+-- of its own. Arguments: events in a request, a word that makes this run's ids its own, whose tracker.
 local threads = 0
 
 function setup(thread)
@@ -8,9 +8,9 @@ function setup(thread)
 end
 
 function init(args)
-  events, run, sent = tonumber(args[1]), args[2], 0
-  wrk.method = "POST"
-  wrk.headers["Content-Type"] = "text/plain;charset=UTF-8"
+  events, run, form, sent = tonumber(args[1]), args[2], args[3], 0
+  wrk.method = form == "goatcounter" and "GET" or "POST"
+  wrk.headers["Content-Type"] = form ~= "goatcounter" and "text/plain;charset=UTF-8" or nil
   wrk.headers["Origin"] = "https://shop.example.com"
   wrk.headers["Accept-Language"] = "en-GB,en;q=0.8"
   agents = {
@@ -30,9 +30,20 @@ local function event(visitor, now)
     .. '","language":"en-GB","screen_width":1920,"sent_at":' .. now .. "}"
 end
 
+-- GoatCounter knows visitors by address and browser, and allows each address a number of requests.
+local function view_for_goatcounter(visitor)
+  sent = sent + 1
+  wrk.headers["X-Real-IP"] = "24." .. number .. "." .. math.floor(visitor / 250) % 250 .. "." .. visitor % 250
+  return wrk.format(nil, "/count?p=%2Fproducts%2F" .. sent % 200 .. "&t=A%20thing%20to%20buy%2C%20number%20" .. sent % 200
+    .. "&r=https%3A%2F%2Fwww.google.com%2F&s=1920%2C1080%2C1&rnd=" .. run .. sent)
+end
+
 function request()
   local visitor, now = number * 100000 + sent % 5000, os.time() * 1000
   wrk.headers["User-Agent"] = agents[sent % 3 + 1]
+  if form == "goatcounter" then
+    return view_for_goatcounter(visitor)
+  end
   if events == 1 then
     return wrk.format(nil, nil, nil, event(visitor, now))
   end

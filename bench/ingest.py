@@ -1,8 +1,8 @@
 """How fast ingest takes events, beside a bare Flask view that parses the same body: same server, same run.
 
-Granian serves both from the same processes. Ours answers when a stream has acknowledged the events; each PutRecords
-call takes 10 ms. Afterwards what the stream got is compared with what wrk was told: every event that was acknowledged
-is there, once, in a record of its own bucket.
+Granian serves all from the same processes. Ours answers when the stream has acknowledged the events: that of the
+embedded backend, on the disk, or a stub whose PutRecords takes 10 ms. Afterwards what the streams got is compared with
+what wrk was told: every event that was acknowledged is there, once, in a record of its own bucket.
 """
 
 from __future__ import annotations
@@ -13,44 +13,42 @@ import io
 import json
 import os
 import pstats
-import random
-import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
+from bench.support.http_load import Load, need_wrk, run_wrk
 from bench.support.ingest_app import SlowStream, bare_app, our_app, read_calls
+from bench.support.processes import REPOSITORY, cpu_seconds, describe_machine
 from liveinsight.bootstrap import initialise
+from liveinsight.devstack.child_process import ChildProcess
+from liveinsight.devstack.loopback import free_port, http_status
 from liveinsight.model.events import decode_record, partition_key
 from liveinsight.settings import Settings
+from liveinsight.storage.stream import OutRecord, StartAt
+from liveinsight.wiring import open_stream
 
-HERE = Path(__file__).resolve().parent
 PATHS = {"bare": "/bare", "sqlite": "/sqlite/collect", "stub": "/collect"}
 
 
-@dataclass(frozen=True)
-class Load:
-    """One run of wrk, and what it was told."""
+class Measured(NamedTuple):
+    """One run of wrk, and what it cost."""
 
-    path: str
+    name: str
     connections: int
     events: int
-    rate: float
+    load: Load
     cpu: float
     """Microseconds of the server's CPU time a request: what another program takes from the machine is not in it."""
-    p50: float
-    p99: float
-    accepted: int
-    bad: int
+
+    @property
+    def accepted(self) -> int:
+        """Events that were acknowledged."""
+        return (self.load.requests - self.load.refused) * self.events
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -74,27 +72,28 @@ def main() -> int:
     if options.profile:
         profile(options.batch)
         return 0
-    if not shutil.which("wrk"):
-        sys.exit("wrk is needed: apt install wrk")
+    need_wrk()
+    print(describe_machine())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        settings = Settings.from_env({"LIVEINSIGHT_DATA_DIR": str(folder / "records")})
+        initialise(settings)
         server, url = start_server(folder, options)
         try:
             loads = [load for _ in range(options.rounds) for load in run_all(server.pid, url, options)]
         finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(30)
-        return check(folder / "records", loads)
+            server.stop(30)
+        kept = {
+            "stub": (call for path in (folder / "records").glob("*.records") for call in read_calls(path)),
+            "sqlite": stored_records(settings),
+        }
+        return max(check(name, calls, [load for load in loads if load.name == name]) for name, calls in kept.items())
 
 
-def start_server(folder: Path, options: argparse.Namespace) -> tuple[subprocess.Popen[bytes], str]:
-    """Granian with both applications."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    for part in ("records", "metrics"):
-        (folder / part).mkdir()
-    initialise(Settings.from_env({"LIVEINSIGHT_DATA_DIR": str(folder / "records")}))
+def start_server(folder: Path, options: argparse.Namespace) -> tuple[ChildProcess, str]:
+    """Granian with all applications."""
+    port = free_port()
+    (folder / "metrics").mkdir()
     environ = {
         **os.environ,
         "BENCH_FOLDER": str(folder / "records"),
@@ -106,91 +105,67 @@ def start_server(folder: Path, options: argparse.Namespace) -> tuple[subprocess.
         f"serve('bench.support.ingest_app:app', '127.0.0.1', {port}, "
         f"port_setting='PORT', workers={options.workers}, threads={options.threads})"
     )
-    server = subprocess.Popen([sys.executable, "-c", code], env=environ, cwd=HERE.parent)
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(url + "/healthz", timeout=2):
-                return server, url
-        except OSError:
-            time.sleep(0.1)
-    server.kill()
-    raise SystemExit("the server did not come up")
+    server = ChildProcess(
+        "server", [sys.executable, "-c", code], environ=environ, log=folder / "server.log", folder=REPOSITORY
+    )
+    server.wait_until_ready(lambda: http_status(port, "/healthz") == 200)
+    return server, f"http://127.0.0.1:{port}"
 
 
-def run_all(server: int, url: str, options: argparse.Namespace) -> list[Load]:
+def run_all(server: int, url: str, options: argparse.Namespace) -> list[Measured]:
     """Each load in turn, bare and ours side by side."""
     loads = []
     print(f"{'connections':>11} {'events':>6} {'':>6}    req/s  events/s  CPU us  p50 ms  p99 ms not 2xx  of bare")
-    for connections, events in (
-        ((32, 1), (32, 1), (256, 1)) if os.environ.get("Q") else ((32, 1), (256, 1), (64, options.batch))
-    ):
-        bare: Load | None = None
+    for connections, events in ((32, 1), (256, 1), (64, options.batch)):
+        of_bare = 0.0
         for name, path in PATHS.items():
-            load = run(server, url + path, connections=connections, events=events, seconds=options.seconds)
-            bare = bare or load
+            measured = run(server, name, url + path, connections=connections, events=events, seconds=options.seconds)
+            load = measured.load
+            of_bare = of_bare or load.rate
             print(
                 f"{connections:>11} {events:>6} {name:>6} {load.rate:>8,.0f} {load.rate * events:>9,.0f} "
-                f"{load.cpu:>7.0f} {load.p50:>7.1f} {load.p99:>7.1f} {load.bad:>7} {load.rate / bare.rate:>8.0%}",
+                f"{measured.cpu:>7.0f} {load.p50:>7.1f} {load.p99:>7.1f} {load.bad:>7} {load.rate / of_bare:>8.0%}",
                 flush=True,
             )
-            loads.append(load)
+            loads.append(measured)
     return loads
 
 
-def run(server: int, url: str, *, connections: int, events: int, seconds: int) -> Load:
+def run(server: int, name: str, url: str, *, connections: int, events: int, seconds: int) -> Measured:
     """One run of wrk."""
-    path = urlsplit(url).path
-    command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "ingest.lua"), url, "--"]
-    name = f"{random.randrange(1 << 40):x}"
     before = cpu_seconds(server)
-    output = subprocess.run([*command, str(events), name], capture_output=True, text=True, check=True).stdout
-    told: dict[str, Any] = json.loads(output.splitlines()[-1])
-    return Load(
-        path,
-        connections,
-        events,
-        rate=told["requests"] / told["seconds"],
-        cpu=(cpu_seconds(server) - before) / told["requests"] * 1e6,
-        p50=told["p50"],
-        p99=told["p99"],
-        accepted=(told["requests"] - told["bad_status"]) * events,
-        bad=told["bad_status"] + told["broken"],
-    )
+    load = run_wrk(url, connections=connections, events=events, seconds=seconds)
+    cpu = (cpu_seconds(server) - before) / load.requests * 1e6
+    return Measured(name, connections, events, load, cpu)
 
 
-def cpu_seconds(server: int) -> float:
-    """CPU time of the server's worker processes so far."""
-    total = 0
-    for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split():
-        total += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
-    return total / os.sysconf("SC_CLK_TCK")
+def stored_records(settings: Settings) -> Iterator[list[OutRecord]]:
+    """What is on the embedded backend's stream."""
+    stream = open_stream(settings)
+    for shard in stream.shards():
+        iterator: str | None = stream.iterator(shard.shard_id, after=None, start=StartAt.TRIM_HORIZON)
+        while iterator:
+            batch = stream.read(iterator, 2_000)
+            yield [OutRecord(record.partition_key, record.data) for record in batch.records]
+            iterator = batch.next_iterator if batch.millis_behind else None
 
 
-def check(folder: Path, loads: list[Load]) -> int:
-    """Compare what was acknowledged with what the stream got."""
+def check(name: str, calls: Iterable[list[OutRecord]], loads: Sequence[Measured]) -> int:
+    """Compare what was acknowledged with what the stream got; the exit code."""
     ids: Counter[int] = Counter()
-    sizes: list[int] = []
-    records = 0
-    for path in folder.glob("*.records"):
-        for call in read_calls(path):
-            sizes.append(0)
-            for key, data in call:
-                records += 1
-                for event in decode_record(data):
-                    assert partition_key(event.visitor) == key
-                    ids[event.event_id] += 1
-                    sizes[-1] += 1
-    ours = [load for load in loads if load.path == "/collect"]
-    accepted = sum(load.accepted for load in ours)
+    for call in calls:
+        for key, data in call:
+            for event in decode_record(data):
+                assert partition_key(event.visitor) == key
+                ids[event.event_id] += 1
+    accepted = sum(load.accepted for load in loads)
     # When wrk stops, each of its connections may have a request under way, whose answer it does not count.
-    open_at_end = sum(load.connections * load.events for load in ours)
+    open_at_end = sum(load.connections * load.events for load in loads)
+    good = accepted <= len(ids) <= accepted + open_at_end and len(ids) == sum(ids.values())
     print(
-        f"acknowledged {accepted:,} events; on the stream {len(ids):,}, in {records:,} records and {len(sizes):,} "
-        f"calls (mean {sum(sizes) / max(1, len(sizes)):.0f} events a call); twice: {sum(ids.values()) - len(ids)}"
+        f"{name}: acknowledged {accepted:,} events; on the stream {len(ids):,}, twice "
+        f"{sum(ids.values()) - len(ids)}: {'all there, once' if good else 'WRONG'}"
     )
-    good = accepted <= len(ids) <= accepted + open_at_end
-    print("every acknowledged event is there" if good else "WRONG: the stream and the answers do not agree")
     return 0 if good else 1
 
 

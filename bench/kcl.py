@@ -17,11 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.support.processes import descendants
 from liveinsight.bootstrap import initialise
 from liveinsight.model.buckets import quarter_of
 from liveinsight.model.clock import system_clock
@@ -68,15 +68,6 @@ def counted(store: Store) -> int:
     """Page views in the totals."""
     quarter = quarter_of(system_clock())
     return sum(item.measures.get("pageviews", 0) for _, item in store.read_totals("default", quarter - 4, quarter).rows)
-
-
-def descendants(pid: int) -> Iterator[int]:
-    """A process and all below it."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in task.read_text().split():
-                yield from descendants(int(child))
 
 
 def memory(pid: int) -> dict[str, list[int]]:

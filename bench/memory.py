@@ -31,8 +31,8 @@ from typing import Any
 
 import msgspec
 
-from bench.support.machine import describe_machine
 from bench.support.null_store import InstantStore, NoCheckpoints
+from bench.support.processes import describe_machine
 from bench.support.traffic import INCARNATION, POLL_MS, Poll, Profile, traffic
 from liveinsight.counting.sessions import decode_visitor
 from liveinsight.runtime.gc_tuning import tune_for_records

@@ -29,8 +29,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from bench.support import rivals
-from bench.support.machine import describe_machine
 from bench.support.null_store import InstantStore, NoCheckpoints, Visitors, canned_dynamo, instant_dynamo
+from bench.support.processes import describe_machine
 from bench.support.steps import bare, decode, fold_into, least
 from bench.support.traffic import INCARNATION, POLL_MS, SHARD, VISIT_MS, Poll, Profile, take, traffic
 from liveinsight.counting.sessions import VisitorState, decode_visitor

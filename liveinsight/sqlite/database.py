@@ -174,6 +174,8 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if not self.path.exists():
             raise self._error(f"{self.path} is missing: run `liveinsight init` or `liveinsight up`")
+        if _is_cut(self.path):
+            raise self._error(f"{self.path}: {_ADVICE['SQLITE_CORRUPT']} (it is shorter than it says)")
         connection = connect(self.path)
         try:
             check_version(connection, self._schema, self.path)
@@ -181,6 +183,21 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a file has lost its end. SQLite takes what is missing of a page for zeros.
+
+    The header has the size of a page at offset 16 and the number of pages at 28: see "Database File Format" of SQLite.
+    Pages that are still in the write-ahead log may be missing in the file.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        header = file.read(100)
+    page_bytes, pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
+    return path.stat().st_size < page_bytes * pages
 
 
 class GenerationTables:

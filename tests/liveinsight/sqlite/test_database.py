@@ -1,0 +1,205 @@
+"""The database module: turns among processes, forks, and the disk before the answer."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liveinsight.devstack.loopback import free_port, http_status
+from liveinsight.model.errors import LiveInsightError, StoreUnavailable
+from liveinsight.settings import Settings
+from liveinsight.sqlite.database import Database
+from liveinsight.sqlite.schema import Schema
+from liveinsight.storage.stream import OutRecord, StartAt
+from liveinsight.wiring import open_stream
+
+NUMBERS = Schema(7, 4096, ("CREATE TABLE numbers (writer INTEGER, number INTEGER)",))
+WRITERS, WRITES = 3, 150
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+IN_CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    database = Database(tmp_path / "numbers.db", NUMBERS, StoreUnavailable)
+    assert database.create()
+    return database
+
+
+def write_many(path: Path, writer: int) -> None:
+    """From two threads."""
+    database = Database(path, NUMBERS, StoreUnavailable)
+
+    def write(first: int) -> None:
+        for number in range(first, WRITES, 2):
+            with database.writing() as connection:
+                connection.execute("INSERT INTO numbers VALUES (?, ?)", [writer, number])
+
+    threads = [threading.Thread(target=write, args=(first,)) for first in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def read_while(database: Database, stop: threading.Event, seen: list[int]) -> None:
+    while not stop.is_set():
+        with database.reading() as connection:
+            seen.append(connection.execute("SELECT count(*) FROM numbers").fetchone()[0])
+
+
+def test_processes_and_threads_take_turns(database: Database) -> None:
+    """Nobody is told that the file is locked, no write is lost, and a reader sees only ever more of them."""
+    stop, seen = threading.Event(), list[int]()
+    reader = threading.Thread(target=read_while, args=(database, stop, seen), daemon=True)
+    reader.start()
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_many, args=(database.path, n)) for n in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    stop.set()
+    reader.join()
+    assert [writer.exitcode for writer in writers] == [0] * WRITERS
+    with database.reading() as connection:
+        rows = Counter(connection.execute("SELECT writer, number FROM numbers").fetchall())
+    assert rows == Counter((writer, number) for writer in range(WRITERS) for number in range(WRITES))
+    assert seen == sorted(seen)
+
+
+def hold_the_turn(path: Path) -> None:
+    with Database(path, NUMBERS, StoreUnavailable).writing() as connection:
+        connection.execute("INSERT INTO numbers VALUES (9, 9)")
+        (path.parent / "held").touch()
+        time.sleep(60)
+
+
+def test_the_turn_of_a_killed_process_is_free(database: Database) -> None:
+    """Who dies in the middle of a write leaves neither the write nor the turn behind."""
+    holder = multiprocessing.get_context("spawn").Process(target=hold_the_turn, args=(database.path,))
+    holder.start()
+    while not (database.path.parent / "held").exists():
+        assert holder.is_alive()
+        time.sleep(0.01)
+    assert holder.pid
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    with database.writing() as connection:
+        assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
+
+
+def test_a_failed_write_leaves_nothing(database: Database) -> None:
+    """An error in the middle rolls back; the next call works."""
+
+    def write_and_fail() -> None:
+        with database.writing() as connection:
+            connection.execute("INSERT INTO numbers VALUES (1, 1)")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
+    with database.writing() as connection:
+        assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
+
+
+def test_a_child_of_a_fork_opens_connections_of_its_own(database: Database) -> None:
+    """The parent's connections are neither used nor closed: both go on, and nothing is lost."""
+    with database.writing() as connection:
+        connection.execute("INSERT INTO numbers VALUES (0, 0)")
+    child = os.fork()
+    if not child:
+        status = 1
+        with contextlib.suppress(BaseException):
+            with database.writing() as connection:
+                connection.execute("INSERT INTO numbers VALUES (1, 1)")
+            status = 0
+        os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    with database.writing() as connection:
+        connection.execute("INSERT INTO numbers VALUES (2, 2)")
+        assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (3,)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "missing"])
+def test_a_damaged_file_is_an_error_that_says_what_to_do(on_sqlite: Settings, damage: str) -> None:
+    """Nothing is accepted, and nothing is read as if it were whole."""
+    stream = open_stream(on_sqlite)
+    stream.put([OutRecord("b001", bytes(20_000)) for _ in range(20)])
+    path = Path(on_sqlite.data_dir) / "stream.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if damage == "truncated":
+        os.truncate(path, 5_000)
+    elif damage == "garbage":
+        path.write_bytes(os.urandom(20_000))
+    else:
+        path.unlink()
+    for file in path.parent.glob("stream.db-*"):
+        file.unlink()
+    afresh = open_stream(on_sqlite)
+    for call in (
+        lambda: afresh.put([OutRecord("b001", b"x")]),
+        lambda: afresh.read(afresh.iterator("shardId-000000000000", after=None, start=StartAt.TRIM_HORIZON), 100),
+    ):
+        with pytest.raises(LiveInsightError, match=r"liveinsight (restore|init)|move it away"):
+            call()
+
+
+@pytest.fixture
+def traced_ingest(on_sqlite: Settings, tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """Ingest under strace: its port, and what it asks of the kernel."""
+    if not shutil.which("strace"):
+        if IN_CI:
+            pytest.fail("strace is needed")
+        pytest.skip("strace is needed")
+    port, trace = free_port(), tmp_path / "trace"
+    environ = {**os.environ, "LIVEINSIGHT_DATA_DIR": on_sqlite.data_dir, "LIVEINSIGHT_INGEST_PORT": str(port)}
+    command = ["strace", "-f", "-y", "-s", "40", "-e", "trace=fdatasync,fsync,recvfrom,write,writev,sendto"]
+    process = subprocess.Popen(
+        [*command, "-o", trace, sys.executable, "-m", "liveinsight", "ingest"],
+        env=environ, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    give_up_at = time.monotonic() + 60
+    while http_status(port, "/healthz") != 200:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
+    yield port, trace
+    # strace passes no signal on.
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(30)
+
+
+@pytest.mark.outage
+def test_the_disk_has_an_event_before_the_answer(traced_ingest: tuple[int, Path]) -> None:
+    """Between the request and its 202, the stream's log is synced."""
+    port, trace = traced_ingest
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/collect",
+        data=b'{"event_type":"page_view","page_url":"https://shop.example/","user_id":"u"}',
+        headers={"Content-Type": "text/plain", "User-Agent": AGENT},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 202
+    give_up_at = time.monotonic() + 10
+    while "HTTP/1.1 202" not in (told := trace.read_text(errors="replace")):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
+    asked, answered = told.index("POST /collect"), told.index("HTTP/1.1 202")
+    assert asked < answered
+    assert re.search(r"fdatasync\(\d+<[^>]*stream\.db-wal>", told[asked:answered])
