@@ -151,13 +151,16 @@ def tree(pid: int) -> list[int]:
     return [pid, *(each for child in below for each in tree(int(child)))]
 
 
+def memory_kb(pid: int) -> int:
+    """Of a process and all below it; what they share counts once."""
+    lines = [line for each in tree(pid) for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and all below it."""
-    ticks = 0
-    for each in tree(pid):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    """That a process and all below it have used."""
+    stats = [Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in tree(pid)]
+    return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def called(pid: int, name: str) -> int:
@@ -288,30 +291,31 @@ def test_production_listens_where_it_is_told(start: Start, environ: dict[str, st
 @pytest.mark.end_to_end
 @pytest.mark.alone
 def test_production_is_small_and_quick(start: Start, environ: dict[str, str]) -> None:
-    """It takes requests within 3 seconds, the best of three starts. When nobody asks, all its processes together have
-    less than 300 MB, and take less than 2 % of a core."""
-    run(environ, "init")
+    """It takes requests within 3 seconds of its start. After some visitors its processes have less than 300 MB
+    together, need less than 2 % of a core while nobody comes, and show an event within a second."""
     starts = []
-    for attempt in range(3):
+    for _ in range(3):
         began = time.monotonic()
         server = start("up", "--production")
         server.wait_for("LiveInsight is up")
         starts.append(time.monotonic() - began)
-        if attempt < 2:
-            assert server.interrupt() == 0, server.said
+        if starts[-1] < 3:
+            break
+        server.interrupt()
+    waits = []
+    for number in range(20):
+        began = time.monotonic()
+        send_views(environ, 1, f"visitor {number}")
+        eventually_counted(environ, number + 1)
+        waits.append(time.monotonic() - began)
     time.sleep(3)
     before, began = cpu_seconds(server.pid), time.monotonic()
     time.sleep(10)
     share = (cpu_seconds(server.pid) - before) / (time.monotonic() - began)
-    shares = [
-        int(line.split()[1])
-        for pid in tree(server.pid)
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        if line.startswith("Pss:")
-    ]
-    print(f"starts {starts}, {sum(shares)} kB, {share:.2%} of a core")
+    print(f"starts {starts}, event to API {sorted(waits)}, {memory_kb(server.pid)} kB, {share:.1%} of a core")
     assert min(starts) < 3
-    assert sum(shares) < 300_000
+    assert sorted(waits)[-2] < 1
+    assert memory_kb(server.pid) < 300_000
     assert share < 0.02
     assert server.interrupt() == 0, server.said
 
