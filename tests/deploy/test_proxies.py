@@ -1,4 +1,4 @@
-"""The examples of a proxy with TLS in `deploy/`: each request goes where it is answered, and nothing private goes out."""
+"""The proxies with TLS in `deploy/`: each request goes where it is answered, and nothing private goes out."""
 
 from __future__ import annotations
 
