@@ -17,8 +17,8 @@ from click.shell_completion import CompletionItem
 
 from liveinsight import __version__
 from liveinsight.model.errors import LiveInsightError
-from liveinsight.runtime.folder_lock import holder_of
-from liveinsight.settings import DATA_DIR
+from liveinsight.runtime.folder_lock import DATA_LOCK, holder_of
+from liveinsight.settings import BACKEND_VARIABLES, DATA_DIR
 
 
 class Entry(NamedTuple):
@@ -49,14 +49,12 @@ COMMANDS = {
 
 
 STARTS_A_BACKEND = ("up", "local")
-BACKEND_VARIABLES = ("LIVEINSIGHT_BACKEND", "LIVEINSIGHT_LOCAL", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS",
-                     "AWS_ENDPOINT_URL_DYNAMODB")  # fmt: skip
 
 
 def use_running_backend(environ: MutableMapping[str, str]) -> None:
     """Use the backend of the `up` that runs on the data folder, unless the environment names one."""
     if not any(environ.get(name) for name in BACKEND_VARIABLES):
-        holder = holder_of(Path(environ.get("LIVEINSIGHT_DATA_DIR") or DATA_DIR) / "lock")
+        holder = holder_of(Path(environ.get("LIVEINSIGHT_DATA_DIR") or DATA_DIR) / DATA_LOCK)
         environ.update(holder.environ if holder else {})
 
 

@@ -19,6 +19,14 @@ from liveinsight.storage.stream import StartAt
 
 _PREFIX = "LIVEINSIGHT_"
 DATA_DIR = ".liveinsight"
+BACKEND_VARIABLES = (
+    "LIVEINSIGHT_BACKEND",
+    "LIVEINSIGHT_LOCAL",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_KINESIS",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+)
+"""The variables that choose the backend."""
 STATE_DAYS_MORE = 2
 """How many days a visitor's state is kept longer than the records that it was made from."""
 

@@ -65,10 +65,15 @@ def command(kind: str, *, dry_run: bool, wait: bool) -> int:
         return 0
     lock = Path(settings.data_dir).resolve() / "lock"
     with held(lock, "liveinsight copy", system_clock()) if kind == "sqlite" else nullcontext():
-        return _copy(copier, wait=wait)
+        return run(copier, wait=wait)
 
 
-def _copy(copier: Copier, *, wait: bool) -> int:
+def run(copier: Copier, *, wait: bool) -> int:
+    """Copy or continue, compare, finish; returns the exit code.
+
+    Raises:
+        LiveInsightError: the copy is refused, or did not come to its end.
+    """
     if at := copier.finished_at():
         click.echo(f"copied and verified at {time_text(at)}: nothing to do")
         return 0

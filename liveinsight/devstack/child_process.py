@@ -11,6 +11,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
@@ -26,6 +27,8 @@ LOG_BYTES = 10 << 20
 """Size at which a log is moved aside."""
 LOGS_KEPT = 5
 """Older logs that are kept beside a log, as `<name>.log.1` and so on."""
+LINES_KEPT = 30
+"""Last lines of its output that are kept in memory."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before a program that has ended is started again: doubled each time."""
 WELL_SECONDS = 60.0
@@ -46,23 +49,34 @@ class ChildProcess:
         environ: its environment.
         log: where its output goes.
         folder: where it runs.
+        elapsed: a clock in seconds.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], *, environ: Mapping[str, str], log: Path, folder: Path | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        log: Path,
+        folder: Path | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.log = log
         self._command = command
         self._environ = environ
         self._folder = folder
+        self._elapsed = elapsed
+        self.last_lines: deque[str] = deque(maxlen=LINES_KEPT)
+        """The end of its output."""
         self._pause = FIRST_PAUSE
         self._again_at: float | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
         self._start()
 
     def _start(self) -> None:
-        self._began = time.monotonic()
+        self._began = self._elapsed()
         self._process = subprocess.Popen(
             tied(self._command),
             env=self._environ,
@@ -74,7 +88,7 @@ class ChildProcess:
             start_new_session=True,
         )
         assert self._process.stdout is not None
-        self._pump = threading.Thread(target=_pump, args=(self._process.stdout, self.log), daemon=True)
+        self._pump = threading.Thread(target=_pump, args=(self._process.stdout, self.log, self.last_lines), daemon=True)
         self._pump.start()
 
     @property
@@ -92,11 +106,6 @@ class ChildProcess:
         """Whether it runs."""
         return self.exit_code is None
 
-    @property
-    def last_lines(self) -> str:
-        """The end of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-8:])
-
     def wait_until_ready(self, ready: Callable[[], bool]) -> None:
         """Wait until `ready` says yes.
 
@@ -105,13 +114,14 @@ class ChildProcess:
         """
         if not wait_until(ready, possible=lambda: self.alive, seconds=START_SECONDS):
             self.stop(0)
-            raise LiveInsightError(f"{self.name} did not start, see {self.log}:\n{self.last_lines}")
+            last_lines = "\n".join(list(self.last_lines)[-8:])
+            raise LiveInsightError(f"{self.name} did not start, see {self.log}:\n{last_lines}")
 
     def supervise(self, say: Callable[[str], None]) -> None:
         """Start it again if it has ended, after a pause; to be called every so often by the thread that made it."""
         if self.alive:
             return
-        now = time.monotonic()
+        now = self._elapsed()
         if self._again_at is None:
             if now - self._began > WELL_SECONDS:
                 self._pause = FIRST_PAUSE
@@ -134,11 +144,24 @@ class ChildProcess:
         self._pump.join(1)
 
 
-def _pump(output: IO[bytes], log: Path) -> None:
-    """Write the lines of `output` to a log that is rotated."""
-    handler = RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=LOGS_KEPT, encoding="utf-8", errors="replace")
+class _Log(RotatingFileHandler):
+    """A file of bounded size. What cannot be written is lost, as nobody must wait for it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path, maxBytes=LOG_BYTES, backupCount=LOGS_KEPT, encoding="utf-8", errors="replace", delay=True
+        )
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: the file is tried again with the next line."""
+
+
+def _pump(output: IO[bytes], path: Path, last_lines: deque[str]) -> None:
+    """Write the lines of `output` to a log."""
+    log = _Log(path)
     with output:
         for line in output:
             text = line.decode("utf-8", "replace").rstrip("\n")
-            handler.emit(logging.LogRecord("", logging.INFO, "", 0, text, None, None))
-    handler.close()
+            last_lines.append(text)
+            log.emit(logging.LogRecord("", logging.INFO, "", 0, text, None, None))
+    log.close()

@@ -21,15 +21,7 @@ from liveinsight.bootstrap import initialise
 from liveinsight.devstack.loopback import is_free
 from liveinsight.devstack.ministack import PREFERRED_PORT, MiniStack
 from liveinsight.model.errors import LiveInsightError
-from liveinsight.settings import Settings
-
-ENDPOINT_VARIABLES = (
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_KINESIS",
-    "AWS_ENDPOINT_URL_DYNAMODB",
-    "LIVEINSIGHT_LOCAL",
-)
-"""Ignored here: this command starts the stack that they would name."""
+from liveinsight.settings import BACKEND_VARIABLES, Settings
 
 
 class Server(Protocol):
@@ -67,7 +59,8 @@ def command(port: int, *, faithful: bool, fresh: bool) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    environ = {name: value for name, value in os.environ.items() if name not in ENDPOINT_VARIABLES}
+    # It starts the backend that these would name.
+    environ = {name: value for name, value in os.environ.items() if name not in BACKEND_VARIABLES}
     settings = Settings.from_env(environ)
     for used in range(port, port + (3 if faithful else 1)):
         if not is_free(used):

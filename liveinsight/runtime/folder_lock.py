@@ -1,7 +1,7 @@
 """Who uses a data folder: a lock that its holder loses when it ends, however it ends.
 
 In: the lock's file, and a note about the holder. Out: the lock, or the note of the one who has it. The lock is `flock`
-on an open file; the note is the file's content and means nothing once the lock is free.
+on an open file. The note is the file's content; one in a file whose lock is free is of a holder that was killed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,12 @@ from pathlib import Path
 import msgspec
 
 from liveinsight.model.errors import LiveInsightError
+from liveinsight.runtime.retry import retry
+
+DATA_LOCK = "lock"
+"""Name of the lock file of who owns a data folder."""
+WORKER_LOCK = "worker.lock"
+"""And of the worker on it."""
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -37,7 +43,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 @contextmanager
 def held(path: Path, command: str, now: int) -> Iterator[HeldLock]:
-    """The lock, until the end of the block.
+    """The lock, until the end of the block. It says who held it before, and was killed.
 
     Args:
         path: of the file; its folder is made.
@@ -55,26 +61,36 @@ def held(path: Path, command: str, now: int) -> Iterator[HeldLock]:
         raise LiveInsightError(f"{path}: {error.strerror}: set LIVEINSIGHT_DATA_DIR to a folder of yours") from error
     try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who only looks at the lock has it for a moment.
+            retry(lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB), BlockingIOError, attempts=5, sleep=_shortly)
         except BlockingIOError:
             other = _read(path)
             by = other.text if other else "another process"
             raise LiveInsightError(
                 f"{path.parent} is in use by {by}: stop that first, or set LIVEINSIGHT_DATA_DIR to another folder"
             ) from None
-        lock = HeldLock(file, Holder(command, os.getpid(), now))
+        lock = HeldLock(file, Holder(command, os.getpid(), now), _read(path))
         lock.tell({})
-        yield lock
+        try:
+            yield lock
+        finally:
+            os.ftruncate(file, 0)
     finally:
         os.close(file)
+
+
+def _shortly(_: float) -> None:
+    time.sleep(0.02)
 
 
 class HeldLock:
     """A lock that this process has."""
 
-    def __init__(self, file: int, holder: Holder) -> None:
+    def __init__(self, file: int, holder: Holder, killed: Holder | None) -> None:
         self._file = file
         self._holder = holder
+        self.killed = killed
+        """Who had it last, if that did not end by itself."""
 
     def tell(self, environ: Mapping[str, str]) -> None:
         """Note the variables with which other programs use what this process runs."""

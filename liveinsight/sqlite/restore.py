@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from liveinsight.model.errors import LiveInsightError
-from liveinsight.runtime.folder_lock import held
+from liveinsight.runtime.folder_lock import DATA_LOCK, WORKER_LOCK, held
 from liveinsight.sqlite.backup import (
     IN_ORDER,
     Progress,
@@ -29,7 +29,7 @@ from liveinsight.sqlite.database import connect
 from liveinsight.sqlite.schema import migrate
 
 RESTORED = ".restored"
-LOCKS = ("lock", "worker.lock")
+LOCKS = (DATA_LOCK, WORKER_LOCK)
 """Files of a data folder that whoever uses it locks."""
 
 

@@ -24,7 +24,7 @@ from liveinsight.__main__ import main
 from liveinsight.bootstrap import initialise
 from liveinsight.devstack.loopback import free_port
 from liveinsight.model.clock import system_clock
-from liveinsight.runtime.folder_lock import held
+from liveinsight.runtime.folder_lock import DATA_LOCK, WORKER_LOCK, held
 from liveinsight.runtime.retry import wait_until
 from liveinsight.settings import Settings
 from liveinsight.sqlite import backup
@@ -265,7 +265,7 @@ def test_a_folder_in_use_is_not_replaced(
     assert run("restore", "--yes", file) == 1
     assert "stream.db is in use: stop LiveInsight first" in capsys.readouterr().err
     backend.stream_file.close()
-    for name in ("lock", "worker.lock"):
+    for name in (DATA_LOCK, WORKER_LOCK):
         with held(backend.folder / name, "liveinsight up", system_clock()):
             assert run("restore", "--yes", file) == 1
         assert f"{backend.folder} is in use by `liveinsight up`" in capsys.readouterr().err
