@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from liveinsight.bootstrap import initialise
 from liveinsight.model.clock import system_clock
 from liveinsight.settings import Settings
 from liveinsight.storage.store import ReadStore
@@ -98,23 +97,6 @@ class Process:
     def wait(self, seconds: float = 30) -> int:
         """Wait until it ends by itself; the exit code."""
         return self._process.wait(seconds)
-
-
-@pytest.fixture(params=["sqlite", "stand-in"])
-def environ(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """Environment for a program that works on a fresh backend: SQLite, or the local AWS stack."""
-    if request.param == "sqlite":
-        return {"LIVEINSIGHT_DATA_DIR": str(tmp_path / "data")}
-    environ: dict[str, str] = request.getfixturevalue("aws_environ")
-    return environ
-
-
-@pytest.fixture
-def settings(environ: dict[str, str]) -> Settings:
-    """Settings of the backend, created."""
-    settings = Settings.from_env(environ)
-    initialise(settings)
-    return settings
 
 
 @pytest.fixture

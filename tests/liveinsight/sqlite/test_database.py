@@ -1,28 +1,22 @@
-"""The database module: turns among processes, forks, and the disk before the answer."""
+"""The database module: turns among processes and threads, forks, damaged and read-only files."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
-import re
-import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
-from liveinsight.devstack.loopback import free_port, http_status
 from liveinsight.model.errors import LiveInsightError, StoreUnavailable
 from liveinsight.settings import Settings
 from liveinsight.sqlite.database import Database
@@ -32,7 +26,6 @@ from liveinsight.wiring import open_stream
 
 NUMBERS = Schema(7, 4096, ("CREATE TABLE numbers (writer INTEGER, number INTEGER)",))
 WRITERS, WRITES = 3, 150
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -242,47 +235,3 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(on_sqlite: Settings, da
     ):
         with pytest.raises(LiveInsightError, match=r"liveinsight (restore|init)|move it away"):
             call()
-
-
-@pytest.fixture
-def traced_ingest(on_sqlite: Settings, tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """Ingest under strace: its port, and what it asks of the kernel."""
-    if not shutil.which("strace"):
-        if IN_CI:
-            pytest.fail("strace is needed")
-        pytest.skip("strace is needed")
-    port, trace = free_port(), tmp_path / "trace"
-    environ = {**os.environ, "LIVEINSIGHT_DATA_DIR": on_sqlite.data_dir, "LIVEINSIGHT_INGEST_PORT": str(port)}
-    command = ["strace", "-f", "-y", "-s", "40", "-e", "trace=fdatasync,fsync,recvfrom,write,writev,sendto"]
-    process = subprocess.Popen(
-        [*command, "-o", trace, sys.executable, "-m", "liveinsight", "ingest"],
-        env=environ, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    give_up_at = time.monotonic() + 60
-    while http_status(port, "/healthz") != 200:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.1)
-    yield port, trace
-    # strace passes no signal on.
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(30)
-
-
-@pytest.mark.outage
-def test_the_disk_has_an_event_before_the_answer(traced_ingest: tuple[int, Path]) -> None:
-    """Between the request and its 202, the stream's log is synced."""
-    port, trace = traced_ingest
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/collect",
-        data=b'{"event_type":"page_view","page_url":"https://shop.example/","user_id":"u"}',
-        headers={"Content-Type": "text/plain", "User-Agent": AGENT},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert answer.status == 202
-    give_up_at = time.monotonic() + 10
-    while "HTTP/1.1 202" not in (told := trace.read_text(errors="replace")):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.1)
-    asked, answered = told.index("POST /collect"), told.index("HTTP/1.1 202")
-    assert asked < answered
-    assert re.search(r"fdatasync\(\d+<[^>]*stream\.db-wal>", told[asked:answered])

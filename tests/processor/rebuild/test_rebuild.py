@@ -289,7 +289,7 @@ def test_rebuild_switch_and_back(command: Command, settings: Settings) -> None:
     assert "nothing to roll back" in command.rebuild("rollback", code=1)
 
     assert command.rebuild("drop", "2", code=2) == "Error: stdin is not a terminal: confirm with --yes\n"
-    assert command.rebuild("drop", "2", "--yes").count(" deleted") == 2
+    assert " deleted" in command.rebuild("drop", "2", "--yes")
     assert "generation 2" not in command.rebuild("status")
     assert about() == right + 7
     assert command.worker
