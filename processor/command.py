@@ -55,7 +55,8 @@ _EXIT_CODES = "\n".join(f"  {code:<3} {text}" for code, text in MEANINGS.items()
     "--processes",
     type=click.IntRange(1),
     metavar="N",
-    help="processes that share the shards of an embedded worker (default: one a core, one below 2 GB of memory)",
+    help="processes that share the shards of an embedded worker (default: one a core, on SQLite no more than "
+    "LIVEINSIGHT_SHARDS; one below 2 GB of memory)",
 )
 @click.option(
     "--kcl",
@@ -103,7 +104,7 @@ def command(runtime: str, processes: int | None, properties: tuple[str, ...]) ->
         os.environ.setdefault(FOLDER_VARIABLE, folder)
         if not settings.on_aws:
             stack.enter_context(held(Path(settings.data_dir) / WORKER_LOCK, "liveinsight worker", system_clock()))
-        _run(settings, processes or _default_processes(), stop)
+        _run(settings, processes or _default_processes(settings), stop)
     return 0
 
 
@@ -116,7 +117,7 @@ def _run(settings: Settings, processes: int, stop: threading.Event) -> None:
 
     def make_worker(generation: int) -> Worker:
         threads = partial(_threads, settings, generation)
-        crew = threads() if processes == 1 else ShardProcesses(processes, threads, preload=__name__)
+        crew = threads() if processes == 1 else ShardProcesses(processes, threads, preload=[__name__, "datasketches"])
         return worker_of(settings, stream, stores(generation), generation, crew)
 
     worker = GenerationWorker(lambda: load_pointer(stores(FIRST)).newest, make_worker)
@@ -138,11 +139,11 @@ def _threads(settings: Settings, generation: int) -> ShardThreads:
     return threads_of(settings, stream, stores(generation), system_clock, viewed=viewed, metrics=metrics)
 
 
-def _default_processes() -> int:
-    """One a core, as a process keeps one core busy; one where memory is scarce."""
+def _default_processes(settings: Settings) -> int:
+    """One a core, as a process keeps one core busy, on SQLite one a shard at most; one where memory is scarce."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 1 if memory < LITTLE_MEMORY else cores
+    return 1 if memory < LITTLE_MEMORY else cores if settings.on_aws else min(cores, settings.shards)
 
 
 def _log_summary(workers: Sequence[Worker]) -> None:

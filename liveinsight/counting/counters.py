@@ -1,16 +1,23 @@
-"""A stored counter item, and how contributions are applied to it."""
+"""A stored counter item, and how contributions are applied to it.
+
+The library of sketches brings numpy: it is imported with the first sketch, so that programs that count nothing stay
+small and start quickly.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import datasketches
 import msgspec
 
 from liveinsight.counting.contributions import PendingContributions
 from liveinsight.counting.rollups import MEASURE_CODES, TOTALS_LG_K, Measures, lg_k_of
 from liveinsight.model.marks import NO_MARK
+
+if TYPE_CHECKING:
+    import datasketches
 
 
 @dataclass(slots=True)
@@ -76,6 +83,8 @@ def _add(item: CounterItem, pending: PendingContributions, lg_k: int) -> None:
         item.hours[hour] = item.hours.get(hour, 0) + number
     if visitors:
         if item.sketch is None:
+            import datasketches  # noqa: PLC0415
+
             item.sketch = datasketches.cpc_sketch(lg_k)
         update = item.sketch.update
         for visitor in visitors:
@@ -132,7 +141,11 @@ def decode_counter(data: bytes, mark: str) -> CounterItem:
 
 
 def _item(body: _Body, mark: str) -> CounterItem:
-    sketch = datasketches.cpc_sketch.deserialize(body.sketch) if body.sketch else None
+    sketch = None
+    if body.sketch:
+        import datasketches  # noqa: PLC0415
+
+        sketch = datasketches.cpc_sketch.deserialize(body.sketch)
     embedded = {name: _item(other, NO_MARK) for name, other in body.embedded.items()}
     measures = {_name(code): amount for code, amount in body.measures.items()}
     return CounterItem(measures, body.hours, sketch, mark, embedded)
@@ -152,6 +165,8 @@ def merge_items(items: Iterable[CounterItem]) -> CounterItem:
             total.hours[hour] = total.hours.get(hour, 0) + views
         if item.sketch is not None:
             if union is None:
+                import datasketches  # noqa: PLC0415
+
                 # It takes on the fewest rows of those that it unites.
                 union = datasketches.cpc_union(TOTALS_LG_K)
             union.update(item.sketch)

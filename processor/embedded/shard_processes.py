@@ -16,7 +16,7 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
@@ -65,12 +65,12 @@ class ShardProcesses:
     Args:
         processes: how many.
         make_threads: makes the `ShardThreads` of a child. It is pickled, and called in the child.
-        preload: module whose imports the children share.
+        preload: modules that the children share.
     """
 
-    def __init__(self, processes: int, make_threads: Callable[[], ShardThreads], preload: str) -> None:
+    def __init__(self, processes: int, make_threads: Callable[[], ShardThreads], preload: Sequence[str]) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([preload])
+        context.set_forkserver_preload(list(preload))
         self.changed = threading.Event()
         self.failure: BaseException | None = None
         self._children = []

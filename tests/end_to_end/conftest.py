@@ -1,4 +1,4 @@
-"""Real processes on the local AWS stack: the worker as an operator starts it, and a log to import."""
+"""Real processes on each backend: the worker as an operator starts it, and a log to import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from liveinsight.bootstrap import initialise
 from liveinsight.model.clock import system_clock
+from liveinsight.settings import Settings
 from liveinsight.storage.store import ReadStore
 from liveinsight.storage.watermarks import freshest_possible
 
@@ -98,15 +100,32 @@ class Process:
         return self._process.wait(seconds)
 
 
+@pytest.fixture(params=["sqlite", "stand-in"])
+def environ(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Environment for a program that works on a fresh backend: SQLite, or the local AWS stack."""
+    if request.param == "sqlite":
+        return {"LIVEINSIGHT_DATA_DIR": str(tmp_path / "data")}
+    environ: dict[str, str] = request.getfixturevalue("aws_environ")
+    return environ
+
+
 @pytest.fixture
-def start(tmp_path: Path, aws_environ: dict[str, str], aws: object) -> Iterator[Callable[..., Process]]:
-    """Starts `liveinsight COMMAND` on this test's stream and tables; whatever still runs is killed afterwards."""
+def settings(environ: dict[str, str]) -> Settings:
+    """Settings of the backend, created."""
+    settings = Settings.from_env(environ)
+    initialise(settings)
+    return settings
+
+
+@pytest.fixture
+def start(tmp_path: Path, environ: dict[str, str], settings: Settings) -> Iterator[Callable[..., Process]]:
+    """Starts `liveinsight COMMAND` on this test's backend; whatever still runs is killed afterwards."""
     processes: list[Process] = []
     base = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEINSIGHT_", "AWS_"))}
 
     def start_process(*command: str, **changes: str) -> Process:
         log = tmp_path / f"{command[0]}{len(processes)}.log"
-        processes.append(Process(list(command), {**base, **aws_environ, **changes}, log))
+        processes.append(Process(list(command), {**base, **environ, **changes}, log))
         return processes[-1]
 
     yield start_process

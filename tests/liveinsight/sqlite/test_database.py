@@ -16,6 +16,8 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,87 @@ def test_a_child_of_a_fork_opens_connections_of_its_own(database: Database) -> N
     with database.writing() as connection:
         connection.execute("INSERT INTO numbers VALUES (2, 2)")
         assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (3,)
+
+
+def hold_the_turn_in_a_thread(database: Database) -> None:
+    """Until the process ends."""
+    taken = threading.Event()
+
+    def hold() -> None:
+        with database.turn():
+            taken.set()
+            time.sleep(60)
+
+    threading.Thread(target=hold, daemon=True).start()
+    taken.wait()
+
+
+def test_a_child_of_a_fork_does_not_keep_the_turn_of_its_parent(database: Database) -> None:
+    """The parent dies while it holds the turn, and its child lives on: the turn is free."""
+    ours, theirs = os.pipe()
+    parent = os.fork()
+    if not parent:
+        hold_the_turn_in_a_thread(Database(database.path, NUMBERS, StoreUnavailable))
+        child = os.fork()
+        if not child:
+            os.close(ours)
+            time.sleep(60)
+            os._exit(0)
+        os.write(theirs, str(child).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(parent, 0)
+    child = int(os.read(ours, 20))
+    os.close(ours)
+    os.close(theirs)
+    try:
+        waiting = threading.Thread(target=write_one, args=(database,), daemon=True)
+        waiting.start()
+        waiting.join(5)
+        assert not waiting.is_alive()
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def write_one(database: Database) -> None:
+    with database.writing() as connection:
+        connection.execute("INSERT INTO numbers VALUES (1, 1)")
+
+
+def use_while_read_only(path: Path, thawed: Event, told: Connection) -> None:
+    """Read twice at once while the file cannot be written; then write, and tell how often that has failed."""
+    database = Database(path, NUMBERS, StoreUnavailable)
+    with database.reading() as one, database.reading() as other:
+        for connection in (one, other):
+            connection.execute("SELECT * FROM numbers").fetchall()
+    told.send("read")
+    thawed.wait()
+    for failures in range(10):
+        with contextlib.suppress(StoreUnavailable):
+            write_one(database)
+            told.send(failures)
+            return
+    told.send("never")
+
+
+def test_a_file_that_was_read_only_is_written_again(database: Database) -> None:
+    """One write fails at most, however many connections have been opened meanwhile."""
+    write_one(database)
+    files = [file for file in database.path.parent.iterdir() if file.name.startswith(database.path.name)]
+    if subprocess.run(["chattr", "+i", *files], capture_output=True, check=False).returncode:
+        message = "needs root, and a file system with immutable files"
+        pytest.fail(message) if IN_CI else pytest.skip(message)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    thawed = context.Event()
+    user = context.Process(target=use_while_read_only, args=(database.path, thawed, theirs))
+    try:
+        user.start()
+        assert ours.recv() == "read"
+    finally:
+        subprocess.run(["chattr", "-i", *files], check=True)
+    thawed.set()
+    assert ours.recv() in {0, 1}
+    user.join()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "missing"])
