@@ -187,6 +187,23 @@ def on_sqlite(tmp_path: Path) -> Settings:
     return settings
 
 
+@pytest.fixture(params=["sqlite", "stand-in"])
+def environ(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Environment for a program that works on a fresh backend: SQLite, or the local AWS stack."""
+    if request.param == "sqlite":
+        return {"LIVEINSIGHT_DATA_DIR": str(tmp_path / "data")}
+    environ: dict[str, str] = request.getfixturevalue("aws_environ")
+    return environ
+
+
+@pytest.fixture
+def settings(environ: dict[str, str]) -> Settings:
+    """Settings of that backend, created."""
+    settings = Settings.from_env(environ)
+    initialise(settings)
+    return settings
+
+
 @pytest.fixture
 def open_aws() -> Callable[[Settings], tuple[KinesisStream, DynamoStore]]:
     """Gives the stream and store that settings name."""

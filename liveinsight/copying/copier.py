@@ -32,6 +32,8 @@ from liveinsight.storage.generation_pointer import FIRST, Pointer, load_any_poin
 MARGIN_SECONDS = 3600
 """Items that expire sooner are copied, but not compared: either side may delete them meanwhile."""
 DAY_MS = 86_400_000
+WORKER_MS = 60_000
+"""A worker publishes watermarks every few seconds, also one that has nothing to count."""
 
 Progress = Callable[[int], object]
 """Called with the number of items that were read."""
@@ -61,6 +63,7 @@ class Copier:
         self._to = Side(target, clock, sleep)
         self._stream = source.stream()
         self._clock = clock
+        self._sleep = sleep
         self._say = say
 
     def inventory(self) -> Tally:
@@ -74,7 +77,7 @@ class Copier:
 
     def uncounted(self) -> list[str]:
         """The shards of the source's stream with records that are not counted yet."""
-        return uncounted(self._stream, self._reached())
+        return self._from.patiently(uncounted, self._stream, self._reached(), self._sleep)
 
     def finished_at(self) -> int:
         """When the target's copy of this source was verified; 0 if it was not, or there is none.
@@ -87,8 +90,8 @@ class Copier:
         self._document = StateDocument(self._to.first)
         state, incarnation = self._document.state, self._stream.incarnation()
         if state is None:
-            self._check_empty()
-            self._document.begin(CopyState(source=incarnation, place=self._from.backend.place))
+            watched = self._check_unused()
+            self._document.begin(CopyState(source=incarnation, place=self._from.backend.place, watched=watched))
             return 0
         if state.source != incarnation:
             raise LiveInsightError(
@@ -143,6 +146,7 @@ class Copier:
                 f"not everything is counted yet ({', '.join(shards)}): stop ingest, let the worker count the rest "
                 "(at most a minute), then try again; or wait with --wait"
             )
+        self._check_alone()
         state = self._state_to_continue()
         progress(state.items)
         for generation in self._generations():
@@ -176,7 +180,12 @@ class Copier:
         return compare(self._from, self._to, self._generations(), soon, progress)
 
     def finish(self, found: Comparison) -> bool:
-        """Let the target count on, if both sides are equal and the source has not counted more; returns whether."""
+        """Let the target count on, if both sides are equal and the source has not counted more; returns whether.
+
+        Raises:
+            LiveInsightError: a worker of the target has counted meanwhile.
+        """
+        self._check_alone()
         state = self._document.state
         assert state is not None
         changed = bool(self.uncounted()) or state.reached != self._reached()
@@ -196,19 +205,45 @@ class Copier:
         if pointer.copy_unfinished:
             save_pointer(first, Pointer(state.active, (), self._clock()), version)
 
-    def _check_empty(self) -> None:
+    def _check_unused(self) -> dict[str, int]:
+        """Check that the target is empty and that no worker runs there; returns its watermarks from before the check.
+
+        A worker that runs already counts for some seconds before it learns of the copy.
+        """
+        watched = self._watermarks()
         for generation in {FIRST, *self._to.backend.later_generations()}:
             if any(self._to.everything(generation)):
                 raise LiveInsightError(
                     f"{self._to.backend.place} holds counts that are not a copy of {self._from.backend.place}: take "
                     "other tables (LIVEINSIGHT_TABLE_PREFIX) or another folder (LIVEINSIGHT_DATA_DIR)"
                 )
+        if max(watched.values(), default=0) > self._clock() - WORKER_MS:
+            raise LiveInsightError(
+                f"a worker runs on {self._to.backend.place}: stop it, and try again in a minute. It may be started "
+                "as soon as sites and salts are copied: it then waits for the end of the copy"
+            )
+        return watched
+
+    def _check_alone(self) -> None:
+        """Check that nothing has counted on the target since the copy began: a page would be written over it."""
+        assert self._document.state is not None
+        if self._watermarks() != self._document.state.watched:
+            raise LiveInsightError(
+                f"a worker has run on {self._to.backend.place} since the copy began, and may have counted: stop it, "
+                "and copy to other tables (LIVEINSIGHT_TABLE_PREFIX) or another folder (LIVEINSIGHT_DATA_DIR)"
+            )
+
+    def _watermarks(self) -> dict[str, int]:
+        """The latest time in the target's watermark of each shard."""
+        rows = self._to.first.read_watermarks().rows
+        return {mark.shard_id: max(mark.as_of, mark.fresh_as_of, mark.preview_as_of) for mark in rows}
 
     def _generations(self) -> list[int]:
         return sorted(load_pointer(self._from.first).generations)
 
     def _reached(self) -> dict[str, str]:
-        return reached(self._from.backend, self._stream, load_pointer(self._from.first).newest)
+        newest = load_pointer(self._from.first).newest
+        return self._from.patiently(reached, self._from.backend, self._stream, newest)
 
     def _tell(self, lines: Iterable[str]) -> None:
         for line in lines:

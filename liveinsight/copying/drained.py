@@ -6,11 +6,16 @@ decide: they are written after everything else.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
+from liveinsight.runtime.retry import Sleep
 from liveinsight.storage.backend import Backend
 from liveinsight.storage.store import SHARD_END
 from liveinsight.storage.stream import StartAt, Stream
+
+READ_PAUSE = 0.25
+"""Seconds between reads of a shard. Kinesis allows five a second, and the worker needs most of them."""
 
 
 def reached(backend: Backend, stream: Stream, generation: int) -> dict[str, str]:
@@ -27,11 +32,13 @@ def reached(backend: Backend, stream: Stream, generation: int) -> dict[str, str]
     return dict(sorted(points.items()))
 
 
-def uncounted(stream: Stream, points: Mapping[str, str]) -> list[str]:
+def uncounted(stream: Stream, points: Mapping[str, str], sleep: Sleep = time.sleep) -> list[str]:
     """The shards that have records beyond `points`."""
     shards = [shard.shard_id for shard in stream.shards()]
     return [
-        shard for shard in shards if points.get(shard) != SHARD_END and _has_records(stream, shard, points.get(shard))
+        shard
+        for shard in shards
+        if points.get(shard) != SHARD_END and _has_records(stream, shard, points.get(shard), sleep)
     ]
 
 
@@ -39,7 +46,7 @@ def _rank(point: str) -> tuple[bool, int]:
     return point == SHARD_END, int(point) if point.isdigit() else 0
 
 
-def _has_records(stream: Stream, shard: str, after: str | None) -> bool:
+def _has_records(stream: Stream, shard: str, after: str | None, sleep: Sleep) -> bool:
     iterator: str | None = stream.iterator(shard, after=after, start=StartAt.TRIM_HORIZON)
     while iterator:
         batch = stream.read(iterator, 1)
@@ -47,4 +54,6 @@ def _has_records(stream: Stream, shard: str, after: str | None) -> bool:
             return True
         # An empty answer is no end as long as the stream says that there is more.
         iterator = batch.next_iterator if batch.millis_behind else None
+        if iterator:
+            sleep(READ_PAUSE)
     return False

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from liveinsight.copying.tally import Moved
 from liveinsight.model.clock import Clock
-from liveinsight.model.errors import StoreUnavailable
+from liveinsight.model.errors import StoreUnavailable, StreamUnavailable
 from liveinsight.runtime.retry import Sleep, retry_within
 from liveinsight.storage.backend import Backend
 from liveinsight.storage.generation_pointer import FIRST
@@ -44,16 +44,16 @@ class Side:
     def pages(self, generation: int, after: str = "") -> Iterator[Page]:
         """The pages of a generation's items behind a position."""
         items = self.backend.items(generation)
-        while page := self._patiently(items.page, after):
+        while page := self.patiently(items.page, after):
             yield page
             after = page.position
 
     def letters(self, generation: int) -> Iterator[DeadLetter]:
         """The dead letters of a generation."""
         store, after = self.backend.store(generation), ""
-        while summaries := self._patiently(store.list_dead_letters, LETTERS, after):
+        while summaries := self.patiently(store.list_dead_letters, LETTERS, after):
             for summary in summaries:
-                if letter := self._patiently(store.load_dead_letter, summary.mark):
+                if letter := self.patiently(store.load_dead_letter, summary.mark):
                     yield letter
             after = summaries[-1].mark
 
@@ -65,25 +65,26 @@ class Side:
 
     def put(self, generation: int, items: Sequence[StoredItem]) -> None:
         """Write items over what is there."""
-        self._patiently(self.backend.items(generation).put_items, items)
+        self.patiently(self.backend.items(generation).put_items, items)
 
     def put_letters(self, generation: int, letters: Sequence[DeadLetter]) -> None:
         """Write dead letters over what is there."""
-        self._patiently(self.backend.store(generation).write_dead_letters, letters)
+        self.patiently(self.backend.store(generation).write_dead_letters, letters)
 
     def differing(self, generation: int, items: Sequence[StoredItem]) -> list[StoredItem]:
         """Those of `items` that are not stored exactly so."""
-        return self._patiently(self.backend.items(generation).differing, items)
+        return self.patiently(self.backend.items(generation).differing, items)
 
     def has(self, generation: int, letter: DeadLetter) -> bool:
         """Whether a dead letter is stored exactly so."""
-        return self._patiently(self.backend.store(generation).load_dead_letter, letter.mark) == letter
+        return self.patiently(self.backend.store(generation).load_dead_letter, letter.mark) == letter
 
-    def _patiently(self, call: Callable[Given, Answer], *args: Given.args, **named: Given.kwargs) -> Answer:
+    def patiently(self, call: Callable[Given, Answer], *args: Given.args, **named: Given.kwargs) -> Answer:
+        """The answer of a call, made again while store or stream do not answer or throttle."""
         return retry_within(
             RETRY_SECONDS,
             lambda: call(*args, **named),
-            StoreUnavailable,
+            (StoreUnavailable, StreamUnavailable),
             elapsed=lambda: self._clock() / 1000,
             sleep=self._sleep,
         )

@@ -22,6 +22,8 @@ class CopyState(msgspec.Struct, frozen=True, kw_only=True):
     """Creation time of the source's stream, epoch ms."""
     place: str
     """Where the source is, for messages."""
+    watched: dict[str, int] = {}
+    """The target's watermarks before the copy, by shard: as long as they stay, nothing counts there."""
     prepared: bool = False
     """Whether the target has the sites."""
     reached: dict[str, str] = {}
@@ -70,3 +72,10 @@ class StateDocument:
         if changed != self.state:
             self.begin(changed)
         return changed
+
+
+def copied_at(store: DocumentStore) -> int:
+    """When the copy into a store was verified (epoch ms), 0 without one: what arrived before may be counted there
+    without having been on its stream."""
+    state = StateDocument(store).state
+    return state.verified_at if state else 0

@@ -24,9 +24,9 @@ def is_free(port: int) -> bool:
     return free_port(port) == port
 
 
-def http_status(port: int, path: str) -> int:
+def http_status(port: int, path: str, host: str = "127.0.0.1") -> int:
     """HTTP status of a GET; 0 when there is no answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

@@ -15,6 +15,7 @@ import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -28,10 +29,10 @@ from liveinsight.devstack.child_process import ChildProcess
 from liveinsight.devstack.chosen_backend import Options, choose, description, in_the_cloud
 from liveinsight.devstack.demo_site import DemoSite
 from liveinsight.devstack.demo_visitors import DemoVisitors
-from liveinsight.devstack.loopback import http_status, is_free
+from liveinsight.devstack.loopback import http_status
 from liveinsight.model.clock import system_clock
-from liveinsight.model.errors import LiveInsightError
 from liveinsight.runtime.folder_lock import DATA_LOCK, WORKER_LOCK, Holder, held, holder_of
+from liveinsight.runtime.listening import problem_at, reached_at, refuse_taken_port, url_at
 from liveinsight.runtime.retry import wait_until
 from liveinsight.settings import BACKEND_VARIABLES, Settings
 from liveinsight.sites.repository import load_sites
@@ -139,47 +140,45 @@ def _start_backend(run: Run, options: Options, settings: Settings, *, demo: bool
 
 def _await_end(killed: Holder, settings: Settings, stop: threading.Event, *, stand_in: bool) -> None:
     """Wait until what a killed `up` has started has ended, too: it drains, and the stand-in for AWS saves."""
-    ports = [settings.api_port, settings.ingest_port]
+    addresses = [(settings.api_host, settings.api_port), (settings.ingest_host, settings.ingest_port)]
     if stand_in and (port := urlsplit(killed.environ.get("AWS_ENDPOINT_URL", "")).port):
-        ports.append(port)
+        addresses.append(("127.0.0.1", port))
     worker = Path(settings.data_dir) / WORKER_LOCK
     wait_until(
-        lambda: all(map(is_free, ports)) and not holder_of(worker),
+        lambda: not any(starmap(problem_at, addresses)) and not holder_of(worker),
         possible=lambda: not stop.is_set(),
         seconds=DRAIN_SECONDS,
     )
 
 
 def _refuse_taken_ports(settings: Settings, *, demo: bool) -> None:
-    for name, port in (
-        ("LIVEINSIGHT_API_PORT", settings.api_port),
-        ("LIVEINSIGHT_INGEST_PORT", settings.ingest_port),
-        *([("LIVEINSIGHT_DEMO_PORT", settings.demo_port)] if demo else []),
-    ):
-        if not is_free(port):
-            raise LiveInsightError(f"port {port} is taken; set {name} to another")
+    refuse_taken_port(settings.api_host, settings.api_port, "LIVEINSIGHT_API_PORT")
+    refuse_taken_port(settings.ingest_host, settings.ingest_port, "LIVEINSIGHT_INGEST_PORT")
+    if demo:
+        refuse_taken_port("127.0.0.1", settings.demo_port, "LIVEINSIGHT_DEMO_PORT")
 
 
 def _start_services(run: Run) -> list[ChildProcess]:
     """The API, the worker and ingest. Undone in reverse: ingest stops before the worker, the worker before the API."""
     settings, children = run.settings, []
+    # They find our packages as this process does, and never those of the same name in the folder where it was started.
+    path = os.pathsep.join(filter(None, (str(REPOSITORY), run.environ.get("PYTHONPATH"))))
     for name in ("api", "worker", "ingest"):
-        command = [sys.executable, "-m", "liveinsight", name]
-        log = run.logs / f"{name}.log"
-        child = ChildProcess(name, command, environ=run.environ, log=log, folder=REPOSITORY)
+        command = [sys.executable, "-P", "-m", "liveinsight", name]
+        child = ChildProcess(name, command, environ={**run.environ, "PYTHONPATH": path}, log=run.logs / f"{name}.log")
         children.append(child)
         if name == "worker":
             run.stack.callback(_say_summary, run, child)
         run.stack.callback(child.stop, DRAIN_SECONDS)
     api, _, ingest = children
     with run.console.status("starting ingest, worker and API"):
-        for child, port in ((ingest, settings.ingest_port), (api, settings.api_port)):
-            child.wait_until_ready(partial(_is_ready, run, port))
+        ingest.wait_until_ready(partial(_is_ready, run, settings.ingest_host, settings.ingest_port))
+        api.wait_until_ready(partial(_is_ready, run, settings.api_host, settings.api_port))
     return children
 
 
-def _is_ready(run: Run, port: int) -> bool:
-    return run.stop.is_set() or http_status(port, "/readyz") == 200
+def _is_ready(run: Run, host: str, port: int) -> bool:
+    return run.stop.is_set() or http_status(port, "/readyz", reached_at(host)) == 200
 
 
 def _say_summary(run: Run, worker: ChildProcess) -> None:
@@ -195,8 +194,8 @@ def _say_summary(run: Run, worker: ChildProcess) -> None:
 
 def _present(run: Run, options: Options, *, production: bool, visitors: bool) -> None:
     settings = run.settings
-    ingest_url = f"http://127.0.0.1:{settings.ingest_port}"
-    dashboard_url = f"http://127.0.0.1:{settings.api_port}"
+    ingest_url = url_at(settings.ingest_host, settings.ingest_port)
+    dashboard_url = url_at(settings.api_host, settings.api_port)
     lines = [f"[bold]Dashboard[/]  {dashboard_url}/", f"[bold]Ingest[/]     {ingest_url}/collect"]
     if not production:
         demo = DemoSite(settings.demo_port, ingest_url=ingest_url, dashboard_url=dashboard_url)

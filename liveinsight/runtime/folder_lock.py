@@ -71,8 +71,10 @@ def held(path: Path, command: str, now: int) -> Iterator[HeldLock]:
             ) from None
         lock = HeldLock(file, Holder(command, os.getpid(), now), _read(path))
         lock.tell({})
-        yield lock
-        os.ftruncate(file, 0)
+        try:
+            yield lock
+        finally:
+            os.ftruncate(file, 0)
     finally:
         os.close(file)
 

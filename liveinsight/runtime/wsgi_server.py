@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -28,8 +27,8 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from liveinsight.model.errors import SettingsError
 from liveinsight.runtime.cpu_affinity import Cores
+from liveinsight.runtime.listening import refuse_taken_port
 from liveinsight.runtime.metrics import FOLDER_VARIABLE
 
 HEADER_TIMEOUT_MS = 30_000
@@ -59,7 +58,8 @@ def serve(target: str, host: str, port: int, *, port_setting: str, workers: int,
     Raises:
         SettingsError: the port is taken, or the address is not one of this machine.
     """
-    _refuse_taken_port(host, port, port_setting)
+    # Granian shares a port that another server listens on: each would get every other request.
+    refuse_taken_port(host, port, port_setting)
     _raise_file_limit(workers * (CONNECTIONS_PER_THREAD + 1) * threads + SPARE_FILES)
     server = Granian(
         target,
@@ -121,17 +121,6 @@ def _watch(parent: int, cores: Cores, *, pinned: bool) -> None:
         time.sleep(PARENT_SECONDS)
         pinned = pinned or cores.claim() is not None
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _refuse_taken_port(host: str, port: int, port_setting: str) -> None:
-    """Granian shares a port that another server listens on: each would get every other request."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise SettingsError(f"{port_setting}={port}: cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 def _raise_file_limit(wanted: int) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
+from weakref import WeakSet
 
 from liveinsight.model.errors import LiveInsightError
 from liveinsight.sqlite.schema import Schema, check_version, migrate
@@ -43,6 +44,7 @@ _ADVICE = {
     "SQLITE_BUSY": "another program holds the file",
 }
 _MOVE_PAGES = "PRAGMA wal_checkpoint(PASSIVE)"
+_all: WeakSet[Database] = WeakSet()
 _left_by_fork: list[object] = []
 """Connections of the parent process. Closing one here could remove files that the parent uses."""
 
@@ -63,7 +65,7 @@ class Database:
         self._idle: deque[sqlite3.Connection] = deque()
         self._turn = threading.Lock()
         self._turn_file: int | None = None
-        self._pid = 0
+        _all.add(self)
 
     def create(self) -> bool:
         """Create the file, or bring an older one up to date; returns whether anything was to do.
@@ -120,11 +122,6 @@ class Database:
                 with self.turn():
                     connection.execute(_MOVE_PAGES)
 
-    def close(self) -> None:
-        """Close the connections that are idle."""
-        while self._idle:
-            self._idle.pop().close()
-
     @contextmanager
     def turn(self) -> Iterator[None]:
         """The right to write, which one thread of all processes has."""
@@ -140,15 +137,44 @@ class Database:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         with self._translated():
-            connection = self._take()
+            idle = self._idle
+            try:
+                connection = idle.pop()
+            except IndexError:
+                connection = self._open()
             try:
                 yield connection
-            except BaseException:
+            except BaseException as error:
                 # Whatever state it is in, the next call gets a new one. Closing rolls back.
                 with suppress(sqlite3.Error):
                     connection.close()
+                if isinstance(error, sqlite3.DatabaseError):
+                    self.close()
                 raise
-            self._idle.append(connection)
+            if idle is self._idle:
+                idle.append(connection)
+            else:
+                connection.close()
+
+    def close(self) -> None:
+        """Close all connections, those in use after their use.
+
+        The connections of a process share what SQLite knows of the file: when one was opened while the file was
+        read-only, no other can write before all are closed.
+        """
+        idle, self._idle = self._idle, deque()
+        while idle:
+            with suppress(IndexError):
+                idle.pop().close()
+
+    def _leave_to_parent(self) -> None:
+        """In the child of a fork: begin without connections, and without a turn of the parent."""
+        _left_by_fork.append(self._idle)
+        self._idle, self._turn = deque(), threading.Lock()
+        if self._turn_file is not None:
+            # The parent's lock would outlive it as long as this is open.
+            os.close(self._turn_file)
+            self._turn_file = None
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -160,16 +186,6 @@ class Database:
             raise self._error(f"{self.path}: {explained(error)}") from error
         except OSError as error:
             raise self._error(f"{error.filename}: {error.strerror}") from error
-
-    def _take(self) -> sqlite3.Connection:
-        if self._pid != os.getpid():
-            _left_by_fork.append(self._idle)
-            self._idle, self._turn, self._turn_file = deque(), threading.Lock(), None
-            self._pid = os.getpid()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._open()
 
     def _open(self) -> sqlite3.Connection:
         if not self.path.exists():
@@ -183,6 +199,14 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def _after_fork() -> None:
+    for database in list(_all):
+        database._leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _is_cut(path: Path) -> bool:

@@ -12,17 +12,22 @@ from liveinsight.storage.store import Watermark
 
 def freshest_possible(watermarks: Iterable[Watermark]) -> int | None:
     """The time up to which everything is stored; None if nothing is known."""
-    return min((mark.as_of for mark in _open(watermarks)), default=None)
+    return _least(mark.as_of for mark in _open(watermarks))
 
 
 def freshest_totals(watermarks: Iterable[Watermark]) -> int | None:
     """As `freshest_possible`, for the counters of `Cadence.FAST`."""
-    return min((max(mark.as_of, mark.fresh_as_of) for mark in _open(watermarks)), default=None)
+    return _least(max(mark.as_of, mark.fresh_as_of) for mark in _open(watermarks))
 
 
 def freshest_previews(watermarks: Iterable[Watermark], site: str) -> int | None:
     """As `freshest_possible`, for what is stored or previewed of a site."""
-    return min((max(mark.as_of, _previewed(mark, site)) for mark in _open(watermarks)), default=None)
+    return _least(max(mark.as_of, _previewed(mark, site)) for mark in _open(watermarks))
+
+
+def _least(times: Iterable[int]) -> int | None:
+    """The least; None without any, or if that of a shard is 0: a worker is about to begin with it."""
+    return min(times, default=None) or None
 
 
 def _previewed(mark: Watermark, site: str) -> int:

@@ -12,14 +12,15 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from liveinsight.counting.contributions import Contribution
-from liveinsight.counting.counters import CounterItem, merge_items
+from liveinsight.counting.counters import CounterItem, decode_counter, merge_items
 from liveinsight.counting.fold import fold
 from liveinsight.counting.keys import CounterKey
-from liveinsight.counting.sessions import VisitorState, new_visitor
+from liveinsight.counting.sessions import VisitorState, decode_visitor, new_visitor
 from liveinsight.counting.timeline import Marked, timeline_event, unpack_waiting
 from liveinsight.model.events import Event
 from liveinsight.model.marks import NO_MARK
-from liveinsight.storage.store import DeadLetter, DeadLetterStore, VisitorKey
+from liveinsight.storage.items import ItemStore, StoredCounter, StoredVisitor
+from liveinsight.storage.store import DeadLetter, DeadLetterStore, Store, VisitorKey
 from liveinsight.testing.counters import apply_pending, by_counter, split_items
 from liveinsight.testing.memory_store import MemoryStore
 
@@ -70,6 +71,28 @@ def stored_in(store: MemoryStore) -> Tally:
     sessions = {key: as_folded(state) for key, state in stored.items()}
     counters = numbers(split_items((key, item) for (_, key), item in store.counters.items()))
     return Tally(counters, sessions, _sorted(timelines), sorted(store.dead_letters))
+
+
+def stored_items_in(store: Store, items: ItemStore) -> Tally:
+    """Everything in a store that is no `MemoryStore`; `items` are the same store's."""
+    counters: list[tuple[CounterKey, CounterItem]] = []
+    sessions: dict[VisitorKey, VisitorState] = {}
+    names: set[tuple[str, str]] = set()
+    position = ""
+    while page := items.page(position):
+        position = page.position
+        for item in page.items:
+            if isinstance(item, StoredCounter):
+                counters.append((item.key, decode_counter(item.data, item.mark)))
+            elif isinstance(item, StoredVisitor):
+                state = decode_visitor(item.data)
+                sessions[item.site, item.visitor] = as_folded(state)
+                names.update((item.site, name) for name, _, _ in unpack_waiting(state.tail))
+            else:
+                names.add((item.site, item.session_id))
+    timelines = {name: store.read_timeline(*name, limit=10_000).rows for name in names}
+    dead_letters = sorted(record.mark for record in dead_letters_in(store))
+    return Tally(numbers(split_items(counters)), sessions, _sorted(timelines), dead_letters)
 
 
 def dead_letters_in(store: DeadLetterStore) -> list[DeadLetter]:

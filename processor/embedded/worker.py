@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from liveinsight.model.errors import StoreUnavailable, StreamUnavailable
 from liveinsight.runtime.retry import Answer, retry_until
-from liveinsight.storage.store import SHARD_END, Checkpoint, CheckpointStore
+from liveinsight.storage.store import SHARD_END, Checkpoint, CheckpointStore, Watermark
 from liveinsight.storage.stream import Shard, StartAt, Stream
 from processor.embedded.shard_threads import Assignment, Crew
 from processor.shard.progress import Progress
@@ -37,12 +38,19 @@ def start_of(shard: Shard, checkpoints: Mapping[str, Checkpoint], first_start: S
     return first_start
 
 
+class WorkerStore(CheckpointStore, Protocol):
+    """What a worker needs of the store."""
+
+    def write_watermark(self, watermark: Watermark) -> None:
+        """See `liveinsight.storage.store`."""
+
+
 class Worker:
     """Runs until `stop` is set or a shard fails.
 
     Args:
         stream: whose shards are read.
-        checkpoints: where each shard continues.
+        store: where each shard continues.
         crew: drives the shards.
         start_at: where shards without a checkpoint begin at a first start.
         refresh_seconds: how often to look for new shards when none has ended.
@@ -51,14 +59,14 @@ class Worker:
     def __init__(
         self,
         stream: Stream,
-        checkpoints: CheckpointStore,
+        store: WorkerStore,
         crew: Crew,
         *,
         start_at: StartAt = StartAt.TRIM_HORIZON,
         refresh_seconds: float = 10.0,
     ) -> None:
         self._stream = stream
-        self._checkpoints = checkpoints
+        self._store = store
         self._crew = crew
         self._start_at = start_at
         self._refresh_seconds = refresh_seconds
@@ -107,7 +115,7 @@ class Worker:
     def _assign(self, incarnation: int) -> list[Assignment]:
         """The shards to begin now."""
         shards = self._stream.shards()
-        stored = self._checkpoints.load_checkpoints()
+        stored = self._store.load_checkpoints()
         current = {shard: point for shard, point in stored.items() if point.incarnation == incarnation}
         ended = {shard for shard, point in current.items() if point.sequence_number == SHARD_END}
         assignments = []
@@ -115,5 +123,8 @@ class Worker:
             checkpoint = current.get(shard.shard_id)
             after = checkpoint.sequence_number if checkpoint else None
             start = start_of(shard, current, self._start_at)
+            if checkpoint is None and not shard.parents:
+                # Before any shard begins: those that begin first must not speak for all.
+                self._store.write_watermark(Watermark(shard.shard_id, 0, False, incarnation))
             assignments.append(Assignment(shard.shard_id, incarnation, after, start))
         return assignments

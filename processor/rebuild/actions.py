@@ -15,6 +15,7 @@ from functools import cache
 from rich.console import Console
 from rich.progress import track
 
+from liveinsight.copying.state import copied_at
 from liveinsight.model.buckets import day_from_number
 from liveinsight.model.clock import Clock
 from liveinsight.model.errors import LiveInsightError, StreamUnavailable
@@ -72,7 +73,8 @@ class Rebuild:
         for line in self._backend.create_generation(generation):
             self._say(line)
         store = self._stores(generation)
-        replay = self._retry(lambda: begin_replay(self._stream, store, self._clock()))
+        copied = copied_at(self._first)
+        replay = self._retry(lambda: begin_replay(self._stream, store, self._clock(), copied=copied))
         following = RebuildRun(
             self._settings,
             PacedStream(self._stream, 1 / reads_per_second),

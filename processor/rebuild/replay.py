@@ -63,8 +63,17 @@ class PacedStream:
         return self._stream.read(iterator, limit)
 
 
-def begin_replay(stream: Stream, store: Store, now: int, sleep: Callable[[float], object] = time.sleep) -> Replay:
+def begin_replay(
+    stream: Stream, store: Store, now: int, sleep: Callable[[float], object] = time.sleep, *, copied: int = 0
+) -> Replay:
     """Note, before anything is read, which arrivals a generation will hold completely. Idempotent.
+
+    Args:
+        stream: what is replayed.
+        store: of the generation.
+        now: epoch ms.
+        sleep: waits between reads.
+        copied: when counts of another stream were copied here (epoch ms, 0: never): what arrived before is incomplete.
 
     Raises:
         LiveInsightError: the rebuild cannot continue.
@@ -86,6 +95,8 @@ def begin_replay(stream: Stream, store: Store, now: int, sleep: Callable[[float]
     since = _held_since(stream, unread, incarnation, now, sleep)
     if known and known.since is not None:
         since = max(known.since, since or 0)
+    if copied:
+        since = max(since or 0, copied)
     replay = Replay(incarnation, since, known.began if known else now)
     if not store.save_document(REPLAY, Document(document.version + 1, msgspec.json.encode(replay).decode())):
         raise LiveInsightError("another command has just started this rebuild")

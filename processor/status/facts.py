@@ -127,9 +127,9 @@ class _Backlogs:
         not_before = 0
         if not checkpoint and self.start_at is StartAt.LATEST and not self._has_listed_parent(shard):
             # Records from before the first start are not counted; before a first start there is no backlog.
-            if mark is None:
+            if mark is None or not mark.as_of:
                 return Backlog(None, False)
-            not_before = max(mark.as_of, 1)
+            not_before = mark.as_of
         return find_backlog(
             self.stream,
             shard.shard_id,

@@ -20,6 +20,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from liveinsight.copying.state import copied_at
 from liveinsight.counting.counters import CounterItem, merge_items
 from liveinsight.counting.rollups import DIMENSIONS
 from liveinsight.model.buckets import MINUTE_MS, quarters_of_day
@@ -247,4 +248,4 @@ def _from_stream(settings: Settings, console: Console) -> Gathered:
             if len(records) % 1_000 == 0:
                 moment = datetime.fromtimestamp(kept.record.arrived_at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
                 status.update(f"reading the stream: {len(records):,} records, {kept.shard_id} up to {moment}")
-    return Gathered(records, reader.coverage, reader.read)
+    return Gathered(records, reader.coverage.beyond(copied_at(open_store(settings))), reader.read)

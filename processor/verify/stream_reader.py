@@ -38,6 +38,10 @@ class Coverage(NamedTuple):
     since: int | None
     until: int
 
+    def beyond(self, moment: int) -> Coverage:
+        """The same without what arrived before `moment`: some of it was counted from elsewhere. 0: nothing was."""
+        return Coverage(max(self.since or 0, moment), self.until) if moment else self
+
 
 class StreamReader:
     """Reads a stream, beginning with its oldest record."""

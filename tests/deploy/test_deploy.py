@@ -81,4 +81,5 @@ def test_unit_of_one_machine_drains_in_order() -> None:
     assert service["ExecStart"].endswith("/liveinsight up --production")
     assert (service["Type"], service["KillMode"], service["Restart"]) == ("notify", "mixed", "always")
     assert int(service["TimeoutStopSec"]) > 3 * DRAIN_SECONDS
+    assert (service["User"], service["ProtectSystem"], service["NoNewPrivileges"]) == ("liveinsight", "strict", "true")
     assert service["Environment"] == f"LIVEINSIGHT_DATA_DIR=/var/lib/{service['StateDirectory']}"

@@ -1,4 +1,4 @@
-"""Real processes on the local AWS stack: the worker as an operator starts it, and a log to import."""
+"""Real processes on each backend: the worker as an operator starts it, and a log to import."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from liveinsight.model.clock import system_clock
+from liveinsight.settings import Settings
 from liveinsight.storage.store import ReadStore
 from liveinsight.storage.watermarks import freshest_possible
 
@@ -99,14 +100,14 @@ class Process:
 
 
 @pytest.fixture
-def start(tmp_path: Path, aws_environ: dict[str, str], aws: object) -> Iterator[Callable[..., Process]]:
-    """Starts `liveinsight COMMAND` on this test's stream and tables; whatever still runs is killed afterwards."""
+def start(tmp_path: Path, environ: dict[str, str], settings: Settings) -> Iterator[Callable[..., Process]]:
+    """Starts `liveinsight COMMAND` on this test's backend; whatever still runs is killed afterwards."""
     processes: list[Process] = []
     base = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEINSIGHT_", "AWS_"))}
 
     def start_process(*command: str, **changes: str) -> Process:
         log = tmp_path / f"{command[0]}{len(processes)}.log"
-        processes.append(Process(list(command), {**base, **aws_environ, **changes}, log))
+        processes.append(Process(list(command), {**base, **environ, **changes}, log))
         return processes[-1]
 
     yield start_process

@@ -17,9 +17,10 @@ from liveinsight.model.clock import system_clock
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.settings import Settings
 from liveinsight.storage.store import Store
-from liveinsight.storage.stream import OutRecord, Stream
+from liveinsight.storage.stream import OutRecord
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.expected import dead_letters_in
+from liveinsight.wiring import open_store, open_stream
 
 pytestmark = pytest.mark.end_to_end
 
@@ -41,13 +42,12 @@ def events_of(store: Store) -> int:
 
 
 def test_undecodable_records_among_good_records(
-    aws: Settings,
-    open_aws: Callable[[Settings], tuple[Stream, Store]],
+    settings: Settings,
     start: Callable[..., Any],
     counted: Callable[[Store], None],
 ) -> None:
     """Undecodable records become dead letters with their reason; those before and behind them are counted."""
-    stream, store = open_aws(aws)
+    stream, store = open_stream(settings), open_store(settings)
     now, good = system_clock(), 0
     for data in (*UNDECODABLE, *UNDECODABLE):
         for visitor in (1, 257, 2):
@@ -91,14 +91,13 @@ def hostile(rng: random.Random, number: int) -> bytes:
 
 
 def test_hostile_bodies_leave_a_shard_that_works(
-    aws: Settings,
-    open_aws: Callable[[Settings], tuple[Stream, Store]],
+    settings: Settings,
     start: Callable[..., Any],
     counted: Callable[[Store], None],
     rng: random.Random,
 ) -> None:
     """Whatever is posted is answered below 500, with a reason where it is refused; what was taken is counted."""
-    _, store = open_aws(aws)
+    store = open_store(settings)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])

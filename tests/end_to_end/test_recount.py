@@ -31,6 +31,7 @@ from liveinsight.settings import Settings
 from liveinsight.sites.site import plain_sites
 from liveinsight.storage.store import Store
 from liveinsight.storage.stream import Stream
+from liveinsight.wiring import open_store, open_stream
 
 pytestmark = pytest.mark.end_to_end
 
@@ -157,35 +158,31 @@ def send_slowly(importer: Importer, lines: list[str], rng: random.Random) -> Non
         time.sleep(rng.uniform(0, 2 / (len(lines) / 100)))
 
 
-OpenAws = Callable[[Settings], tuple[Stream, Store]]
-
-
 def test_import_equals_recount(
-    access_log: Path, aws: Settings, open_aws: OpenAws, start: Callable[..., Any], counted: Callable[[Store], None]
+    access_log: Path, settings: Settings, start: Callable[..., Any], counted: Callable[[Store], None]
 ) -> None:
     """Page views by hour and page, visits, bounces, entry and exit pages equal the recount; visitors nearly."""
-    _, store = open_aws(aws)
+    store = open_store(settings)
     worker = start("worker", **QUICK)
     imported = start("import-log", "--quiet", "--wait", "--base-url", "http://blog.example", str(access_log))
     imported.wait_for("The events are from")
     assert imported.wait(60) == 0, imported.log.read_text()
     expected = recount(access_log)
-    assert_equal(from_api(create_app(aws, store, system_clock).test_client(), expected), expected)
+    assert_equal(from_api(create_app(settings, store, system_clock).test_client(), expected), expected)
     assert worker.drain() == 0
 
 
 def test_import_equals_recount_with_the_worker_killed(
     access_log: Path,
-    aws: Settings,
-    open_aws: OpenAws,
+    settings: Settings,
     start: Callable[..., Any],
     counted: Callable[[Store], None],
     rng: random.Random,
 ) -> None:
     """The same numbers come out when the worker is killed ten times, at random moments, while it counts."""
-    stream, store = open_aws(aws)
+    stream, store = open_stream(settings), open_store(settings)
     lines = access_log.read_text(encoding="utf-8", errors="replace").splitlines()
-    importer = an_importer(aws, stream)
+    importer = an_importer(settings, stream)
     share = len(lines) // KILLS + 1
     for first in range(0, len(lines), share):
         worker = start("worker", **QUICK)
@@ -200,4 +197,4 @@ def test_import_equals_recount_with_the_worker_killed(
     assert last.drain() == 0
     print(f"the last worker: {last.log.read_text().splitlines()[-1]}")
     expected = recount(access_log)
-    assert_equal(from_api(create_app(aws, store, system_clock).test_client(), expected), expected)
+    assert_equal(from_api(create_app(settings, store, system_clock).test_client(), expected), expected)

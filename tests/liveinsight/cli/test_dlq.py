@@ -19,11 +19,12 @@ from liveinsight.model.errors import LiveInsightError, StreamUnavailable, TooMan
 from liveinsight.model.events import encode_record, partition_key
 from liveinsight.model.marks import mark_prefix, record_mark
 from liveinsight.settings import Settings
-from liveinsight.storage.store import DeadLetter, Store
-from liveinsight.storage.stream import OutRecord, Record, Stream
+from liveinsight.storage.store import DeadLetter
+from liveinsight.storage.stream import OutRecord, Record
 from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.memory_stream import MemoryStream
+from liveinsight.wiring import open_store, open_stream
 from processor.shard.dead_letter_limit import DeadLetterLimit
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
@@ -274,15 +275,13 @@ def run(environ: dict[str, str], *command: str, **changes: str) -> subprocess.Co
     )
 
 
-def test_worker_process_stops_at_a_bad_deploy(
-    aws_environ: dict[str, str], aws: Settings, open_aws: Callable[[Settings], tuple[Stream, Store]]
-) -> None:
+def test_worker_process_stops_at_a_bad_deploy(environ: dict[str, str], settings: Settings) -> None:
     """A worker that meets records of a newer version ends with code 1 and says what to do, with no dead letter."""
-    stream, store = open_aws(aws)
+    stream, store = open_stream(settings), open_store(settings)
     newer = b"LI\x02" + GOOD[3:]
     stream.put([OutRecord("b001", GOOD)] * 30 + [OutRecord("b001", newer)] * 100)
     for _ in range(2):
-        ended = run(aws_environ, "liveinsight", "worker", LIVEINSIGHT_SESSIONS_INTERVAL="0.1")
+        ended = run(environ, "liveinsight", "worker", LIVEINSIGHT_SESSIONS_INTERVAL="0.1")
         assert ended.returncode == 1
         last = ended.stderr.splitlines()[-1]
         assert last.startswith("liveinsight worker: shard shardId-")
@@ -292,17 +291,15 @@ def test_worker_process_stops_at_a_bad_deploy(
         assert all(not point.sequence_number for point in store.load_checkpoints().values())
 
 
-def test_commands_on_the_local_aws_stack(
-    aws_environ: dict[str, str], aws: Settings, open_aws: Callable[[Settings], tuple[Stream, Store]]
-) -> None:
+def test_commands_on_a_backend(environ: dict[str, str], settings: Settings) -> None:
     """As processes: what the store keeps is listed, put back on the stream, and purged."""
-    _, store = open_aws(aws)
+    store = open_store(settings)
     records = [DeadLetter(SHARD, mark(n), "damaged", "cut", data, NOON, 2**31) for n, data in ((1, GOOD), (2, NASTY))]
     store.write_dead_letters(records)
-    assert mark(1) in run(aws_environ, "liveinsight", "dlq", "list").stdout
-    replayed = run(aws_environ, "liveinsight", "dlq", "replay", "--all")
+    assert mark(1) in run(environ, "liveinsight", "dlq", "list").stdout
+    replayed = run(environ, "liveinsight", "dlq", "replay", "--all")
     assert (replayed.returncode, replayed.stderr.split(";")[0]) == (1, "1 put back on the stream")
-    assert run(aws_environ, "liveinsight", "dlq", "purge", "--all").returncode == 2
+    assert run(environ, "liveinsight", "dlq", "purge", "--all").returncode == 2
     assert [summary.mark for summary in store.list_dead_letters(9)] == [mark(2)]
-    assert run(aws_environ, "liveinsight", "dlq", "purge", "--all", "--yes").stdout == "1 dead letter deleted\n"
+    assert run(environ, "liveinsight", "dlq", "purge", "--all", "--yes").stdout == "1 dead letter deleted\n"
     assert store.list_dead_letters(9) == []

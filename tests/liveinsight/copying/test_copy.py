@@ -21,7 +21,8 @@ from liveinsight.copying.tally import KINDS
 from liveinsight.counting.sessions import new_visitor
 from liveinsight.model.buckets import day_number
 from liveinsight.model.clock import system_clock
-from liveinsight.model.errors import LiveInsightError, StoreUnavailable
+from liveinsight.model.errors import LiveInsightError, StoreUnavailable, StreamUnavailable
+from liveinsight.model.events import Event
 from liveinsight.settings import Settings
 from liveinsight.sites.repository import change_sites, create_missing, load_sites
 from liveinsight.sqlite import items as sqlite_items
@@ -37,7 +38,8 @@ from liveinsight.storage.generation_pointer import (
 )
 from liveinsight.storage.generation_reader import GenerationalReader
 from liveinsight.storage.items import StoredItem
-from liveinsight.storage.store import Store, VisitorWrite
+from liveinsight.storage.store import Store, VisitorWrite, Watermark
+from liveinsight.storage.stream import RecordBatch
 from liveinsight.testing.builders import FakeClock
 from tests.liveinsight.copying.traffic import SITE, Entry, answers, count, in_one_run, put, traffic, utc_day
 
@@ -238,6 +240,56 @@ def test_the_target_waits_for_the_end(make: Folders, clock: FakeClock, rng: rand
         load_pointer(target.store(FIRST))
     assert copier.finish(found)
     assert load_pointer(target.store(FIRST)).newest == FIRST
+
+
+def test_a_worker_that_runs_on_the_target_is_refused(make: Folders, clock: FakeClock, rng: random.Random) -> None:
+    """It would count until it learns of the copy, seconds later. One that was stopped a minute ago is no hindrance."""
+    source, target = make("a"), make("b")
+    count_on(source, a_day(rng, clock), clock)
+    target.store(FIRST).write_watermark(Watermark("shardId-0", clock() - 2_000, False, target.stream().incarnation()))
+    with pytest.raises(LiveInsightError, match="a worker runs on"):
+        copy(source, target, clock)
+    clock.advance(minutes=1)
+    assert copy(source, target, clock).equal
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_what_a_worker_of_the_target_counts_meanwhile_is_noticed(
+    make: Folders, clock: FakeClock, rng: random.Random, moment: str
+) -> None:
+    """Also where every item that it wrote was written over, so that both sides are equal: its event would be lost."""
+    entries = a_day(rng, clock)
+    source, target = make("a"), make("b", age_ms=HOUR_MS)
+    count_on(source, entries, clock)
+    copier = copier_of(source, target, clock)
+    copier.finished_at()
+    copier.prepare()
+    if moment == "after":
+        copier.copy(lambda _: None)
+    count_on(target, [next(entry for entry in entries if isinstance(entry, Event))], clock)
+    with pytest.raises(LiveInsightError, match="a worker has run on"):
+        copier.finish(Comparison()) if moment == "after" else copier.copy(lambda _: None)
+    with pytest.raises(StoreUnavailable, match="not finished"):
+        load_pointer(target.store(FIRST))
+
+
+def test_a_source_that_throttles_is_asked_again(
+    make: Folders, clock: FakeClock, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kinesis allows five reads a second, and the worker of the source needs most of them."""
+    source, target = make("a"), make("b")
+    count_on(source, a_day(rng, clock), clock)
+    copier, read = copier_of(source, target, clock), source.stream().read
+    throttled = iter([True, False, True, True])
+
+    def sometimes(iterator: str, limit: int) -> RecordBatch:
+        if next(throttled, False):
+            raise StreamUnavailable("ProvisionedThroughputExceededException")
+        return read(iterator, limit)
+
+    monkeypatch.setattr(source.stream(), "read", sometimes)
+    assert copier.uncounted() == []
+    assert next(throttled, None) is None
 
 
 def test_events_of_the_source_meanwhile_are_noticed(make: Folders, clock: FakeClock, rng: random.Random) -> None:

@@ -31,11 +31,15 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 class Running:
     """A command in a process of its own, its output in a file."""
 
-    def __init__(self, command: list[str], environ: dict[str, str], output: Path) -> None:
+    def __init__(self, command: list[str], environ: dict[str, str], output: Path, folder: Path = ROOT) -> None:
         self._output = output
         with output.open("wb") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "liveinsight", *command], env=environ, stdout=file, stderr=file
+                [sys.executable, "-m", "liveinsight", *command],
+                env={**environ, "PYTHONPATH": str(ROOT)},
+                cwd=folder,
+                stdout=file,
+                stderr=file,
             )
 
     @property
@@ -81,8 +85,8 @@ def start(tmp_path: Path, environ: dict[str, str]) -> Iterator[Start]:
     """Starts `liveinsight ...`; whatever still runs in the end is stopped."""
     running: list[Running] = []
 
-    def begin(*command: str) -> Running:
-        running.append(Running(list(command), environ, tmp_path / f"{len(running)}.out"))
+    def begin(*command: str, folder: Path = ROOT) -> Running:
+        running.append(Running(list(command), environ, tmp_path / f"{len(running)}.out", folder))
         return running[-1]
 
     yield begin
@@ -102,8 +106,8 @@ def three_free_ports() -> int:
     raise AssertionError("no three ports in a row are free")
 
 
-def ask(port: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+def ask(port: str, method: str, path: str, body: object = None, host: str = "127.0.0.1") -> tuple[int, Any]:
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
     headers = {"Content-Type": "application/json", "User-Agent": AGENT}
     connection.request(method, path, json.dumps(body) if body else None, headers)
     answer = connection.getresponse()
@@ -258,6 +262,29 @@ def test_production_starts_again_what_has_died(start: Start, environ: dict[str, 
             break
         assert time.monotonic() < give_up_at
         time.sleep(0.1)
+    assert server.interrupt() == 0, server.said
+
+
+@pytest.mark.end_to_end
+def test_production_listens_where_it_is_told(start: Start, environ: dict[str, str], tmp_path: Path) -> None:
+    """Services listen at the hosts of the settings, and nowhere else. Relative paths begin where `up` was started, and
+    packages of the names of ours that are there are not ours."""
+    here = tmp_path / "here"
+    for name in ("api", "ingest", "processor"):
+        (here / name).mkdir(parents=True)
+        (here / name / "__init__.py").write_text("raise RuntimeError('not ours')")
+    (here / "ranges.txt").write_text("192.0.2.0/24\n")
+    environ |= {"LIVEINSIGHT_API_HOST": "127.0.0.2", "LIVEINSIGHT_INGEST_HOST": "127.0.0.3"}
+    environ |= {"LIVEINSIGHT_DATACENTRES": "ranges.txt", "LIVEINSIGHT_DATA_DIR": "data"}
+    server = start("up", "--production", folder=here)
+    server.wait_for("LiveInsight is up")
+    for name, host in (("API", "127.0.0.2"), ("INGEST", "127.0.0.3")):
+        port = environ[f"LIVEINSIGHT_{name}_PORT"]
+        assert f"http://{host}:{port}/" in server.said
+        assert ask(port, "GET", "/healthz", host=host)[0] == 200
+        with pytest.raises(ConnectionRefusedError):
+            ask(port, "GET", "/healthz")
+    assert (here / "data" / "stream.db").exists()
     assert server.interrupt() == 0, server.said
 
 

@@ -32,6 +32,15 @@ def test_one_holder(tmp_path: Path) -> None:
         assert again.killed is None
 
 
+def test_holder_that_fails_was_not_killed(tmp_path: Path) -> None:
+    """What ends with an error leaves no note: the next holder need not wait for what a killed one has left."""
+    path = tmp_path / "lock"
+    with pytest.raises(LiveInsightError, match="port is taken"), held(path, "liveinsight up", NOW):
+        raise LiveInsightError("the port is taken")
+    with held(path, "liveinsight up", NOW) as lock:
+        assert lock.killed is None
+
+
 def test_lock_ends_with_its_holder_not_with_its_children(tmp_path: Path) -> None:
     """When the holder is killed the lock is free, although a child of it lives on; the next one learns who it was."""
     path = tmp_path / "lock"

@@ -1,26 +1,22 @@
-"""The database module: turns among processes, forks, and the disk before the answer."""
+"""The database module: turns among processes and threads, forks, damaged and read-only files."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
-import re
-import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
-from liveinsight.devstack.loopback import free_port, http_status
 from liveinsight.model.errors import LiveInsightError, StoreUnavailable
 from liveinsight.settings import Settings
 from liveinsight.sqlite.database import Database
@@ -30,7 +26,6 @@ from liveinsight.wiring import open_stream
 
 NUMBERS = Schema(7, 4096, ("CREATE TABLE numbers (writer INTEGER, number INTEGER)",))
 WRITERS, WRITES = 3, 150
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -136,6 +131,87 @@ def test_a_child_of_a_fork_opens_connections_of_its_own(database: Database) -> N
         assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (3,)
 
 
+def hold_the_turn_in_a_thread(database: Database) -> None:
+    """Until the process ends."""
+    taken = threading.Event()
+
+    def hold() -> None:
+        with database.turn():
+            taken.set()
+            time.sleep(60)
+
+    threading.Thread(target=hold, daemon=True).start()
+    taken.wait()
+
+
+def test_a_child_of_a_fork_does_not_keep_the_turn_of_its_parent(database: Database) -> None:
+    """The parent dies while it holds the turn, and its child lives on: the turn is free."""
+    ours, theirs = os.pipe()
+    parent = os.fork()
+    if not parent:
+        hold_the_turn_in_a_thread(Database(database.path, NUMBERS, StoreUnavailable))
+        child = os.fork()
+        if not child:
+            os.close(ours)
+            time.sleep(60)
+            os._exit(0)
+        os.write(theirs, str(child).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(parent, 0)
+    child = int(os.read(ours, 20))
+    os.close(ours)
+    os.close(theirs)
+    try:
+        waiting = threading.Thread(target=write_one, args=(database,), daemon=True)
+        waiting.start()
+        waiting.join(5)
+        assert not waiting.is_alive()
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def write_one(database: Database) -> None:
+    with database.writing() as connection:
+        connection.execute("INSERT INTO numbers VALUES (1, 1)")
+
+
+def use_while_read_only(path: Path, thawed: Event, told: Connection) -> None:
+    """Read twice at once while the file cannot be written; then write, and tell how often that has failed."""
+    database = Database(path, NUMBERS, StoreUnavailable)
+    with database.reading() as one, database.reading() as other:
+        for connection in (one, other):
+            connection.execute("SELECT * FROM numbers").fetchall()
+    told.send("read")
+    thawed.wait()
+    for failures in range(10):
+        with contextlib.suppress(StoreUnavailable):
+            write_one(database)
+            told.send(failures)
+            return
+    told.send("never")
+
+
+def test_a_file_that_was_read_only_is_written_again(database: Database) -> None:
+    """One write fails at most, however many connections have been opened meanwhile."""
+    write_one(database)
+    files = [file for file in database.path.parent.iterdir() if file.name.startswith(database.path.name)]
+    if subprocess.run(["chattr", "+i", *files], capture_output=True, check=False).returncode:
+        message = "needs root, and a file system with immutable files"
+        pytest.fail(message) if IN_CI else pytest.skip(message)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    thawed = context.Event()
+    user = context.Process(target=use_while_read_only, args=(database.path, thawed, theirs))
+    try:
+        user.start()
+        assert ours.recv() == "read"
+    finally:
+        subprocess.run(["chattr", "-i", *files], check=True)
+    thawed.set()
+    assert ours.recv() in {0, 1}
+    user.join()
+
+
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "missing"])
 def test_a_damaged_file_is_an_error_that_says_what_to_do(on_sqlite: Settings, damage: str) -> None:
     """Nothing is accepted, and nothing is read as if it were whole."""
@@ -159,47 +235,3 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(on_sqlite: Settings, da
     ):
         with pytest.raises(LiveInsightError, match=r"liveinsight (restore|init)|move it away"):
             call()
-
-
-@pytest.fixture
-def traced_ingest(on_sqlite: Settings, tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """Ingest under strace: its port, and what it asks of the kernel."""
-    if not shutil.which("strace"):
-        if IN_CI:
-            pytest.fail("strace is needed")
-        pytest.skip("strace is needed")
-    port, trace = free_port(), tmp_path / "trace"
-    environ = {**os.environ, "LIVEINSIGHT_DATA_DIR": on_sqlite.data_dir, "LIVEINSIGHT_INGEST_PORT": str(port)}
-    command = ["strace", "-f", "-y", "-s", "40", "-e", "trace=fdatasync,fsync,recvfrom,write,writev,sendto"]
-    process = subprocess.Popen(
-        [*command, "-o", trace, sys.executable, "-m", "liveinsight", "ingest"],
-        env=environ, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    give_up_at = time.monotonic() + 60
-    while http_status(port, "/healthz") != 200:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.1)
-    yield port, trace
-    # strace passes no signal on.
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(30)
-
-
-@pytest.mark.outage
-def test_the_disk_has_an_event_before_the_answer(traced_ingest: tuple[int, Path]) -> None:
-    """Between the request and its 202, the stream's log is synced."""
-    port, trace = traced_ingest
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/collect",
-        data=b'{"event_type":"page_view","page_url":"https://shop.example/","user_id":"u"}',
-        headers={"Content-Type": "text/plain", "User-Agent": AGENT},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert answer.status == 202
-    give_up_at = time.monotonic() + 10
-    while "HTTP/1.1 202" not in (told := trace.read_text(errors="replace")):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.1)
-    asked, answered = told.index("POST /collect"), told.index("HTTP/1.1 202")
-    assert asked < answered
-    assert re.search(r"fdatasync\(\d+<[^>]*stream\.db-wal>", told[asked:answered])

@@ -13,13 +13,14 @@ from liveinsight.model.buckets import quarter_of
 from liveinsight.model.clock import system_clock
 from liveinsight.model.errors import FlushAbandoned, StoreUnavailable
 from liveinsight.model.events import encode_record, partition_key
-from liveinsight.storage.store import SHARD_END, Checkpoint, Store
+from liveinsight.storage.store import SHARD_END, Checkpoint, Store, Watermark
 from liveinsight.storage.stream import OutRecord, RecordBatch, Shard, StartAt, Stream
+from liveinsight.storage.watermarks import freshest_possible
 from liveinsight.testing.builders import an_event
 from liveinsight.testing.expected import dead_letters_in
 from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.memory_stream import MemoryStream
-from processor.embedded.shard_threads import ShardThreads
+from processor.embedded.shard_threads import Assignment, ShardThreads
 from processor.embedded.worker import Worker, ready_shards, start_of
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
@@ -124,12 +125,29 @@ def test_stop_drains(live_stream: MemoryStream, store: MemoryStore) -> None:
     assert second.progress.records == 1
 
 
+def test_shards_that_have_not_begun_hold_back_what_is_claimed(store: MemoryStore) -> None:
+    """Until the first flush of each shard nothing is said about all of them together."""
+    stream = MemoryStream(system_clock, shards=2)
+    begun: list[Assignment] = []
+
+    class Idle(ShardThreads):
+        def begin(self, assignment: Assignment) -> None:
+            begun.append(assignment)
+
+    idle = Idle(stream, store, lambda incarnation: RecordProcessor(store, incarnation, QUICK, system_clock))
+    with running(Worker(stream, store, idle)):
+        eventually(lambda: len(begun) == 2)
+    store.write_watermark(Watermark(ROOT, 5, False, stream.incarnation()))
+    assert len(store.watermarks) == 2
+    assert freshest_possible(store.watermarks.values()) is None
+
+
 def test_latest_leaves_history_out(live_stream: MemoryStream, store: MemoryStore) -> None:
     """A first start at LATEST counts only what comes afterwards."""
     put(live_stream, 1, 11)
     worker = make_worker(live_stream, store, start_at=StartAt.LATEST)
     with running(worker):
-        eventually(lambda: bool(store.watermarks))
+        eventually(lambda: any(mark.as_of for mark in store.watermarks.values()))
         put(live_stream, 11, 14)
         eventually(lambda: views(store) == 3)
 

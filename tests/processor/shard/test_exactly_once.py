@@ -8,23 +8,22 @@ must equal those of folding each event once, in order.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from msgspec.structs import replace
 
-from liveinsight.counting.counters import decode_counter
-from liveinsight.counting.keys import CounterKey
-from liveinsight.counting.sessions import decode_visitor
-from liveinsight.counting.timeline import unpack_waiting
+from liveinsight.bootstrap import initialise
 from liveinsight.settings import Settings
-from liveinsight.sqlite.backend import SqliteBackend
-from liveinsight.storage.store import ProcessorStore
+from liveinsight.storage.backend import Backend
+from liveinsight.storage.store import ProcessorStore, Store
 from liveinsight.testing.builders import FakeClock
-from liveinsight.testing.counters import split_items
-from liveinsight.testing.expected import Tally, as_folded, dead_letters_in, differences, numbers, stored_in
+from liveinsight.testing.expected import Tally, differences, stored_in, stored_items_in
 from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.simulation import Simulation
+from liveinsight.wiring import open_backend
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 from tests.seeds import simulation_seeds
@@ -32,6 +31,7 @@ from tests.seeds import simulation_seeds
 pytestmark = pytest.mark.simulation
 
 SEEDS = simulation_seeds(2000)
+SEEDS_ON_SQLITE = simulation_seeds(200)
 OPTIONS = ProcessorOptions(
     counters_interval=1, previews_interval=2, sessions_interval=3, give_up_after=30, drain_within=5
 )
@@ -61,47 +61,36 @@ def make_processor_in_small_steps(store: ProcessorStore, incarnation: int, clock
     return RecordProcessor(store, incarnation, SMALL_STEPS, clock, sleep=lambda seconds: clock.advance(seconds=seconds))
 
 
+def wrong_after(seed: int, store: Store, stored: Callable[[], Tally]) -> list[str]:
+    """What a run leaves wrong in a store; `stored` reads it."""
+    simulation = Simulation(seed, make_processor_in_small_steps if seed % 2 else make_processor, store=store)
+    simulation.run()
+    return differences(stored(), simulation.expected())
+
+
 @pytest.mark.parametrize("part", range(8))
 def test_what_is_stored_equals_a_recount(part: int) -> None:
     """Whatever dies, stalls or repeats itself, everything stored equals the recount of the distinct events."""
     for seed in SEEDS[part::8]:
         store = MemoryStore()
-        simulation = Simulation(seed, make_processor_in_small_steps if seed % 2 else make_processor, store=store)
-        simulation.run()
-        wrong = differences(stored_in(store), simulation.expected())
+        wrong = wrong_after(seed, store, lambda: stored_in(store))  # noqa: B023
         assert wrong == [], f"TEST_SEED={seed} runs it alone\n" + "\n".join(wrong)
 
 
-def test_the_same_in_sqlite(on_sqlite: Settings) -> None:
-    """The store of one machine, each run on a generation of its own."""
-    backend = SqliteBackend(on_sqlite, FakeClock())
-    for seed in SEEDS[::50]:
-        store = backend.store(seed)
-        simulation = Simulation(seed, make_processor_in_small_steps if seed % 2 else make_processor, store=store)
-        simulation.run()
-        wrong = differences(stored_in_sqlite(backend, seed), simulation.expected())
+@pytest.fixture
+def in_memory() -> Iterator[Backend]:
+    """SQLite, in files of which none has to reach a disk, where the system has a place for such."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        settings = Settings.from_env({"LIVEINSIGHT_DATA_DIR": folder})
+        initialise(settings)
+        yield open_backend(settings)
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_what_is_stored_in_sqlite_equals_a_recount(part: int, in_memory: Backend) -> None:
+    """The same in a file, each run in a generation of its own."""
+    for seed in SEEDS_ON_SQLITE[part::2]:
+        store, items = in_memory.store(seed + 1), in_memory.items(seed + 1)
+        wrong = wrong_after(seed, store, lambda: stored_items_in(store, items))  # noqa: B023
         assert wrong == [], f"TEST_SEED={seed} runs it alone\n" + "\n".join(wrong)
-
-
-def stored_in_sqlite(backend: SqliteBackend, generation: int) -> Tally:
-    """Everything of a generation, from the tables themselves."""
-    store = backend.store(generation)
-    with backend.store_file.reading() as connection:
-
-        def rows(columns: str, table: str) -> list[tuple[Any, ...]]:
-            return connection.execute(f"SELECT {columns} FROM {table} WHERE generation = ?", [generation]).fetchall()
-
-        items = [
-            (CounterKey(*key), decode_counter(data, mark))
-            for *key, data, mark in rows("kind, site, bucket, dimension, value, data, mark", "counters")
-        ]
-        states = [decode_visitor(data) for (data,) in rows("data", "visitors")]
-        names = set(rows("site, session", "timelines"))
-    names |= {(state.site, name) for state in states for name, _, _ in unpack_waiting(state.tail)}
-    timelines = {(site, name): store.read_timeline(site, name, 10_000).rows for site, name in sorted(names)}
-    return Tally(
-        numbers(split_items(items)),
-        {(state.site, state.visitor): as_folded(state) for state in states},
-        {name: sorted(marked, key=lambda pair: pair[0]) for name, marked in timelines.items()},
-        sorted(letter.mark for letter in dead_letters_in(store)),
-    )

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ from liveinsight.testing.builders import FakeClock, an_event
 from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.memory_stream import MemoryStream
 from liveinsight.testing.resharding_stack import DynamoDBLocal, KinesisMock
-from liveinsight.wiring import open_generations
+from liveinsight.wiring import open_generations, open_store, open_stream
 from processor.embedded.generation_worker import threads_of, worker_of
 from processor.status.backlog import Backlog, find_backlog
 from processor.status.command import Watcher
@@ -427,32 +428,33 @@ def run_until_unhealthy(environ: dict[str, str], *options: str) -> tuple[int, st
 OpenAws = Callable[[Settings], tuple[Stream, Store]]
 
 
-def test_exit_codes(aws_environ: dict[str, str], aws: Settings, open_aws: OpenAws) -> None:
+def test_exit_codes(environ: dict[str, str], settings: Settings, tmp_path: Path) -> None:
     """1 while records wait and nobody counts them, 0 when they are counted, 2 when it cannot be told."""
-    stream, store = open_aws(aws)
+    stream, store = open_stream(settings), open_store(settings)
+    nothing = {"LIVEINSIGHT_DATA_DIR": str(tmp_path / "nothing")}
     put(stream, 20)
-    code, out, err = run_until_unhealthy(aws_environ, "--json", "--limit", "1")
+    code, out, err = run_until_unhealthy(environ, "--json", "--limit", "1")
     assert (code, err) == (1, "")
     assert {shard["state"] for shard in json.loads(out)["shards"]} == {"stalled"}
-    assert run(aws_environ, "--limit", "600")[0] == 0
-    count_all(aws, stream, store, lambda: len(store.load_checkpoints()) == 2)
-    code, out, err = run(aws_environ)
+    assert run(environ, "--limit", "600")[0] == 0
+    count_all(settings, stream, store, lambda: len(store.load_checkpoints()) == 2)
+    code, out, err = run(environ)
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == "healthy"
     assert out.count("up to date") == 2
-    code, out, err = run({**aws_environ, "LIVEINSIGHT_TABLE_PREFIX": "elsewhere"})
+    code, out, err = run({**environ, "LIVEINSIGHT_TABLE_PREFIX": "elsewhere", **nothing})
     assert (code, out) == (2, "")
     assert "liveinsight init" in err
-    assert run({**aws_environ, "LIVEINSIGHT_STREAM": "elsewhere"})[0] == 2
-    assert run(aws_environ, "--limit", "soon")[0] == 2
+    assert run({**environ, "LIVEINSIGHT_STREAM": "elsewhere", **nothing})[0] == 2
+    assert run(environ, "--limit", "soon")[0] == 2
 
 
-def test_watch(aws_environ: dict[str, str], aws: Settings) -> None:
+def test_watch(environ: dict[str, str], settings: Settings) -> None:
     """With --watch and --json a line comes every so often, until Ctrl-C, and the exit code is that of the last look."""
     base = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEINSIGHT_", "AWS_"))}
     process = subprocess.Popen(
         [sys.executable, "-m", "liveinsight", "status", "--watch", "0.2", "--json"],
-        env={**base, **aws_environ},
+        env={**base, **environ},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -469,7 +471,7 @@ def test_watch(aws_environ: dict[str, str], aws: Settings) -> None:
 
 
 def test_generations(aws_environ: dict[str, str], aws: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """StreamStatus is about the generation that is written now, unless another one is asked for."""
+    """Status is about the generation that is written now, unless another one is asked for."""
     for name, value in aws_environ.items():
         monkeypatch.setenv(name, value)
     stores = open_generations(aws)

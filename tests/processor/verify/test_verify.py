@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -33,11 +33,12 @@ from liveinsight.model.events import CLICK, Event, encode_record, partition_key
 from liveinsight.settings import Settings
 from liveinsight.sites.site import plain_sites
 from liveinsight.storage.store import CounterWrite, Store, Watermark
-from liveinsight.storage.stream import OutRecord, Record, Stream
+from liveinsight.storage.stream import OutRecord, Record
 from liveinsight.storage.watermarks import freshest_possible
 from liveinsight.testing.builders import NOON, FakeClock, an_event
 from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.memory_stream import MemoryStream
+from liveinsight.wiring import open_store, open_stream
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 from processor.verify import archive
@@ -384,16 +385,15 @@ def run_verify(environ: dict[str, str], *arguments: str) -> tuple[int, Any]:
 
 def test_real_worker_is_held_to_the_recount(
     tmp_path: Path,
-    aws_environ: dict[str, str],
-    aws: Settings,
-    open_aws: Callable[[Settings], tuple[Stream, Store]],
+    environ: dict[str, str],
+    settings: Settings,
     rng: random.Random,
 ) -> None:
     """A counted import has no difference, from the stream and from an archive; one wrong counter is named, exactly."""
-    stream, store = open_aws(aws)
-    environ = {**aws_environ, "LIVEINSIGHT_SESSIONS_INTERVAL": "0.3"}
+    stream, store = open_stream(settings), open_store(settings)
+    environ = {**environ, "LIVEINSIGHT_SESSIONS_INTERVAL": "0.3"}
     pipeline = Pipeline(
-        lambda: plain_sites(aws.sites), GroupCommit(stream), lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None)
+        lambda: plain_sites(settings.sites), GroupCommit(stream), lambda *_: b"salt" * 8, policy=Policy(max_age_ms=None)
     )
     importer = Importer(pipeline, PageRules(), Target("default", "http://blog.example"), system_clock)
     lines = log_lines(rng, 3_000)
@@ -428,7 +428,9 @@ def test_real_worker_is_held_to_the_recount(
             "stored": recounted - 1,
         }
     assert run_verify(environ, "--from", "2015-05-18", "--to", "2015-05-19")[0] == 0
-    code, told = run_verify({**environ, "LIVEINSIGHT_STREAM": "nobody-has-made-this"})
+    code, told = run_verify(
+        {**environ, "LIVEINSIGHT_STREAM": "nobody-has-made-this", "LIVEINSIGHT_DATA_DIR": str(tmp_path / "nothing")}
+    )
     assert (code, told.startswith("liveinsight verify: ")) == (2, True), "neither a difference nor a traceback"
 
 
