@@ -108,8 +108,8 @@ def command(
         run = Run(Console(highlight=False), stop, stack, {}, Path(settings.data_dir).resolve() / "logs")
         _start_backend(run, options, settings, demo=not production)
         children = _start_services(run)
-        _notify_systemd("READY=1")
         if not stop.is_set():
+            _notify_systemd("READY=1")
             _present(run, options, production=production, visitors=not no_visitors)
         while not stop.wait(0.5):
             for child in children:

@@ -289,6 +289,25 @@ def test_production_listens_where_it_is_told(start: Start, environ: dict[str, st
 
 
 @pytest.mark.end_to_end
+def test_systemd_is_told(start: Start, environ: dict[str, str], tmp_path: Path) -> None:
+    """`up` says when requests are answered, and when it begins to stop. Told to stop while it starts, it does."""
+    environ["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(environ["NOTIFY_SOCKET"])
+        notify.settimeout(60)
+        server = start("up", "--production")
+        assert notify.recv(100) == b"READY=1"
+        assert ask(environ["LIVEINSIGHT_INGEST_PORT"], "GET", "/readyz")[0] == 200
+        assert ask(environ["LIVEINSIGHT_API_PORT"], "GET", "/readyz")[0] == 200
+        assert server.interrupt() == 0, server.said
+        assert notify.recv(100) == b"STOPPING=1"
+        early = start("up", "--production")
+        early.wait_for("store.db is there")
+        assert early.interrupt() == 0, early.said
+        assert "LiveInsight is up" not in early.said
+
+
+@pytest.mark.end_to_end
 @pytest.mark.alone
 def test_production_is_small_and_quick(start: Start, environ: dict[str, str]) -> None:
     """It takes requests within 3 seconds of its start. After some visitors its processes have less than 300 MB
