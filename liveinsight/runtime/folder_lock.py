@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -70,11 +70,16 @@ def held(path: Path, command: str, now: int) -> Iterator[HeldLock]:
                 f"{path.parent} is in use by {by}: stop that first, or set LIVEINSIGHT_DATA_DIR to another folder"
             ) from None
         lock = HeldLock(file, Holder(command, os.getpid(), now), _read(path))
-        lock.tell({})
+        try:
+            lock.tell({})
+        except OSError as error:
+            raise LiveInsightError(f"{path}: {error.strerror}: free some space on the disk") from error
         try:
             yield lock
         finally:
-            os.ftruncate(file, 0)
+            # It may be read-only by now.
+            with suppress(OSError):
+                os.ftruncate(file, 0)
     finally:
         os.close(file)
 

@@ -110,13 +110,18 @@ class SqliteStream:
         if shard_id not in numbers:
             raise StreamRefused(f"the stream has no shard {shard_id}")
         shard = numbers[shard_id]
-        if after is not None:
-            row, record = divmod(int(after), ROW_RECORDS)
-            return str(_Position(shard, row, record + 1))
-        if start is StartAt.TRIM_HORIZON:
+        if after is None and start is StartAt.TRIM_HORIZON:
             return str(_Position(shard, 0, 0))
         with self._database.reading() as connection:
             (last,) = connection.execute("SELECT max(id) FROM puts").fetchone()
+        if after is not None:
+            row, record = divmod(int(after), ROW_RECORDS)
+            if row > last:
+                raise StreamRefused(
+                    f"{self._database.path} ends before what was read from it: it has lost records, such as those of "
+                    "its -wal file. See `liveinsight check`, and restore a backup with `liveinsight restore`"
+                )
+            return str(_Position(shard, row, record + 1))
         return str(_Position(shard, last + 1, 0))
 
     def read(self, iterator: str, limit: int) -> RecordBatch:

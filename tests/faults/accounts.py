@@ -22,5 +22,6 @@ def assert_counted_once(services: Services, sent: Sent) -> None:
         return f"too many: {counted - expected}, too few: {expected - counted}\n{services.tell()}"
 
     eventually(lambda: services.counted() == expected, 60, tell)
+    services.verify()
     assert services.drain("worker") == 0
     assert services.counted() == expected

@@ -1,7 +1,7 @@
 """Visitors that send page views as the tracker does, and remember which were acknowledged.
 
-In: the port of ingest. Out: `Sent`, the account that the counters must agree with. A page view without a 2xx is sent
-again with the same id until it is acknowledged; some are given up, as by a visitor that leaves.
+In: the port of ingest. Out: `Sent`, the account that the counters must agree with. A request without a 2xx is sent
+again with the same ids until it is acknowledged; some are given up, as by a visitor that leaves.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Sent:
 
 
 class Visitors(threading.Thread):
-    """Sends one page view after the other."""
+    """Sends one request after the other, with one page view or some."""
 
     def __init__(self, number: int, port: int, seed: int, *, gives_up: float, pause: float, padding: int) -> None:
         super().__init__(name=f"visitors-{number}", daemon=True)
@@ -54,8 +54,11 @@ class Visitors(threading.Thread):
     def run(self) -> None:
         count = 0
         while not self.finishing:
-            count += 1
-            self._view(f"{self._number}-{count}", f"/p/{self._rng.randrange(PAGES)}")
+            views = []
+            for _ in range(self._rng.choice([1, 1, 1, 3])):
+                count += 1
+                views.append((f"{self._number}-{count}", f"/p/{self._rng.randrange(PAGES)}"))
+            self._send(views)
             time.sleep(self._pause)
         self._hang_up()
 
@@ -64,27 +67,30 @@ class Visitors(threading.Thread):
         self.finishing = True
         self._gives_up = 1.0
 
-    def _view(self, id: str, page: str) -> None:
-        (hashed,) = hashes_of_id("default", id)
-        event = {
+    def _send(self, views: list[tuple[str, str]]) -> None:
+        """One request, until it is acknowledged or given up."""
+        known = {(hashed, page) for id, page in views for hashed in hashes_of_id("default", id)}
+        body = json.dumps({"events": [self._event(*view) for view in views]}).encode()
+        while True:
+            status = self._post(body)
+            self.sent.statuses[status] += 1
+            if 200 <= status < 300:
+                self.sent.acknowledged |= known
+                return
+            assert status in {0, 503}, status
+            if self._rng.random() < self._gives_up:
+                self.sent.given_up |= known
+                return
+            time.sleep(0.05)
+
+    def _event(self, id: str, page: str) -> dict[str, object]:
+        return {
             "event_type": "page_view",
             "id": id,
             "user_id": f"visitor-{self._number}-{self._rng.randrange(VISITORS)}",
             "page_url": f"https://shop.example{page}",
             "props": {f"text{number}": self._noise() for number in range(self._padding)},
         }
-        body = json.dumps({"events": [event]}).encode()
-        while True:
-            status = self._post(body)
-            self.sent.statuses[status] += 1
-            if 200 <= status < 300:
-                self.sent.acknowledged.add((hashed, page))
-                return
-            assert status in {0, 503}, status
-            if self._rng.random() < self._gives_up:
-                self.sent.given_up.add((hashed, page))
-                return
-            time.sleep(0.05)
 
     def _noise(self) -> str:
         return f"{self._rng.getrandbits(1_600):0400x}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from liveinsight.bootstrap import initialise
-from liveinsight.devstack.loopback import free_port, http_status
+from liveinsight.devstack.loopback import http_status, is_free
 from liveinsight.model.events import decode_record
 from liveinsight.settings import Settings
 from liveinsight.storage.stream import StartAt
@@ -55,7 +56,7 @@ class Services:
     def __init__(self, data: Path, logs: Path, prefix: Sequence[str] = ()) -> None:
         self.data = data
         self.logs = logs
-        self.ingest_port, self.api_port = free_port(), free_port()
+        self.ingest_port, self.api_port = low_port(), low_port()
         self._prefix = prefix
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("LIVEINSIGHT_", "AWS_"))},
@@ -99,6 +100,12 @@ class Services:
             with_group(process.pid, signal.SIGKILL)
         for process in killed:
             process.wait()
+
+    def verify(self) -> None:
+        """`liveinsight verify`: a second count of the stream finds no difference."""
+        command = [sys.executable, "-m", "liveinsight", "verify"]
+        done = subprocess.run(command, env=self._environ, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def drain(self, name: str) -> int:
         """SIGTERM; the exit code."""
@@ -165,6 +172,11 @@ class Services:
                 assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)], name
             for file in scratch.glob(f"{name}*"):
                 file.unlink()
+
+
+def low_port() -> int:
+    """A free port below those that outgoing connections are given: visitors must not take it while ingest is down."""
+    return next(port for port in random.sample(range(20_000, 32_000), 1_000) if is_free(port))
 
 
 def with_group(leader: int, number: signal.Signals) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -67,3 +68,16 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     path = tmp_path / "file" / "lock"
     with pytest.raises(LiveInsightError, match="set LIVEINSIGHT_DATA_DIR"), held(path, "liveinsight up", NOW):
         raise AssertionError("held")
+
+
+def test_lock_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without room for the note there is no lock, and the message says why."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    path = tmp_path / "lock"
+    with pytest.raises(LiveInsightError, match="No space left on device: free some"), held(path, "worker", NOW):
+        raise AssertionError("it has the lock")
+    assert holder_of(path) is None

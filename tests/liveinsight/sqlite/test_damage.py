@@ -6,6 +6,7 @@ import gc
 import http.client
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -161,3 +162,21 @@ def test_damage_under_running_services(folder: Path, start: Start, tmp_path: Pat
     assert answers <= {202, 200, 503}
     for name in ("ingest", "api"):
         assert "Traceback" not in (tmp_path / f"{name}.log").read_text()
+
+
+def test_stream_without_its_log(on_sqlite: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker has counted more than the stream still has: it says so and ends, before numbers are given twice."""
+    backend = backend_of(Path(on_sqlite.data_dir))
+    backend.stream_file.shorten_log()
+    put(backend, *(an_event(visitor=number) for number in range(1, 20)))
+    count_all(backend)
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for name in ("stream.db", "store.db", "store.db-wal"):
+        shutil.copyfile(Path(on_sqlite.data_dir) / name, folder / name)
+    monkeypatch.setenv("LIVEINSIGHT_DATA_DIR", str(folder))
+    code, told = run("worker", "--processes", "1")
+    assert code == 1
+    assert "stream.db ends before what was read from it" in told.splitlines()[-1]
+    assert "Traceback" not in told.splitlines()[-1]
+    assert run("check")[0] == 1

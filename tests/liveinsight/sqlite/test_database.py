@@ -11,13 +11,14 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
-from liveinsight.model.errors import LiveInsightError, StoreUnavailable
+from liveinsight.model.errors import LiveInsightError, StoreUnavailable, StreamRefused
 from liveinsight.settings import Settings
 from liveinsight.sqlite.database import Database
 from liveinsight.sqlite.schema import Schema
@@ -76,6 +77,21 @@ def test_processes_and_threads_take_turns(database: Database) -> None:
         rows = Counter(connection.execute("SELECT writer, number FROM numbers").fetchall())
     assert rows == Counter((writer, number) for writer in range(WRITERS) for number in range(WRITES))
     assert seen == sorted(seen)
+
+
+def test_a_writer_waits_for_its_turn_however_long(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long write of somebody else is waited out: longer than SQLite itself would wait."""
+    monkeypatch.setattr("liveinsight.sqlite.database.BUSY_SECONDS", 0.05)
+    other = Database(database.path, NUMBERS, StoreUnavailable)
+    with ThreadPoolExecutor(1) as pool:
+        with database.writing() as connection:
+            connection.execute("INSERT INTO numbers VALUES (0, 0)")
+            waiting = pool.submit(write_one, other)
+            time.sleep(0.5)
+            assert not waiting.done()
+        waiting.result(30)
+    with database.reading() as connection:
+        assert connection.execute("SELECT * FROM numbers").fetchall() == [(0, 0), (1, 1)]
 
 
 def hold_the_turn(path: Path) -> None:
@@ -210,6 +226,16 @@ def test_a_file_that_was_read_only_is_written_again(database: Database) -> None:
     thawed.set()
     assert ours.recv() in {0, 1}
     user.join()
+
+
+def test_a_stream_that_has_lost_its_end_is_refused(on_sqlite: Settings) -> None:
+    """A stream without its log ends before what is counted: what is put next would never be read."""
+    stream = open_stream(on_sqlite)
+    outcome = stream.put([OutRecord("b001", b"x")])[0]
+    further = str(int(outcome.sequence_number) + 1_000)
+    stream.iterator(outcome.shard_id, after=outcome.sequence_number, start=StartAt.TRIM_HORIZON)
+    with pytest.raises(StreamRefused, match="liveinsight check"):
+        stream.iterator(outcome.shard_id, after=further, start=StartAt.TRIM_HORIZON)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "missing"])

@@ -8,22 +8,17 @@ must equal those of folding each event once, in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
 
-from liveinsight.bootstrap import initialise
-from liveinsight.settings import Settings
 from liveinsight.storage.backend import Backend
 from liveinsight.storage.store import ProcessorStore, Store
 from liveinsight.testing.builders import FakeClock
 from liveinsight.testing.expected import Tally, differences, stored_in, stored_items_in
 from liveinsight.testing.memory_store import MemoryStore
 from liveinsight.testing.simulation import Simulation
-from liveinsight.wiring import open_backend
 from processor.shard.options import ProcessorOptions
 from processor.shard.record_processor import RecordProcessor
 from tests.seeds import simulation_seeds
@@ -77,20 +72,10 @@ def test_what_is_stored_equals_a_recount(part: int) -> None:
         assert wrong == [], f"TEST_SEED={seed} runs it alone\n" + "\n".join(wrong)
 
 
-@pytest.fixture
-def in_memory() -> Iterator[Backend]:
-    """SQLite, in files of which none has to reach a disk, where the system has a place for such."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        settings = Settings.from_env({"LIVEINSIGHT_DATA_DIR": folder})
-        initialise(settings)
-        yield open_backend(settings)
-
-
 @pytest.mark.parametrize("part", range(2))
-def test_what_is_stored_in_sqlite_equals_a_recount(part: int, in_memory: Backend) -> None:
+def test_what_is_stored_in_sqlite_equals_a_recount(part: int, sqlite_in_memory: Backend) -> None:
     """The same in a file, each run in a generation of its own."""
     for seed in SEEDS_ON_SQLITE[part::2]:
-        store, items = in_memory.store(seed + 1), in_memory.items(seed + 1)
+        store, items = sqlite_in_memory.store(seed + 1), sqlite_in_memory.items(seed + 1)
         wrong = wrong_after(seed, store, lambda: stored_items_in(store, items))  # noqa: B023
         assert wrong == [], f"TEST_SEED={seed} runs it alone\n" + "\n".join(wrong)

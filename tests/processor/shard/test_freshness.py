@@ -11,7 +11,7 @@ from liveinsight.counting.sessions import VisitorState
 from liveinsight.counting.timeline import timeline_event
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.model.events import encode_record
-from liveinsight.storage.store import SHARD_END, VisitorKey, Watermark
+from liveinsight.storage.store import SHARD_END, Store, VisitorKey, Watermark
 from liveinsight.storage.stream import Record
 from liveinsight.storage.watermarks import freshest_possible
 from liveinsight.testing.builders import FakeClock, an_event
@@ -75,21 +75,21 @@ def test_shard_that_ends_is_closed_before_its_last_checkpoint(clock: FakeClock) 
     assert SHARD_END not in notes.reached
 
 
-def test_zombie_does_not_open_a_closed_shard(store: MemoryStore) -> None:
+def test_zombie_does_not_open_a_closed_shard(any_store: Store) -> None:
     """What is said late about a shard that has ended holds nothing back."""
-    store.write_watermark(Watermark(SHARD, 2000, True, 1))
-    store.write_watermark(Watermark(OTHER, 9000, False, 1))
-    store.write_watermark(Watermark(SHARD, 1000, False, 1))
-    assert freshest_possible(store.read_watermarks().rows) == 9000
+    any_store.write_watermark(Watermark(SHARD, 2000, True, 1))
+    any_store.write_watermark(Watermark(OTHER, 9000, False, 1))
+    any_store.write_watermark(Watermark(SHARD, 1000, False, 1))
+    assert freshest_possible(any_store.read_watermarks().rows) == 9000
 
 
-def test_visitors_that_share_a_session_keep_all_of_its_events(store: MemoryStore) -> None:
+def test_visitors_that_share_a_session_keep_all_of_its_events(any_store: Store) -> None:
     """A replay that skips one visitor's events takes none of them out of the session's timeline."""
     events = [(str(n), an_event(at=n, visitor=visitor, session_id="s")) for n, visitor in ((1, 1), (2, 257), (3, 1))]
     for replayed in (events, [events[0], events[2]]):
-        writer = VisitorWriter(store, ProcessorOptions())
+        writer = VisitorWriter(any_store, ProcessorOptions())
         writer.load([("default", 1), ("default", 257)])
         for mark, event in replayed:
             writer.touched(("default", event.visitor), Folded([], "s", begins=True), mark, event)
         writer.flush()
-    assert store.read_timeline("default", "s", 10).rows == [(mark, timeline_event(event)) for mark, event in events]
+    assert any_store.read_timeline("default", "s", 10).rows == [(mark, timeline_event(event)) for mark, event in events]

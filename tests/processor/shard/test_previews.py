@@ -13,7 +13,8 @@ from liveinsight.counting.timeline import timeline_event
 from liveinsight.model.buckets import day_from_number, day_number, days_between
 from liveinsight.model.errors import StoreUnavailable
 from liveinsight.model.events import PAGE_VIEW, Event, encode_record
-from liveinsight.storage.store import ProcessorStore, Read
+from liveinsight.storage.backend import Backend
+from liveinsight.storage.store import ProcessorStore, Read, Store
 from liveinsight.storage.stream import Record
 from liveinsight.storage.watermarks import freshest_possible, freshest_previews
 from liveinsight.testing.builders import NOON, FakeClock, an_event
@@ -60,37 +61,37 @@ def views(read: Read[tuple[str, CounterItem]]) -> dict[str, int]:
     return dict(found)
 
 
-def test_what_waits_is_shown_once(store: MemoryStore) -> None:
+def test_what_waits_is_shown_once(any_store: Store) -> None:
     """Breakdowns, states and timelines are seen before they are written, and are the same after.
 
     0 s  flush | 1 s  a, b | 3 s  preview | 4 s  a | 6 s  preview | 21 s  flush
     page a                   1                        2               2
     """
     clock = FakeClock(NOON)
-    processor = processor_on(store, clock)
+    processor = processor_on(any_store, clock)
     first = [an_event(at=NOON, event_id=1, page="/a"), an_event(at=NOON, event_id=2, visitor=257, page="/b")]
     clock.advance(seconds=3)
     processor.process_records(records(first), NoCheckpoints(), 0)
-    assert views(store.read_dimension("default", TODAY, "page")) == {"/a": 1, "/b": 1}
-    assert store.load_visitors([("default", 1)]) == {}
+    assert views(any_store.read_dimension("default", TODAY, "page")) == {"/a": 1, "/b": 1}
+    assert any_store.load_visitors([("default", 1)]) == {}
     again = an_event(at=NOON + 1000, event_id=3, page="/a")
     clock.advance(seconds=3)
     processor.process_records(records([again], 3), NoCheckpoints(), 0)
-    shown = store.read_dimension("default", TODAY, "page"), store.read_visitors([("default", 1)])
+    shown = any_store.read_dimension("default", TODAY, "page"), any_store.read_visitors([("default", 1)])
     assert (views(shown[0]), shown[0].partial, shown[1].partial) == ({"/a": 2, "/b": 1}, False, False)
     (state,) = shown[1].rows
-    timeline = store.read_timeline("default", state.sessions[0].id, 10).rows
+    timeline = any_store.read_timeline("default", state.sessions[0].id, 10).rows
     assert [event for _, event in timeline] == [timeline_event(first[0]), timeline_event(again)]
     clock.advance(seconds=20)
     processor.process_records([], NoCheckpoints(), 0)
-    assert views(store.read_dimension("default", TODAY, "page")) == {"/a": 2, "/b": 1}
-    assert store.read_visitors([("default", 1)]).rows == list(store.load_visitors([("default", 1)]).values())
-    entries = store.read_dimension("default", TODAY, "entry_page").rows
+    assert views(any_store.read_dimension("default", TODAY, "page")) == {"/a": 2, "/b": 1}
+    assert any_store.read_visitors([("default", 1)]).rows == list(any_store.load_visitors([("default", 1)]).values())
+    entries = any_store.read_dimension("default", TODAY, "entry_page").rows
     assert sorted((value, item.measures["visits"]) for value, item in entries) == [("/a", 1), ("/b", 1)]
-    assert store.read_timeline("default", state.sessions[0].id, 10).rows == timeline
+    assert any_store.read_timeline("default", state.sessions[0].id, 10).rows == timeline
 
 
-def test_preview_that_was_stored_in_part_is_left_out(store: MemoryStore) -> None:
+def test_preview_that_was_stored_in_part_is_left_out(any_store: Store) -> None:
     """A worker that died is followed by one that has not come as far: what it shows is no more and no less than it
     has written, and the answer says so.
 
@@ -98,20 +99,20 @@ def test_preview_that_was_stored_in_part_is_left_out(store: MemoryStore) -> None
         new   a     flush            page a: 1 of 3, in part; then 3
     """
     clock = FakeClock(NOON)
-    old = processor_on(store, clock)
+    old = processor_on(any_store, clock)
     three = [an_event(at=NOON + n, event_id=n + 1, page="/a") for n in range(3)]
     clock.advance(seconds=3)
     old.process_records(records(three), NoCheckpoints(), 0)
-    assert views(store.read_dimension("default", TODAY, "page")) == {"/a": 3}
-    new = processor_on(store, clock)
+    assert views(any_store.read_dimension("default", TODAY, "page")) == {"/a": 3}
+    new = processor_on(any_store, clock)
     new.process_records(records(three[:1]), NoCheckpoints(), 0)
-    assert views(store.read_dimension("default", TODAY, "page")) == {"/a": 3}
+    assert views(any_store.read_dimension("default", TODAY, "page")) == {"/a": 3}
     new.shutdown_requested(NoCheckpoints())
-    read = store.read_dimension("default", TODAY, "page")
+    read = any_store.read_dimension("default", TODAY, "page")
     assert (views(read), read.partial) == ({"/a": 1}, True)
     new.process_records(records(three[1:], 2), NoCheckpoints(), 0)
     new.shutdown_requested(NoCheckpoints())
-    read = store.read_dimension("default", TODAY, "page")
+    read = any_store.read_dimension("default", TODAY, "page")
     assert (views(read), read.partial) == ({"/a": 3}, False)
 
 
@@ -150,26 +151,26 @@ def test_too_much_for_a_preview_is_written(store: MemoryStore) -> None:
     assert len(views(store.read_dimension("default", TODAY, "page"))) == 39
 
 
-def test_visitors_that_are_left_out_make_the_answer_partial(store: MemoryStore) -> None:
+def test_visitors_that_are_left_out_make_the_answer_partial(any_store: Store) -> None:
     """A preview has the visitors that were active last; of others an answer is as of what is stored."""
     clock = FakeClock(NOON)
-    processor = processor_on(store, clock, replace(OPTIONS, previewed_visitors=2))
+    processor = processor_on(any_store, clock, replace(OPTIONS, previewed_visitors=2))
     clock.advance(seconds=3)
     events = [an_event(at=NOON + n * 1000, event_id=n, visitor=n) for n in (1, 2, 3)]
     processor.process_records(records(events), NoCheckpoints(), 0)
-    last = store.read_visitors([("default", 2), ("default", 3)])
+    last = any_store.read_visitors([("default", 2), ("default", 3)])
     assert (sorted(state.visitor for state in last.rows), last.partial) == ([2, 3], False)
-    assert store.read_visitors([("default", 1)]).partial
+    assert any_store.read_visitors([("default", 1)]).partial
 
 
-def test_only_what_somebody_looks_at_is_previewed(store: MemoryStore) -> None:
+def test_only_what_somebody_looks_at_is_previewed(any_store: Store) -> None:
     """A site that nobody looks at is shown as it is stored, and the answer's time says so. Once somebody looks, the
     next preview shows all that waits of that site, and of no other.
 
     3 s  a, b; nobody looks | 6 s  somebody looks at b | 9 s  at both | 21 s  flush
     """
     clock, viewed = FakeClock(NOON), set[str]()
-    processor = processor_on(store, clock, viewed=lambda: frozenset(viewed))
+    processor = processor_on(any_store, clock, viewed=lambda: frozenset(viewed))
     both = [an_event(at=NOON, event_id=1, site="a", page="/x"), an_event(at=NOON, event_id=2, site="b", page="/x")]
 
     def look(*sites: str) -> None:
@@ -178,12 +179,12 @@ def test_only_what_somebody_looks_at_is_previewed(store: MemoryStore) -> None:
         processor.process_records(records(both) if not sites else [], NoCheckpoints(), 0)
 
     def shown(site: str) -> tuple[int, int, bool]:
-        marks = store.read_watermarks().rows
+        marks = any_store.read_watermarks().rows
         stored, previewed = freshest_possible(marks), freshest_previews(marks, site)
         assert stored is not None
         assert previewed is not None
-        pages = views(store.read_dimension(site, TODAY, "page")).get("/x", 0)
-        return pages, len(store.read_visitors([(site, 1)]).rows), previewed > stored
+        pages = views(any_store.read_dimension(site, TODAY, "page")).get("/x", 0)
+        return pages, len(any_store.read_visitors([(site, 1)]).rows), previewed > stored
 
     look()
     assert (shown("a"), shown("b")) == ((0, 0, False), (0, 0, False))
@@ -245,7 +246,8 @@ def views_of(placed: Iterable[tuple[str, str, Event]]) -> Counter[str]:
 
 
 @pytest.mark.simulation
-def test_readers_see_what_is_claimed_and_nothing_twice() -> None:
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_readers_see_what_is_claimed_and_nothing_twice(backend: str, sqlite_in_memory: Backend) -> None:
     """Through crashes, zombies and throttling: at any moment a page has at least the views that arrived before `as_of`
     and at most those that there are."""
 
@@ -253,11 +255,13 @@ def test_readers_see_what_is_claimed_and_nothing_twice() -> None:
         return RecordProcessor(store, incarnation, OPTIONS, clock, sleep=lambda seconds: clock.advance(seconds=seconds))
 
     checks = parts = 0
-    for seed in SEEDS:
-        simulation = Watching(seed, make, store=MemoryStore())
+    seeds = SEEDS if backend == "memory" else SEEDS[::3]
+    for seed in seeds:
+        store = MemoryStore() if backend == "memory" else sqlite_in_memory.store(seed + 1)
+        simulation = Watching(seed, make, store=store)
         simulation.run()
         checks += simulation.checks
         parts += simulation.parts
-    assert checks > 20 * len(SEEDS)
+    assert checks > 20 * len(seeds)
     if len(SEEDS) > 100:
         assert parts > 0, "no run has seen a preview stored in part"
