@@ -89,12 +89,11 @@ def test_demo_is_up_within_three_minutes(demo: Demo) -> None:
 
 
 def test_other_commands_find_the_demo(demo: Demo) -> None:
-    """What it prints for another terminal is all that another command needs."""
-    (line,) = re.findall(r"export (AWS_ENDPOINT_URL=\S+)", demo.output.read_text())
+    """Another terminal in the same folder needs nothing else."""
     command = demo.output.parent / ".venv" / "bin" / "liveinsight"
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEINSIGHT_", "AWS_"))}
     done = subprocess.run(
-        [command, "status"], env={**environ, **dict([line.split("=", 1)])}, capture_output=True, text=True, check=False
+        [command, "status"], cwd=demo.output.parent, env=environ, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "healthy"

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.services import Services
 
 IN_CI = os.environ.get("CI") == "true"
-SMALL_DISK = "size=24m"
+SMALL_DISK = "size=96m"
 
 
 @pytest.fixture
